@@ -1,0 +1,51 @@
+// The N-API edge: registers the classes, nothing else. One instance per thread that loads the
+// addon; no state outside the instance.
+#include <napi.h>
+
+#include "classify/snapshot.h"
+#include "conn/conn_table.h"
+#include "core_wrap.h"
+#include "io_wrap.h"
+
+namespace uvs {
+namespace {
+
+Napi::Value table_bytes(const Napi::CallbackInfo& info) {
+  if (info.Length() != 1 || !info[0].IsNumber()) {
+    Napi::TypeError::New(info.Env(), "connectionTableBytes(connections) takes a number")
+        .ThrowAsJavaScriptException();
+    return info.Env().Undefined();
+  }
+  const uint32_t connections = info[0].As<Napi::Number>().Uint32Value();
+  return Napi::Number::New(info.Env(),
+                           static_cast<double>(ConnTable::bytes_needed(connections)));
+}
+
+Napi::Value check(const Napi::CallbackInfo& info) {
+  if (info.Length() != 1 || !info[0].IsTypedArray()) {
+    Napi::TypeError::New(info.Env(), "checkSnapshot(block) takes a Uint8Array")
+        .ThrowAsJavaScriptException();
+    return info.Env().Undefined();
+  }
+  const auto block = info[0].As<Napi::Uint8Array>();
+  const SnapshotError error = check_snapshot(block.Data(), block.ByteLength());
+  return Napi::String::New(info.Env(),
+                           error == SnapshotError::kNone ? "" : snapshot_error_text(error));
+}
+
+class Addon : public Napi::Addon<Addon> {
+ public:
+  Addon(Napi::Env env, Napi::Object exports) {
+    register_io(env, exports);
+    exports.Set("Core", CoreWrap::define(env));
+    exports.Set("layoutHash", Napi::Number::New(env, kLayoutHash));
+    exports.Set("connectionTableBytes", Napi::Function::New(env, table_bytes));
+    exports.Set("checkSnapshot", Napi::Function::New(env, check));
+  }
+};
+
+}  // namespace
+}  // namespace uvs
+
+using uvs::Addon;
+NODE_API_ADDON(Addon)

@@ -1,0 +1,42 @@
+# Build recipe of the addon: every native/**/*.cc except tests and fuzz targets, as one module
+# native/build/Release/uvs.node. Run through scripts/build-native.mjs, which configures again when
+# a source file appears or goes, because the list below is made at configure time.
+{
+  "targets": [
+    {
+      "target_name": "uvs",
+      "sources": ["<!@(node list-sources.mjs)"],
+      "defines": [
+        "NAPI_VERSION=9",
+        "NODE_ADDON_API_DISABLE_CPP_EXCEPTIONS",
+        "NODE_ADDON_API_REQUIRE_BASIC_FINALIZERS",
+      ],
+      "cflags": [
+        "-O3",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        # These three depend on how far a compiler's optimiser sees, so another release may report
+        # what ours does not; such a guess must not stop a user's build.
+        "-Wno-error=maybe-uninitialized",
+        "-Wno-error=array-bounds",
+        "-Wno-error=stringop-overflow",
+        "-fvisibility=hidden",
+        # For quoted includes only: limits.h here must not stand in for the system's <limits.h>.
+        "-iquote <(module_root_dir)",
+        # A system folder: its headers are not held to our warnings.
+        "-isystem <!(node -p \"require('path').dirname(require.resolve('node-addon-api'))\")",
+      ],
+      # Node's own flags name an older language; ours must be the only one. -Wno-unused-parameter
+      # comes from there too and would hide what the sanitizer build reports.
+      "cflags!": ["-Wno-unused-parameter", "-std=gnu++17"],
+      "cflags_cc!": ["-std=gnu++14", "-std=gnu++17", "-std=gnu++20"],
+      "cflags_cc": ["-std=c++20", "-fno-exceptions", "-fvisibility-inlines-hidden"],
+      "conditions": [
+        # One build runs on every 64-bit machine of the last fifteen years; wider instructions are
+        # chosen by the code at run time, never by this file.
+        ["target_arch=='x64'", {"cflags": ["-march=x86-64-v2"]}],
+      ],
+    }
+  ]
+}

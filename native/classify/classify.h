@@ -1,0 +1,12 @@
+// Stop 4: which virtual service a packet without connection belongs to (spec 1.2, 5.3).
+#pragma once
+#include "classify/snapshot.h"
+#include "parse/packet.h"
+
+namespace uvs {
+
+// Service slot for a new flow, in the kernel's order: exact, FTP rule, port 0; kNoSlot: none.
+// Kernel: ip_vs_ctl.c ip_vs_service_find.
+uint16_t find_service(const Snapshot& snapshot, const FlowKey& key);
+
+}  // namespace uvs

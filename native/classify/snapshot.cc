@@ -1,0 +1,121 @@
+// In: a block of bytes from TypeScript. Does: check it, then read it in place.
+// Next: classify.cc looks services up in it; core.cc asks it about destinations.
+#include "classify/snapshot.h"
+
+#include <cstring>
+
+namespace uvs {
+namespace {
+
+constexpr uint32_t kLookupSize = kMaxServices * 4;  // at most a quarter full
+constexpr uint16_t kFtpPort = 21;
+
+template <typename T>
+bool in_range(uint32_t offset, uint32_t count, size_t bytes) {
+  return offset % 4 == 0 && offset <= bytes && uint64_t{count} * sizeof(T) <= bytes - offset;
+}
+
+bool service_ok(const ServiceRecord& s, const SnapshotHeaderRecord& h) {
+  const bool key_ok = s.fwmark != 0 || s.protocol == 6 || s.protocol == 17;
+  const uint64_t order_end = uint64_t{s.order_first} + s.order_count;
+  const uint64_t local_end = uint64_t{s.local_first} + s.local_count;
+  return key_ok && (s.family == 4 || s.family == 6) && order_end <= h.order_count &&
+         local_end <= h.local_address_count;
+}
+
+bool destination_ok(const DestinationRecord& d, const SnapshotHeaderRecord& h) {
+  return d.method <= kMethodFullnat && (d.family == 4 || d.family == 6) && d.weight >= 0 &&
+         (d.service_slot == kNoSlot || d.service_slot < h.service_count);
+}
+
+}  // namespace
+
+const char* snapshot_error_text(SnapshotError error) {
+  switch (error) {
+    case SnapshotError::kNone: return "good";
+    case SnapshotError::kTooShort: return "shorter than its header";
+    case SnapshotError::kBadMagic: return "not a snapshot";
+    case SnapshotError::kBadLayout: return "built from another layout";
+    case SnapshotError::kBadLength: return "length does not match its header";
+    case SnapshotError::kOutOfRange: return "a count or an offset is out of range";
+    case SnapshotError::kBadService: return "a service record is out of range";
+    case SnapshotError::kBadDestination: return "a destination record is out of range";
+    case SnapshotError::kBadOrder: return "the order list names no destination";
+  }
+  return "unknown";
+}
+
+SnapshotError check_snapshot(const uint8_t* block, size_t bytes) {
+  if (bytes < sizeof(SnapshotHeaderRecord)) return SnapshotError::kTooShort;
+  const auto& h = *reinterpret_cast<const SnapshotHeaderRecord*>(block);
+  if (h.magic != kSnapshotMagic) return SnapshotError::kBadMagic;
+  if (h.layout_hash != kLayoutHash) return SnapshotError::kBadLayout;
+  if (h.bytes != bytes) return SnapshotError::kBadLength;
+  if (h.service_count > kMaxServices || h.destination_count > kMaxDestinations ||
+      !in_range<ServiceRecord>(h.service_offset, h.service_count, bytes) ||
+      !in_range<DestinationRecord>(h.destination_offset, h.destination_count, bytes) ||
+      !in_range<uint32_t>(h.order_offset, h.order_count, bytes) ||
+      !in_range<Addr>(h.local_address_offset, h.local_address_count, bytes) ||
+      !in_range<AnnounceRecord>(h.announce_offset, h.announce_count, bytes) ||
+      h.local_port_first == 0 || h.local_port_last < h.local_port_first) {
+    return SnapshotError::kOutOfRange;
+  }
+  const auto* services = reinterpret_cast<const ServiceRecord*>(block + h.service_offset);
+  for (uint32_t i = 0; i < h.service_count; i++) {
+    if (services[i].used != 0 && !service_ok(services[i], h)) return SnapshotError::kBadService;
+  }
+  const auto* destinations =
+      reinterpret_cast<const DestinationRecord*>(block + h.destination_offset);
+  for (uint32_t i = 0; i < h.destination_count; i++) {
+    if (destinations[i].used != 0 && !destination_ok(destinations[i], h)) {
+      return SnapshotError::kBadDestination;
+    }
+  }
+  const auto* order = reinterpret_cast<const uint32_t*>(block + h.order_offset);
+  for (uint32_t i = 0; i < h.order_count; i++) {
+    if (order[i] >= h.destination_count || destinations[order[i]].used == 0) {
+      return SnapshotError::kBadOrder;
+    }
+  }
+  return SnapshotError::kNone;
+}
+
+Snapshot::Snapshot() : lookup_(kLookupSize, 0) {}
+
+uint32_t Snapshot::hash(const Addr& address, uint16_t port, uint8_t protocol) {
+  const uint64_t key = address.high() ^ (address.low() * 0x9e3779b97f4a7c15u) ^
+                       (uint64_t{port} << 8 | protocol) * 0xd6e8feb86659fd93u;
+  return static_cast<uint32_t>((key * 0xa0761d6478bd642fu) >> 40) % kLookupSize;
+}
+
+void Snapshot::adopt(const uint8_t* block) {
+  header_ = reinterpret_cast<const SnapshotHeaderRecord*>(block);
+  services_ = reinterpret_cast<const ServiceRecord*>(block + header_->service_offset);
+  destinations_ = reinterpret_cast<const DestinationRecord*>(block + header_->destination_offset);
+  local_addresses_ = reinterpret_cast<const Addr*>(block + header_->local_address_offset);
+  announces_ = reinterpret_cast<const AnnounceRecord*>(block + header_->announce_offset);
+  port_zero_ = ftp_ = false;
+  std::memset(lookup_.data(), 0, lookup_.size() * sizeof(lookup_[0]));
+  for (uint32_t slot = 0; slot < header_->service_count; slot++) {
+    const ServiceRecord& s = services_[slot];
+    if (s.used == 0) continue;
+    port_zero_ |= s.port == 0;
+    if (s.fwmark != 0) continue;
+    ftp_ |= s.port == kFtpPort;
+    uint32_t at = hash(s.address, s.port, s.protocol);
+    while (lookup_[at] != 0) at = (at + 1) % kLookupSize;
+    lookup_[at] = static_cast<uint16_t>(slot + 1);
+  }
+}
+
+uint16_t Snapshot::find_exact(const Addr& address, uint16_t port, uint8_t protocol) const {
+  for (uint32_t at = hash(address, port, protocol); lookup_[at] != 0; at = (at + 1) % kLookupSize) {
+    const ServiceRecord& s = services_[lookup_[at] - 1];
+    if (s.port == port && s.protocol == protocol && s.address == address) {
+      return static_cast<uint16_t>(lookup_[at] - 1);
+    }
+  }
+  return kNoSlot;
+}
+
+}  // namespace uvs

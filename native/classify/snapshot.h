@@ -1,0 +1,74 @@
+// Stop 4, the data: the immutable configuration block that main publishes (layout.ts, `snapshot*`
+// records), checked once and then read in place.
+//
+// The block is borrowed: main keeps it alive until every worker has acknowledged a newer one.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "layout.gen.h"
+
+namespace uvs {
+
+// Why a block was refused; kNone: it is good.
+enum class SnapshotError : uint8_t {
+  kNone,
+  kTooShort,
+  kBadMagic,
+  kBadLayout,      // built from another layout.ts
+  kBadLength,      // header length is not the block's
+  kOutOfRange,     // a count or an offset points outside
+  kBadService,     // a field of a service is out of range
+  kBadDestination,
+  kBadOrder,       // the order list names a hole
+};
+const char* snapshot_error_text(SnapshotError error);
+
+// Checks every count, offset and index; reads nothing outside [block, block + bytes).
+SnapshotError check_snapshot(const uint8_t* block, size_t bytes);
+
+// A checked block and the lookup built from it. adopt() may allocate; find_* do not.
+class Snapshot {
+ public:
+  Snapshot();
+
+  // Precondition: check_snapshot() said kNone and `block` stays.
+  void adopt(const uint8_t* block);
+  bool adopted() const { return header_ != nullptr; }
+
+  const SnapshotHeaderRecord& header() const { return *header_; }
+  uint32_t sysctl(uint32_t index) const { return header_->sysctls[index]; }
+
+  // Null for a hole.
+  const ServiceRecord* service(uint32_t slot) const {
+    if (slot >= header_->service_count || services_[slot].used == 0) return nullptr;
+    return &services_[slot];
+  }
+  const DestinationRecord* destination(uint32_t slot) const {
+    if (slot >= header_->destination_count || destinations_[slot].used == 0) return nullptr;
+    return &destinations_[slot];
+  }
+  const Addr& local_address(uint32_t index) const { return local_addresses_[index]; }
+  const AnnounceRecord* announces() const { return announces_; }
+  uint32_t announce_count() const { return header_->announce_count; }
+
+  // Service slot of an exact (address, port, protocol), kNoSlot when there is none.
+  uint16_t find_exact(const Addr& address, uint16_t port, uint8_t protocol) const;
+
+  bool has_port_zero() const { return port_zero_; }
+  bool has_ftp() const { return ftp_; }
+
+ private:
+  static uint32_t hash(const Addr& address, uint16_t port, uint8_t protocol);
+  const SnapshotHeaderRecord* header_ = nullptr;
+  const ServiceRecord* services_ = nullptr;
+  const DestinationRecord* destinations_ = nullptr;
+  const Addr* local_addresses_ = nullptr;
+  const AnnounceRecord* announces_ = nullptr;
+  std::vector<uint16_t> lookup_;  // open addressing, service slot + 1
+  bool port_zero_ = false;
+  bool ftp_ = false;
+};
+
+}  // namespace uvs

@@ -1,0 +1,47 @@
+// In: addresses at connection creation. Does: intern, count, give back. Next: conn_table.cc.
+#include "conn/address_table.h"
+
+#include <cassert>
+
+namespace uvs {
+
+uint32_t AddressTable::bucket_of(const Addr& address) {
+  // Addresses here come from the operator's configuration, so a plain mix is enough.
+  const uint64_t mixed = (address.high() ^ (address.low() * 0x9e3779b97f4a7c15u)) *
+                         0xd6e8feb86659fd93u;
+  return static_cast<uint32_t>(mixed >> 40) % kAddressBuckets;
+}
+
+uint16_t AddressTable::acquire(const Addr& address) {
+  uint16_t& head = memory_->buckets[bucket_of(address)];
+  for (uint16_t at = head; at != 0; at = memory_->entries[at - 1].next) {
+    Entry& entry = memory_->entries[at - 1];
+    if (entry.address == address) {
+      entry.references++;
+      return static_cast<uint16_t>(at - 1);
+    }
+  }
+  uint16_t fresh = memory_->free_head;
+  if (fresh != 0) {
+    memory_->free_head = memory_->entries[fresh - 1].next;
+  } else {
+    if (memory_->used == kAddressEntries) return kNoAddress;
+    fresh = ++memory_->used;
+  }
+  memory_->entries[fresh - 1] = Entry{address, 1, head, 0};
+  head = fresh;
+  return static_cast<uint16_t>(fresh - 1);
+}
+
+void AddressTable::release(uint16_t index) {
+  Entry& entry = memory_->entries[index];
+  assert(entry.references > 0);
+  if (--entry.references > 0) return;
+  uint16_t* link = &memory_->buckets[bucket_of(entry.address)];
+  while (*link != index + 1) link = &memory_->entries[*link - 1].next;
+  *link = entry.next;
+  entry.next = memory_->free_head;
+  memory_->free_head = static_cast<uint16_t>(index + 1);
+}
+
+}  // namespace uvs

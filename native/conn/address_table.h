@@ -1,0 +1,44 @@
+// Interned addresses of one shard: virtual, destination and local addresses of its connections,
+// each once, counted. 16-bit indexes keep a connection inside one cache line.
+#pragma once
+#include <cstdint>
+
+#include "addr.h"
+
+namespace uvs {
+
+constexpr uint32_t kAddressEntries = 16384;
+constexpr uint32_t kAddressBuckets = 16384;
+constexpr uint16_t kNoAddress = 0xffff;
+static_assert(kAddressEntries < kNoAddress);
+
+class AddressTable {
+ public:
+  struct Entry {
+    Addr address;
+    uint32_t references;
+    uint16_t next;  // bucket chain, or free list
+    uint16_t reserved;
+  };
+  static_assert(sizeof(Entry) == 24);
+  struct Memory {
+    uint16_t buckets[kAddressBuckets];  // index + 1, 0: empty (so that zeroed memory is valid)
+    Entry entries[kAddressEntries];
+    uint16_t free_head;  // index + 1
+    uint16_t used;       // entries ever handed out
+    uint32_t reserved;
+  };
+
+  void attach(Memory* memory) { memory_ = memory; }
+  const Addr& at(uint16_t index) const { return memory_->entries[index].address; }
+
+  // Index of `address`, one more reference; kNoAddress when the table is full.
+  uint16_t acquire(const Addr& address);
+  void release(uint16_t index);
+
+ private:
+  static uint32_t bucket_of(const Addr& address);
+  Memory* memory_ = nullptr;
+};
+
+}  // namespace uvs

@@ -1,0 +1,72 @@
+// One connection: 64 bytes, one cache line, no pointers, so that a table of them can outlive the
+// thread that filled it. Kernel: struct ip_vs_conn (include/net/ip_vs.h).
+//
+// The client address stands in the record; virtual, destination and local addresses come from the
+// configuration, are few, and are held as indexes into the shard's AddressTable. That is what
+// makes IPv4 and IPv6 connections the same 64 bytes.
+//
+// Life of a record:
+//
+//   state     entered by            in index  in wheel  may be touched
+//   free      remove(), start       no        no        `wheel_next` (free list)
+//   live      create()              yes       yes       everything, by the owning core
+//
+// TCP states move only in tcp_state.cc, UDP never moves (spec 3.6, 3.6.1).
+#pragma once
+#include <cstdint>
+
+#include "addr.h"
+#include "layout.gen.h"
+#include "parse/packet.h"
+
+namespace uvs {
+
+constexpr uint32_t kNoConn = 0xffffffffu;
+constexpr uint8_t kConnFree = 0xff;  // `method` of a free record
+
+// Flags with the kernel's values where the kernel has them (IP_VS_CONN_F_*, spec 3.4).
+constexpr uint16_t kConnNoOutput = 0x0080;  // no reply seen by us so far
+constexpr uint16_t kConnInactive = 0x0100;  // counted as inactive
+constexpr uint16_t kConnIp6 = 0x0001;       // ours: family of client and virtual address
+constexpr uint16_t kConnOnePacket = 0x2000;
+
+struct Conn {
+  Addr client;
+  Be16 client_port;
+  Be16 virtual_port;
+  Be16 destination_port;
+  Be16 local_port;            // FULLNAT only
+  uint16_t virtual_index;     // AddressTable
+  uint16_t destination_index;
+  uint16_t local_index;       // FULLNAT only
+  uint8_t protocol;
+  uint8_t state;              // kTcp*; 0 for UDP
+  uint16_t flags;             // kConn*
+  uint16_t destination_slot;
+  uint16_t reserved;
+  uint16_t wheel_slot;        // where the timer wheel holds it
+  uint32_t wheel_next;        // conn ids; kNoConn ends the list
+  uint32_t wheel_prev;
+  uint32_t expires;           // tick at which it is due, see timer_wheel.h
+  uint32_t in_packets;
+  uint16_t hop_in;            // next hop towards the destination
+  uint16_t hop_out;           // next hop towards the client; masquerade and FULLNAT
+  uint8_t hop_generation;     // of both
+  uint8_t method;             // kMethod*; kConnFree: the record is free
+  uint16_t reserved1;
+};
+static_assert(sizeof(Conn) == 64, "one cache line");
+
+// What only creation, expiry and listing need.
+struct ConnCold {
+  uint32_t template_ref;  // template index + 1, 0: none
+  uint32_t fwmark;
+};
+static_assert(sizeof(ConnCold) == 8);
+
+// True if replies of the destination pass through this director and are found by a second key.
+inline bool has_reply_key(uint8_t method) {
+  return method == kMethodMasquerade || method == kMethodFullnat;
+}
+
+}  // namespace uvs

@@ -1,0 +1,139 @@
+// The connections of one worker: records, index, addresses, timers, in one block of memory.
+//
+// Theory of operation. The block is a SharedArrayBuffer that main allocates and keeps: it holds no
+// pointers, so when a worker's thread dies its replacement attaches to the same block and goes on
+// with the same connections. Records are handed out from a free list; a record never moves. One
+// index serves both directions: the key of a packet as received, (source, destination, protocol),
+// is hashed; the entry found tells which direction matched. The hash is keyed by a random seed in
+// the block, against crafted collisions.
+//
+// Sizes are fixed at start. A full table refuses new connections (`table_full`) and keeps the old
+// ones, as the kernel does when it is out of memory for entries.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "conn/address_table.h"
+#include "conn/conn.h"
+#include "conn/flow_index.h"
+#include "conn/timer_wheel.h"
+
+namespace uvs {
+
+// What creation needs to know. Addresses are copied.
+struct NewConn {
+  FlowKey in;                  // client -> virtual, as received
+  Addr destination;
+  Be16 destination_port;
+  Addr local;                  // FULLNAT only
+  Be16 local_port;
+  uint16_t destination_slot;
+  uint16_t flags;
+  uint8_t method;
+  uint8_t state;
+  uint32_t template_ref;
+  uint32_t fwmark;
+};
+
+enum class CreateError : uint8_t { kNone, kTableFull, kAddressTableFull };
+
+class ConnTable {
+ public:
+  // Bytes of the block for at most `connections` connections.
+  static size_t bytes_needed(uint32_t connections);
+
+  // Attaches to `memory`. A zeroed block is set up with `seed` and `tick`; one that was used
+  // before (same layout, same maximum) is adopted. False: the block is neither.
+  bool attach(uint8_t* memory, size_t bytes, uint32_t connections, uint64_t seed, uint32_t tick);
+
+  Conn& at(uint32_t id) { return conns_[id]; }
+  const Conn& at(uint32_t id) const { return conns_[id]; }
+  ConnCold& cold(uint32_t id) { return cold_[id]; }
+  const Addr& address(uint16_t index) const { return addresses_.at(index); }
+  TimerWheel& wheel() { return wheel_; }
+  uint32_t size() const { return header_->live; }
+  uint32_t capacity() const { return header_->capacity; }
+  uint32_t high_water() const { return header_->used; }
+  bool live(uint32_t id) const { return id < header_->used && conns_[id].method != kConnFree; }
+
+  uint64_t hash(const FlowKey& key) const {
+    const uint64_t s = seed_;
+    const uint64_t a = mix(key.source.low() ^ s, key.source.high() ^ kMix1);
+    const uint64_t b = mix(key.destination.low() ^ kMix2, key.destination.high() ^ (s >> 7));
+    const uint64_t ports = key.source_port.raw | (uint64_t{key.destination_port.raw} << 16) |
+                           (uint64_t{key.protocol} << 32);
+    return mix(a ^ ports ^ kMix3, b ^ s);
+  }
+  void prefetch_index(uint64_t hash) const { index_.prefetch(hash); }
+  uint32_t peek(uint64_t hash) const { return index_.peek(hash); }
+  void prefetch_entry(uint32_t entry) const { __builtin_prefetch(&conns_[entry >> 1], 1); }
+
+  // True if the packet key belongs to this entry's connection and direction.
+  bool matches(uint32_t entry, const FlowKey& key) const {
+    const Conn& c = conns_[entry >> 1];
+    if ((entry & 1) == 0) {
+      return c.client == key.source && c.client_port == key.source_port &&
+             c.virtual_port == key.destination_port && c.protocol == key.protocol &&
+             addresses_.at(c.virtual_index) == key.destination;
+    }
+    if (!(c.destination_port == key.source_port && c.protocol == key.protocol &&
+          addresses_.at(c.destination_index) == key.source)) {
+      return false;
+    }
+    if (c.method == kMethodFullnat) {
+      return c.local_port == key.destination_port &&
+             addresses_.at(c.local_index) == key.destination;
+    }
+    return c.client_port == key.destination_port && c.client == key.destination;
+  }
+
+  // Entry (conn id << 1 | 1 for the outbound key) of a packet; kNoEntry when unknown.
+  uint32_t find(const FlowKey& key, uint64_t hash) const {
+    return index_.find(hash, [&](uint32_t entry) { return matches(entry, key); });
+  }
+
+  // Creates a connection due at tick `due`; `*id` is set on success.
+  CreateError create(const NewConn& wanted, uint32_t due, uint32_t* id);
+
+  // Takes a connection out of index, wheel (if `in_wheel`) and address table, and frees it.
+  void remove(uint32_t id, bool in_wheel);
+
+  // The keys under which a connection is found.
+  FlowKey in_key(const Conn& conn) const;
+  FlowKey out_key(const Conn& conn) const;
+
+ private:
+  static constexpr uint64_t kMix1 = 0xa0761d6478bd642fu;
+  static constexpr uint64_t kMix2 = 0xe7037ed1a0b428dbu;
+  static constexpr uint64_t kMix3 = 0x8ebc6af09c88c6e3u;
+
+  static uint64_t mix(uint64_t a, uint64_t b) {
+    const auto product = static_cast<unsigned __int128>(a) * b;
+    return static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
+  }
+
+  struct Header {
+    uint32_t magic;
+    uint32_t layout_hash;
+    uint32_t capacity;
+    uint32_t live;
+    uint32_t used;       // records ever handed out: those above were never touched
+    uint32_t free_head;  // conn id + 1
+    uint64_t seed;
+    uint8_t reserved[32];
+  };
+  static_assert(sizeof(Header) == 64);
+
+  struct Offsets;
+  static Offsets offsets(uint32_t connections);
+
+  Header* header_ = nullptr;
+  Conn* conns_ = nullptr;
+  ConnCold* cold_ = nullptr;
+  uint64_t seed_ = 0;
+  FlowIndex index_;
+  AddressTable addresses_;
+  TimerWheel wheel_;
+};
+
+}  // namespace uvs

@@ -1,0 +1,28 @@
+// In: a FULLNAT connection about to be created. Does: choose its local port.
+// Next: conn_table.cc keeps it as part of the reply key.
+#include "conn/local_ports.h"
+
+namespace uvs {
+
+LocalPorts::LocalPorts(uint32_t worker, uint32_t workers) : worker_(worker), step_(1) {
+  while (step_ < workers) step_ <<= 1;
+}
+
+void LocalPorts::set_range(uint16_t first, uint16_t last) {
+  first_ = first + ((worker_ - first) & (step_ - 1));
+  count_ = first_ > last ? 0 : (last - first_) / step_ + 1;
+}
+
+bool LocalPorts::find(const ConnTable& table, const Addr& local, const Addr& destination,
+                      Be16 destination_port, uint8_t protocol, Be16* port) {
+  const uint32_t attempts = count_ < kAttempts ? count_ : kAttempts;
+  for (uint32_t i = 0; i < attempts; i++) {
+    const uint32_t candidate = first_ + (position_++ % count_) * step_;
+    *port = Be16::of(static_cast<uint16_t>(candidate));
+    const FlowKey key{destination, local, destination_port, *port, protocol};
+    if (table.find(key, table.hash(key)) == kNoEntry) return true;
+  }
+  return false;
+}
+
+}  // namespace uvs

@@ -1,0 +1,40 @@
+// Local ends of FULLNAT connections: which local address, which local port (spec 12.2-12.4).
+//
+// Ports are found by probing the reply key, so no list of free ports is kept: a port is free if no
+// connection uses it towards the same destination. Worker i of N owns the ports whose low bits are
+// i (mask = 2^ceil(log2 N) - 1), so that replies can be steered to it by port alone.
+#pragma once
+#include <cstdint>
+
+#include "conn/conn_table.h"
+
+namespace uvs {
+
+class LocalPorts {
+ public:
+  LocalPorts(uint32_t worker, uint32_t workers);
+
+  // Ports to choose from, both ends included.
+  void set_range(uint16_t first, uint16_t last);
+
+  // Finds a local port on `local` towards a destination that no connection uses. False: none free
+  // after kAttempts probes.
+  bool find(const ConnTable& table, const Addr& local, const Addr& destination,
+            Be16 destination_port, uint8_t protocol, Be16* port);
+
+  // Number of the next local address to try of a service with `count`, round robin.
+  uint32_t next_address(uint32_t count) { return turn_++ % count; }
+
+  static constexpr uint32_t kAddressAttempts = 16;  // spec 12.2, DPVS
+
+ private:
+  static constexpr uint32_t kAttempts = 2048;
+  uint32_t worker_;
+  uint32_t step_;          // distance between two ports of one worker
+  uint32_t first_ = 0;     // first port of this worker in the range
+  uint32_t count_ = 0;     // ports of this worker in the range
+  uint32_t position_ = 0;  // ever increasing: the longest possible time until a port comes again
+  uint32_t turn_ = 0;
+};
+
+}  // namespace uvs

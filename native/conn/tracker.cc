@@ -1,0 +1,112 @@
+// In: connections and the packets that hit them. Does: states, timers, loads, expiry.
+// Next: core.cc sends the packet.
+#include "conn/tracker.h"
+
+#include "conn/tcp_state.h"
+
+namespace uvs {
+
+void Tracker::adopt() {
+  const SnapshotHeaderRecord& h = snapshot_.header();
+  for (uint32_t state = 0; state < kTcpStates; state++) {
+    tcp_ticks_[state] = h.tcp_timeout_sec[state] * kTicksPerSec;
+    fullnat_ticks_[state] = h.fullnat_tcp_timeout_sec[state] * kTicksPerSec;
+  }
+  udp_ticks_ = h.udp_timeout_sec * kTicksPerSec;
+  secure_tcp_ = h.sysctls[kSysctlSecureTcp] >= 2;
+}
+
+CreateError Tracker::create(const NewConn& wanted, uint32_t tick, uint32_t* id) {
+  const CreateError error =
+      table_.create(wanted, tick + kInitialTimeoutSec * kTicksPerSec, id);
+  if (error != CreateError::kNone) {
+    release_template(wanted.template_ref);
+    return error;
+  }
+  Conn& conn = table_.at(*id);
+  conn.flags |= kConnInactive;
+  shared::lane_add(counters_.loads[conn.destination_slot].inactive, 1);
+  return error;
+}
+
+void Tracker::release_template(uint32_t template_ref) {
+  if (template_ref != 0 && template_ref <= template_count_) {
+    shared::add(templates_[template_ref - 1].connections, -1);
+  }
+}
+
+void Tracker::set_active(Conn& conn, bool active) {
+  if (active != ((conn.flags & kConnInactive) != 0)) return;
+  LoadRecord& load = counters_.loads[conn.destination_slot];
+  shared::lane_add(load.active, active ? 1 : -1);
+  shared::lane_add(load.inactive, active ? -1 : 1);
+  conn.flags ^= kConnInactive;
+}
+
+void Tracker::assure_template(uint32_t id) {
+  const uint32_t ref = table_.cold(id).template_ref;
+  if (ref != 0 && ref <= template_count_) {
+    shared::set_bits(templates_[ref - 1].state, kTemplateAssured);
+  }
+}
+
+void Tracker::track_tcp(uint32_t id, Conn& conn, uint8_t tcp_flags, bool reply, uint32_t tick) {
+  TcpRows rows = reply ? TcpRows::kOutput : TcpRows::kInput;
+  if (conn.flags & kConnNoOutput) {
+    if (reply) {
+      conn.flags = static_cast<uint16_t>(conn.flags & ~kConnNoOutput);
+    } else {
+      rows = TcpRows::kInputOnly;
+    }
+  }
+  const bool fullnat = conn.method == kMethodFullnat;
+  const uint8_t next = tcp_next_state(conn.state, tcp_flags, rows, secure_tcp_, fullnat);
+  if (next != conn.state) {
+    conn.state = next;
+    set_active(conn, tcp_is_active(next, fullnat));
+    if (next == kTcpEstablished) assure_template(id);
+  }
+  table_.wheel().refresh(id, tick + (fullnat ? fullnat_ticks_ : tcp_ticks_)[next]);
+}
+
+void Tracker::track_udp(uint32_t id, Conn& conn, bool reply, uint32_t tick) {
+  if (reply && (conn.flags & kConnNoOutput || conn.state == 0)) {
+    // The first reply: `state` of a UDP connection only remembers that it was seen.
+    conn.flags = static_cast<uint16_t>(conn.flags & ~kConnNoOutput);
+    conn.state = 1;
+    assure_template(id);
+  }
+  table_.wheel().refresh(id, tick + udp_ticks_);
+}
+
+void Tracker::end(uint32_t id, bool in_wheel) {
+  Conn& conn = table_.at(id);
+  LoadRecord& load = counters_.loads[conn.destination_slot];
+  if (conn.flags & kConnInactive) {
+    shared::lane_add(load.inactive, -1);
+  } else {
+    shared::lane_add(load.active, -1);
+  }
+  release_template(table_.cold(id).template_ref);
+  table_.remove(id, in_wheel);
+}
+
+uint32_t Tracker::expire(uint32_t tick, uint32_t budget) {
+  uint32_t ended = 0;
+  for (uint32_t id; (id = table_.wheel().next_due(tick, &budget)) != kNoConn; ended++) {
+    end(id, false);
+  }
+  return ended;
+}
+
+bool Tracker::sweep_gone(uint32_t* cursor, uint32_t budget) {
+  const uint32_t stop = table_.high_water();
+  for (; *cursor < stop && budget > 0; ++*cursor, --budget) {
+    if (!table_.live(*cursor)) continue;
+    const DestinationRecord* d = snapshot_.destination(table_.at(*cursor).destination_slot);
+    if (d == nullptr || (d->flags & kDestinationAvailable) == 0) end(*cursor, true);
+  }
+  return *cursor < stop;
+}
+
+}  // namespace uvs

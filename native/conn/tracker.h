@@ -1,0 +1,75 @@
+// Stop 7: what happens to a connection besides being found: bound to its destination, moved by its
+// packets, expired. Keeps the loads that schedulers compare (spec 3.5); the overload flag follows from
+// them in src/dataplane/load-view.ts.
+#pragma once
+#include <cstdint>
+
+#include "classify/snapshot.h"
+#include "conn/conn_table.h"
+#include "report/counters.h"
+
+namespace uvs {
+
+class Tracker {
+ public:
+  Tracker(ConnTable& table, Counters& counters, const Snapshot& snapshot)
+      : table_(table), counters_(counters), snapshot_(snapshot) {}
+
+  // The shared template table; slaves are counted there. `count` records.
+  void attach_templates(TemplateRecord* templates, uint32_t count) {
+    templates_ = templates;
+    template_count_ = count;
+  }
+
+  // Creates and binds a connection; it starts inactive with the initial 3 s timeout (spec 3.1).
+  // On failure the template's slave count is given back.
+  CreateError create(const NewConn& wanted, uint32_t tick, uint32_t* id);
+
+  // Gives back one slave of a template: the connection ended, or could not be made.
+  void release_template(uint32_t template_ref);
+
+  // Moves state and restarts the timer for one packet (spec 3.6, 3.6.1). `reply`: it came from the
+  // destination.
+  void track(uint32_t id, const Packet& packet, bool reply, uint32_t tick) {
+    Conn& conn = table_.at(id);
+    if (conn.protocol == kProtoTcp) {
+      track_tcp(id, conn, packet.tcp_flags, reply, tick);
+    } else {
+      track_udp(id, conn, reply, tick);
+    }
+  }
+
+  // Ends a connection now: unbinds, gives its template back, frees it.
+  void end(uint32_t id) { end(id, true); }
+
+  // Expires what is due at `tick`, looking at no more than `budget` entries. Returns how many.
+  uint32_t expire(uint32_t tick, uint32_t budget);
+
+  // Ends every connection whose destination is gone (spec 3.10, expire_nodest_conn), in steps:
+  // looks at `budget` records from `*cursor` on; false when the table's end was reached.
+  bool sweep_gone(uint32_t* cursor, uint32_t budget);
+
+  // A new snapshot was adopted: timeouts in ticks are read from it.
+  void adopt();
+
+ private:
+  void track_tcp(uint32_t id, Conn& conn, uint8_t tcp_flags, bool reply, uint32_t tick);
+  void track_udp(uint32_t id, Conn& conn, bool reply, uint32_t tick);
+  void end(uint32_t id, bool in_wheel);
+  void set_active(Conn& conn, bool active);
+  void assure_template(uint32_t id);
+
+  ConnTable& table_;
+  Counters& counters_;
+  const Snapshot& snapshot_;
+  TemplateRecord* templates_ = nullptr;
+  uint32_t template_count_ = 0;
+  uint32_t tcp_ticks_[16] = {};
+  uint32_t fullnat_ticks_[16] = {};
+  uint32_t udp_ticks_ = 0;
+  bool secure_tcp_ = false;
+};
+
+constexpr uint32_t kInitialTimeoutSec = 3;  // spec 3.1
+
+}  // namespace uvs

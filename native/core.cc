@@ -1,0 +1,437 @@
+// In: nothing but a call of poll(). Does: one burst through the nine stops, in this order:
+//   1 in        take_burst      io/
+//   2 parse     parse_burst     parse/
+//   3 lookup    lookup_burst    conn/
+//   4 classify  miss            classify/
+//   5 ask       miss            upcall/        -> TypeScript writes verdicts -> resolve()
+//   7 track     hit_in/hit_out  conn/tracker.cc
+//   8 rewrite   hit_in/hit_out  forward/
+//   9 out       finish          forward/egress.cc, io/
+// Next: the worker's turn (src/dataplane/worker.ts) calls again.
+#include "core.h"
+
+#include <poll.h>
+
+#include <cassert>
+
+#include "classify/classify.h"
+#include "forward/related_icmp.h"
+#include "parse/parse.h"
+
+namespace uvs {
+
+Core::Core(const CoreMemory& memory, std::vector<std::unique_ptr<Port>> ports,
+           std::unique_ptr<NextHops> hops, Clock& clock, uint64_t seed)
+    : memory_(memory),
+      counters_(memory.counters),
+      ports_(std::move(ports)),
+      hops_(std::move(hops)),
+      clock_(clock),
+      attached_(table_.attach(memory.table, memory.table_bytes, memory.connections, seed,
+                              static_cast<uint32_t>(clock.now_us() / 1000 / kTickMs))),
+      tracker_(table_, counters_, snapshot_),
+      egress_(ports_, *hops_, counters_),
+      transmitter_(table_, *hops_, egress_, counters_, snapshot_),
+      local_ports_(memory.worker, memory.workers) {
+  static_assert(kBurst <= 64);
+  tracker_.attach_templates(memory.templates, memory.template_count);
+  batch_.attach(memory.misses);
+  read_clock();
+  last_poll_us_ = now_us_;
+}
+
+void Core::read_clock() {
+  now_us_ = clock_.now_us();
+  if (now_us_ / 1000 == now_ms_) return;
+  now_ms_ = now_us_ / 1000;
+  shared::publish(memory_.words->now_ms, static_cast<uint32_t>(now_ms_));
+  shared::publish(memory_.words->now_sec, static_cast<uint32_t>(now_ms_ / 1000));
+}
+
+void Core::adopt(const uint8_t* snapshot) {
+  assert(!open_);
+  snapshot_.adopt(snapshot);
+  tracker_.adopt();
+  const SnapshotHeaderRecord& header = snapshot_.header();
+  local_ports_.set_range(header.local_port_first, header.local_port_last);
+  announcer_.adopt(snapshot_.announces(), snapshot_.announce_count());
+  if (snapshot_.sysctl(kSysctlExpireNodestConn) != 0) {
+    sweep_cursor_ = 0;
+    sweeping_ = true;
+  }
+}
+
+uint32_t Core::poll(uint32_t wait_us) {
+  assert(!open_ && snapshot_.adopted());
+  read_clock();
+  const uint64_t gap = now_us_ - last_poll_us_;
+  if (gap > shared::lane_load(memory_.words->longest_gap_us)) {
+    shared::publish(memory_.words->longest_gap_us, static_cast<uint32_t>(gap));
+  }
+  batch_.clear();
+  uint32_t count = take_burst();
+  if (count == 0 && wait_us != 0) {
+    wait(wait_us);
+    count = take_burst();
+  }
+  last_poll_us_ = now_us_;
+  if (count != 0) {
+    last_busy_us_ = now_us_;
+    shared::lane_add(memory_.words->bursts, uint64_t{1});
+    parse_burst(count);
+    lookup_burst(count);
+    for (uint32_t i = 0; i < count; i++) handle(static_cast<uint16_t>(i));
+  }
+  open_ = batch_.size() != 0;
+  if (!open_) finish();
+  return batch_.size();
+}
+
+void Core::resolve() {
+  assert(open_);
+  for (uint32_t i = 0; i < batch_.size(); i++) resolve_one(i);
+  shared::lane_add(memory_.words->misses, uint64_t{batch_.size()});
+  open_ = false;
+  finish();
+}
+
+// Stop 1. Every port gets its turn to be read first, so that a busy one starves no other.
+uint32_t Core::take_burst() {
+  uint32_t count = 0;
+  burst_ports_ = 0;
+  for (uint32_t i = 0; i < ports_.size() && count < kBurst; i++) {
+    const uint32_t number = (first_port_ + i) % static_cast<uint32_t>(ports_.size());
+    const uint32_t got = ports_[number]->rx_burst(frames_ + count, kBurst - count);
+    if (got == 0) continue;
+    burst_ports_ |= 1u << number;
+    uint64_t bytes = 0;
+    for (uint32_t k = count; k < count + got; k++) {
+      frames_[k].port = static_cast<uint16_t>(number);
+      bytes += frames_[k].length;
+    }
+    shared::lane_add(memory_.port_words[number].rx_frames, uint64_t{got});
+    shared::lane_add(memory_.port_words[number].rx_bytes, bytes);
+    count += got;
+  }
+  first_port_++;
+  return count;
+}
+
+// Nothing was there: look again for a moment after traffic, then sleep in ppoll().
+void Core::wait(uint32_t wait_us) {
+  const uint64_t start_us = now_us_;
+  pollfd fds[kMaxPorts + 2];
+  nfds_t count = 0;
+  for (const auto& port : ports_) {
+    if (port->poll_fd() >= 0) fds[count++] = pollfd{port->poll_fd(), POLLIN, 0};
+  }
+  if (hops_->poll_fd() >= 0) fds[count++] = pollfd{hops_->poll_fd(), POLLIN, 0};
+  timespec none{};
+  while (now_us_ - last_busy_us_ < kSpinUs && now_us_ - start_us < wait_us) {
+    if (ppoll(fds, count, &none, nullptr) > 0) return;
+    read_clock();
+  }
+  const timespec limit{static_cast<time_t>(wait_us / 1000000),
+                       static_cast<long>(wait_us % 1000000) * 1000};
+  ppoll(fds, count, &limit, nullptr);
+  read_clock();
+}
+
+// Stop 2.
+void Core::parse_burst(uint32_t count) {
+  for (uint32_t i = 0; i < count; i++) {
+    if (i + 2 < count) __builtin_prefetch(frames_[i + 2].data);
+    packets_[i].frame = frames_[i];
+    parse(packets_[i], ports_[frames_[i].port]->link());
+  }
+}
+
+// Stop 3, in two passes over the burst so that the cache misses of many packets overlap: first the
+// index buckets, then the connections they name.
+void Core::lookup_burst(uint32_t count) {
+  for (uint32_t i = 0; i < count; i++) {
+    if (packets_[i].kind != PacketKind::kFlow) continue;
+    packets_[i].hash = table_.hash(packets_[i].key);
+    table_.prefetch_index(packets_[i].hash);
+  }
+  for (uint32_t i = 0; i < count; i++) {
+    if (packets_[i].kind != PacketKind::kFlow) continue;
+    entries_[i] = table_.peek(packets_[i].hash);
+    if (entries_[i] != kNoEntry) table_.prefetch_entry(entries_[i]);
+  }
+}
+
+void Core::handle(uint16_t number) {
+  Packet& packet = packets_[number];
+  if (packet.kind != PacketKind::kFlow) [[unlikely]] {
+    if (packet.kind == PacketKind::kIcmp) {
+      icmp(packet);
+    } else if (packet.kind != PacketKind::kArp) {
+      counters_.count(packet.reason);
+    } else if (announcer_.answer(packet)) {
+      egress_.enqueue(packet.frame.port, packet.frame);
+    }
+    return;
+  }
+  // The guess may be another flow's, or a connection that this burst has ended meanwhile.
+  uint32_t entry = entries_[number];
+  if (entry == kNoEntry || table_.at(entry >> 1).method == kConnFree ||
+      !table_.matches(entry, packet.key)) [[unlikely]] {
+    entry = table_.find(packet.key, packet.hash);
+  }
+  if (entry == kNoEntry) {
+    miss(number);
+  } else if ((entry & 1) == 0) {
+    if (hit_in(packet, entry >> 1) == Hit::kMiss) miss(number);
+  } else {
+    hit_out(packet, entry >> 1);
+  }
+}
+
+// Spec 3.9: a SYN on an old connection may begin a new one.
+bool Core::starts_over(const Packet& packet, uint32_t id, const DestinationRecord* destination) {
+  if ((packet.tcp_flags & kTcpSyn) == 0 || packet.key.protocol != kProtoTcp) return false;
+  if (snapshot_.sysctl(kSysctlExpireNodestConn) != 0 && destination != nullptr &&
+      destination->weight == 0) {
+    return true;
+  }
+  const uint32_t mode = snapshot_.sysctl(kSysctlConnReuseMode);
+  if (mode == 0 || table_.cold(id).template_ref != 0) return false;
+  const Conn& conn = table_.at(id);
+  return conn.state == kTcpTimeWait || conn.state == kTcpClose ||
+         ((mode & 2) != 0 && conn.state == kTcpFinWait && (conn.flags & kConnNoOutput) != 0);
+}
+
+Core::Hit Core::hit_in(Packet& packet, uint32_t id) {
+  const DestinationRecord* destination =
+      snapshot_.destination(table_.at(id).destination_slot);
+  if (starts_over(packet, id, destination)) {
+    tracker_.end(id);
+    return Hit::kMiss;
+  }
+  if (destination == nullptr || (destination->flags & kDestinationAvailable) == 0) [[unlikely]] {
+    // Spec 3.10: dropped in silence, timer untouched, unless the operator wants it to end.
+    if (snapshot_.sysctl(kSysctlExpireNodestConn) != 0) {
+      tracker_.end(id);
+      return Hit::kMiss;
+    }
+    counters_.count(Reason::kDestinationGone);
+    return Hit::kDone;
+  }
+  forward_in(packet, id, *destination);
+  return Hit::kDone;
+}
+
+// Stops 7 and 8 for a packet of the client, in the kernel's order: statistics, state, transmit.
+void Core::forward_in(Packet& packet, uint32_t id, const DestinationRecord& destination) {
+  Conn& conn = table_.at(id);
+  count_in(destination, conn.destination_slot, packet.l3_bytes);
+  tracker_.track(id, packet, false, tick());
+  conn.in_packets++;
+  transmitter_.request(packet, conn, static_cast<uint32_t>(now_ms_));
+}
+
+void Core::hit_out(Packet& packet, uint32_t id) {
+  Conn& conn = table_.at(id);
+  transmitter_.reply(packet, conn, static_cast<uint32_t>(now_ms_));
+  const DestinationRecord* destination = snapshot_.destination(conn.destination_slot);
+  if (destination != nullptr && (destination->flags & kDestinationAvailable) != 0) {
+    count_out(*destination, conn.destination_slot, packet.l3_bytes);
+  }
+  tracker_.track(id, packet, true, tick());
+}
+
+void Core::count_in(const DestinationRecord& destination, uint16_t slot, uint32_t bytes) {
+  counters_.in_packet(counters_.destinations[slot], bytes);
+  if (destination.service_slot == kNoSlot) return;
+  counters_.in_packet(counters_.services[destination.service_slot], bytes);
+  counters_.in_packet(*counters_.total, bytes);
+}
+
+void Core::count_out(const DestinationRecord& destination, uint16_t slot, uint32_t bytes) {
+  counters_.out_packet(counters_.destinations[slot], bytes);
+  if (destination.service_slot == kNoSlot) return;
+  counters_.out_packet(counters_.services[destination.service_slot], bytes);
+  counters_.out_packet(*counters_.total, bytes);
+}
+
+// Stops 4 and 5: no connection; spec 5.3. What the kernel would leave to the host's own stack is
+// answered here, because the host is kept quiet about virtual addresses (decision 7).
+void Core::miss(uint16_t number) {
+  Packet& packet = packets_[number];
+  const uint16_t slot = find_service(snapshot_, packet.key);
+  if (slot == kNoSlot) {
+    counters_.count(Reason::kNoService);
+    return;
+  }
+  const auto now = static_cast<uint32_t>(now_ms_);
+  const bool tcp = packet.key.protocol == kProtoTcp;
+  if (tcp && ((packet.tcp_flags & kTcpRst) != 0 ||
+              ((packet.tcp_flags & kTcpSyn) == 0 && snapshot_.sysctl(kSysctlSloppyTcp) == 0))) {
+    counters_.count(Reason::kNotSyn);
+    egress_.reset(packet, now);
+    return;
+  }
+  if (packet.key.source_port == Be16::of(20)) {
+    counters_.count(Reason::kFtpDataSource);
+    if (tcp) egress_.reset(packet, now);
+    return;
+  }
+  uint16_t flags = 0;
+  if (tcp) {
+    if (packet.tcp_flags & kTcpSyn) flags |= kMissTcpSyn;
+    if (packet.tcp_flags & kTcpAck) flags |= kMissTcpAck;
+    if (packet.tcp_flags & kTcpFin) flags |= kMissTcpFin;
+  } else if (snapshot_.service(slot)->flags & kServiceOnePacket) {
+    flags |= kMissOnePacket;
+  }
+  batch_.add(packet, number, slot, flags);
+}
+
+void Core::resolve_one(uint32_t record) {
+  const MissRecord& miss = batch_.record(record);
+  uint16_t number = batch_.first(record);
+  uint32_t id;
+  if (miss.verdict < 0 || !create(miss, packets_[number], &id)) {
+    for (; number != MissBatch::kEnd; number = batch_.next(number)) {
+      refuse(miss, packets_[number]);
+    }
+    return;
+  }
+  const DestinationRecord& destination = *snapshot_.destination(table_.at(id).destination_slot);
+  for (; number != MissBatch::kEnd; number = batch_.next(number)) {
+    forward_in(packets_[number], id, destination);
+  }
+  if (miss.flags & kMissOnePacket) tracker_.end(id);  // spec 3.8
+}
+
+// A packet whose flow got no connection. create() has counted its own reasons.
+void Core::refuse(const MissRecord& miss, Packet& packet) {
+  switch (miss.verdict) {
+    case kVerdictNone:
+      // Spec 5.4: TCP clients too get the ICMP error, never a RST.
+      counters_.count(Reason::kNoDestination);
+      egress_.answer(packet, IcmpError::kPortUnreachable, 0, packet.key.destination,
+                     static_cast<uint32_t>(now_ms_));
+      break;
+    case kVerdictDrop: counters_.count(Reason::kSchedulerFailed); break;
+    case kVerdictPass: counters_.count(Reason::kNoService); break;
+    default: break;
+  }
+}
+
+bool Core::create(const MissRecord& miss, const Packet& packet, uint32_t* id) {
+  const auto slot = static_cast<uint32_t>(miss.verdict);
+  const DestinationRecord* destination = snapshot_.destination(slot);
+  const ServiceRecord* service = snapshot_.service(miss.service_slot);
+  assert(destination != nullptr && service != nullptr);
+  NewConn wanted{};
+  wanted.in = packet.key;
+  wanted.destination = destination->address;
+  wanted.destination_slot = static_cast<uint16_t>(slot);
+  wanted.method = destination->method;
+  wanted.template_ref = miss.template_ref;
+  wanted.fwmark = miss.fwmark;
+  if (!has_reply_key(wanted.method)) wanted.flags |= kConnNoOutput;
+  if (packet.family == 6) wanted.flags |= kConnIp6;
+  if (miss.flags & kMissOnePacket) wanted.flags |= kConnOnePacket;
+  // Spec 4.2 and 5.3: a persistent service maps only its own port.
+  const bool maps_port = destination->port != 0 && ((service->flags & kServicePersistent) == 0 ||
+                                                    miss.virtual_port == service->port);
+  wanted.destination_port =
+      maps_port ? Be16::of(destination->port) : packet.key.destination_port;
+  if (wanted.method == kMethodFullnat && !choose_local(*service, &wanted)) {
+    tracker_.release_template(miss.template_ref);
+    return false;
+  }
+  const CreateError error = tracker_.create(wanted, tick(), id);
+  if (error != CreateError::kNone) {
+    counters_.count(error == CreateError::kTableFull ? Reason::kTableFull
+                                                     : Reason::kAddressTableFull,
+                    miss.packets);
+    return false;
+  }
+  shared::lane_add(counters_.destinations[slot].connections, uint64_t{1});
+  shared::lane_add(counters_.services[miss.service_slot].connections, uint64_t{1});
+  shared::lane_add(counters_.total->connections, uint64_t{1});
+  return true;
+}
+
+// Spec 12.2, 12.3: the service's local addresses in turn, a free port of this worker on one.
+bool Core::choose_local(const ServiceRecord& service, NewConn* wanted) {
+  if (service.local_count == 0) {
+    counters_.count(Reason::kLocalAddressNone);
+    return false;
+  }
+  const uint32_t tries = service.local_count < LocalPorts::kAddressAttempts
+                             ? service.local_count
+                             : LocalPorts::kAddressAttempts;
+  for (uint32_t i = 0; i < tries; i++) {
+    wanted->local = snapshot_.local_address(service.local_first +
+                                            local_ports_.next_address(service.local_count));
+    if (local_ports_.find(table_, wanted->local, wanted->destination, wanted->destination_port,
+                          wanted->in.protocol, &wanted->local_port)) {
+      return true;
+    }
+  }
+  counters_.count(Reason::kLocalPortExhausted);
+  return false;
+}
+
+// Spec 5.7: errors about a known connection follow it; solicitations for announced addresses are
+// answered; everything else is the host's.
+void Core::icmp(Packet& packet) {
+  if (announcer_.answer(packet)) {
+    egress_.enqueue(packet.frame.port, packet.frame);
+    return;
+  }
+  FlowKey inverse;
+  uint32_t entry = kNoEntry;
+  if (quoted_flow(packet, &inverse)) entry = table_.find(inverse, table_.hash(inverse));
+  if (entry == kNoEntry) {
+    counters_.count(Reason::kIcmpUnrelated);
+    return;
+  }
+  Conn& conn = table_.at(entry >> 1);
+  const bool from_client = (entry & 1) == 0;
+  if (!transmitter_.related(packet, conn, from_client, static_cast<uint32_t>(now_ms_))) {
+    counters_.count(Reason::kIcmpBadChecksum);
+    return;
+  }
+  const DestinationRecord* destination = snapshot_.destination(conn.destination_slot);
+  if (destination == nullptr || (destination->flags & kDestinationAvailable) == 0) return;
+  if (from_client) {
+    count_in(*destination, conn.destination_slot, packet.l3_bytes);
+  } else {
+    count_out(*destination, conn.destination_slot, packet.l3_bytes);
+  }
+}
+
+// Stop 9, and what must be done now and then.
+void Core::finish() {
+  egress_.flush();
+  for (uint32_t number = 0; burst_ports_ != 0; number++, burst_ports_ >>= 1) {
+    if (burst_ports_ & 1) ports_[number]->release();
+  }
+  housekeeping();
+}
+
+void Core::housekeeping() {
+  tracker_.expire(tick(), kExpireBudget);
+  if (sweeping_) sweeping_ = tracker_.sweep_gone(&sweep_cursor_, kSweepBudget);
+  if (now_ms_ == served_ms_) return;
+  served_ms_ = now_ms_;
+  egress_.serve_neighbours(static_cast<uint32_t>(now_ms_));
+  if (uint32_t count = announcer_.pending(); count != 0) announce_some(count);
+  for (uint16_t number = 0; number < ports_.size(); number++) {
+    PortWordsRecord& words = memory_.port_words[number];
+    shared::publish(words.tx_frames, egress_.frames(number));
+    shared::publish(words.tx_bytes, egress_.bytes(number));
+    if (const uint64_t lost = ports_[number]->rx_dropped()) {
+      counters_.count(Reason::kRxOverrun, lost);
+    }
+  }
+  shared::publish(memory_.words->connections, table_.size());
+}
+
+}  // namespace uvs

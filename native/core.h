@@ -1,0 +1,137 @@
+// The director's packet path for one worker: the table of contents. core.cc reads top to bottom in
+// the order of the nine stops (docs/architecture.md).
+//
+// The owner's thread calls poll() and, when it says that misses wait, lets TypeScript write
+// verdicts into the miss batch and calls resolve(). Nothing else runs on this thread meanwhile; a
+// Core knows no Node-API, starts no threads and has no globals.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "classify/snapshot.h"
+#include "conn/conn_table.h"
+#include "conn/local_ports.h"
+#include "conn/tracker.h"
+#include "forward/announce.h"
+#include "forward/egress.h"
+#include "forward/next_hops.h"
+#include "forward/transmit.h"
+#include "io/port.h"
+#include "report/counters.h"
+#include "upcall/miss_batch.h"
+
+namespace uvs {
+
+// Every block that a worker borrows from main. Pointers stay valid until the Core is gone.
+struct CoreMemory {
+  uint8_t* table = nullptr;  // ConnTable::bytes_needed(connections)
+  size_t table_bytes = 0;
+  uint32_t connections = 0;
+  MissRecord* misses = nullptr;  // kBurst
+  WorkerWordsRecord* words = nullptr;
+  PortWordsRecord* port_words = nullptr;  // by port
+  TemplateRecord* templates = nullptr;
+  uint32_t template_count = 0;
+  Counters counters;
+  uint32_t worker = 0;
+  uint32_t workers = 1;
+};
+
+// The clock of a core, monotonic microseconds; tests and benchmarks bring their own.
+class Clock {
+ public:
+  virtual ~Clock() = default;
+  virtual uint64_t now_us() = 0;
+};
+
+class Core {
+ public:
+  // `ports` and `hops` are owned; `clock` must outlive the core. `seed` keys the flow hash of a
+  // fresh table.
+  Core(const CoreMemory& memory, std::vector<std::unique_ptr<Port>> ports,
+       std::unique_ptr<NextHops> hops, Clock& clock, uint64_t seed);
+
+  // False: the table block belongs to another layout or size.
+  bool table_attached() const { return attached_; }
+
+  // Adopts a block that check_snapshot() accepted; only between poll() and the next poll(), with
+  // no misses open.
+  void adopt(const uint8_t* snapshot);
+
+  // Takes one burst from the ports, forwards what is known, and returns how many misses want a
+  // verdict. Waits at most `wait_us` when nothing is there.
+  uint32_t poll(uint32_t wait_us);
+
+  // Carries out the verdicts of the last poll().
+  void resolve();
+
+  ConnTable& table() { return table_; }
+  Tracker& tracker() { return tracker_; }
+  const Snapshot& snapshot() const { return snapshot_; }
+  uint32_t tick() const { return static_cast<uint32_t>(now_ms_ / kTickMs); }
+  uint64_t now_ms() const { return now_ms_; }
+
+ private:
+  // Connections looked at by the timer and the sweep in one poll: bounds the pause.
+  static constexpr uint32_t kExpireBudget = 256;
+  static constexpr uint32_t kSweepBudget = 1024;
+  // After traffic the core looks again for this long before it waits in ppoll().
+  static constexpr uint32_t kSpinUs = 40;
+
+  enum class Hit : uint8_t { kDone, kMiss };
+
+  void read_clock();
+  uint32_t take_burst();
+  void wait(uint32_t wait_us);
+  void parse_burst(uint32_t count);
+  void lookup_burst(uint32_t count);
+  void handle(uint16_t number);
+  Hit hit_in(Packet& packet, uint32_t id);
+  void forward_in(Packet& packet, uint32_t id, const DestinationRecord& destination);
+  void hit_out(Packet& packet, uint32_t id);
+  bool starts_over(const Packet& packet, uint32_t id, const DestinationRecord* destination);
+  void miss(uint16_t number);
+  void resolve_one(uint32_t record);
+  bool create(const MissRecord& miss, const Packet& packet, uint32_t* id);
+  bool choose_local(const ServiceRecord& service, NewConn* wanted);
+  void refuse(const MissRecord& miss, Packet& packet);
+  void icmp(Packet& packet);
+  void finish();
+  void announce_some(uint32_t count);
+  void housekeeping();
+  void count_in(const DestinationRecord& destination, uint16_t slot, uint32_t bytes);
+  void count_out(const DestinationRecord& destination, uint16_t slot, uint32_t bytes);
+
+  CoreMemory memory_;
+  Counters counters_;
+  std::vector<std::unique_ptr<Port>> ports_;
+  std::unique_ptr<NextHops> hops_;
+  Clock& clock_;
+  Snapshot snapshot_;
+  ConnTable table_;
+  bool attached_;
+  Tracker tracker_;
+  Egress egress_;
+  Transmitter transmitter_;
+  LocalPorts local_ports_;
+  Announcer announcer_;
+  MissBatch batch_;
+
+  uint64_t now_us_ = 0;
+  uint64_t now_ms_ = 0;
+  uint64_t last_poll_us_ = 0;
+  uint64_t last_busy_us_ = 0;
+  uint64_t served_ms_ = 0;
+  uint32_t first_port_ = 0;    // whose turn it is to be read first
+  uint32_t sweep_cursor_ = 0;  // expire_nodest_conn; at or beyond the end: nothing to sweep
+  bool sweeping_ = false;
+  bool open_ = false;  // poll() returned misses that are not resolved yet
+
+  Frame frames_[kBurst];
+  Packet packets_[kBurst];
+  uint32_t entries_[kBurst];  // guess of the index, kNoEntry
+  uint32_t burst_ports_ = 0;  // bit per port that lent frames
+};
+
+}  // namespace uvs

@@ -1,0 +1,129 @@
+// In: rewritten packets and the next hop they go to. Does: link header, queue, send, answer.
+// Next: the port.
+#include "forward/egress.h"
+
+#include <cassert>
+#include <cerrno>
+
+#include "forward/tcp_reset.h"
+
+namespace uvs {
+
+Egress::Egress(std::span<const std::unique_ptr<Port>> ports, NextHops& hops, Counters& counters)
+    : ports_(ports),
+      hops_(hops),
+      counters_(counters),
+      queues_(ports.size()),
+      scratch_memory_(new uint8_t[size_t{kScratchFrames} * kFrameSlotBytes]) {}
+
+bool Egress::send(Frame frame, uint32_t l3, uint8_t family, uint16_t slot, uint32_t now_ms) {
+  const NextHop& hop = hops_.at(slot);
+  if (hop.state == HopState::kReady || hop.state == HopState::kLocal) [[likely]] {
+    hops_.touch(slot, now_ms);
+    put_link(frame, l3, hop, family);
+    enqueue(hop.port, frame);
+    return true;
+  }
+  if (hop.state == HopState::kUnreachable) return false;
+  NextHop bare{};
+  put_link(frame, l3, bare, family);
+  if (!hops_.park(slot, frame, now_ms)) counters_.count(Reason::kNeighbourQueueFull);
+  return true;
+}
+
+void Egress::enqueue(uint16_t port, const Frame& frame) {
+  Queue& queue = queues_[port];
+  if (queue.count == kQueue) flush_port(port);
+  queue.frames_waiting[queue.count++] = frame;
+}
+
+Frame* Egress::scratch(uint32_t count) {
+  assert(count <= kScratchFrames);
+  if (scratch_used_ + count > kScratchFrames) flush();
+  Frame* first = &scratch_frames_[scratch_used_];
+  for (uint32_t i = 0; i < count; i++) {
+    first[i] = Frame{};
+    first[i].data = &scratch_memory_[size_t{scratch_used_ + i} * kFrameSlotBytes] + kHeadroom;
+    first[i].headroom = kHeadroom;
+  }
+  scratch_used_ += count;
+  return first;
+}
+
+void Egress::flush_port(uint16_t port) {
+  Queue& queue = queues_[port];
+  uint32_t done = 0;
+  while (done < queue.count) {
+    int error = 0;
+    const uint32_t sent =
+        ports_[port]->tx_burst(queue.frames_waiting + done, queue.count - done, &error);
+    for (uint32_t i = done; i < done + sent; i++) queue.bytes += queue.frames_waiting[i].length;
+    queue.frames += sent;
+    done += sent;
+    if (done == queue.count) break;
+    if (error == EAGAIN || error == ENOBUFS) {
+      counters_.count(Reason::kTxFull, queue.count - done);
+      break;
+    }
+    counters_.count(Reason::kTxError);  // this one frame; the others may be good
+    done++;
+  }
+  queue.count = 0;
+}
+
+void Egress::flush() {
+  for (uint16_t port = 0; port < queues_.size(); port++) {
+    if (queues_[port].count != 0) flush_port(port);
+  }
+  scratch_used_ = 0;
+}
+
+bool Egress::allow_answer(uint32_t now_ms) {
+  const uint64_t earned = uint64_t{now_ms - tokens_ms_} * kAnswersPerSec / 1000;
+  if (earned > 0) {
+    tokens_ = static_cast<uint32_t>(
+        earned + tokens_ > kAnswersBurst ? kAnswersBurst : earned + tokens_);
+    tokens_ms_ = now_ms;
+  }
+  if (tokens_ == 0) {
+    counters_.count(Reason::kIcmpLimited);
+    return false;
+  }
+  tokens_--;
+  return true;
+}
+
+void Egress::answer_frame(Frame* frame, const Addr& to, uint32_t now_ms) {
+  const uint16_t slot = hops_.find(to, now_ms);
+  if (!send(*frame, 0, to.is_v4() ? 4 : 6, slot, now_ms)) counters_.count(Reason::kNoRoute);
+}
+
+void Egress::answer(const Packet& packet, IcmpError error, uint32_t mtu, const Addr& local,
+                    uint32_t now_ms) {
+  if (!allow_answer(now_ms)) return;
+  Frame* frame = scratch(1);
+  if (!build_icmp_error(packet, error, mtu, local, frame)) return;
+  answer_frame(frame, packet.key.source, now_ms);
+}
+
+void Egress::reset(const Packet& packet, uint32_t now_ms) {
+  if (packet.tcp_flags & kTcpRst || !allow_answer(now_ms)) return;
+  Frame* frame = scratch(1);
+  build_tcp_reset(packet, frame);
+  answer_frame(frame, packet.key.source, now_ms);
+}
+
+void Egress::serve_neighbours(uint32_t now_ms) {
+  uint32_t expired = 0;
+  uint32_t count;
+  do {
+    count = hops_.service(now_ms, ready_, kReadyMax, &expired);
+    for (uint32_t i = 0; i < count; i++) {
+      enqueue(hops_.at(ready_[i].slot).port, ready_[i].frame);
+    }
+    flush();  // the parked copies are lent only until the next call
+  } while (count == kReadyMax);
+  if (expired != 0) counters_.count(Reason::kNeighbourUnresolved, expired);
+}
+
+}  // namespace uvs

@@ -1,0 +1,80 @@
+// Stop 9, out: frames wait here, one queue per port, until the burst is over; also the scratch
+// memory for frames that the core makes itself, and its ICMP and RST answers.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "forward/forward.h"
+#include "forward/next_hops.h"
+#include "io/port.h"
+#include "report/counters.h"
+
+namespace uvs {
+
+class Egress {
+ public:
+  Egress(std::span<const std::unique_ptr<Port>> ports, NextHops& hops, Counters& counters);
+
+  // Sends the IP packet at `l3` of `frame` to next hop `slot`: with link header when the hop is
+  // ready, parked when its link address is not known yet. False: the hop is unreachable and nothing
+  // was done. Frame memory must stay until flush().
+  bool send(Frame frame, uint32_t l3, uint8_t family, uint16_t slot, uint32_t now_ms);
+
+  // Queues a complete frame on a port.
+  void enqueue(uint16_t port, const Frame& frame);
+
+  // `count` scratch frames in a row; valid until flush(). Each has kHeadroom in front of
+  // data and room for kFrameSlotBytes - kHeadroom bytes. Flushes when there are not enough left.
+  Frame* scratch(uint32_t count);
+
+  // Hands every queue to its port. Frame memory is free afterwards.
+  void flush();
+
+  // ICMP error about `packet` to its source, from `local` (spec 5.4, 5.5.1, 5.6); limited in rate.
+  void answer(const Packet& packet, IcmpError error, uint32_t mtu, const Addr& local,
+              uint32_t now_ms);
+
+  // RST to the sender of a TCP packet that belongs to no connection (RFC 9293 3.10.7.1); the host
+  // would send it, but it is kept quiet about virtual addresses.
+  void reset(const Packet& packet, uint32_t now_ms);
+
+  // Frames and bytes sent by a port since the start.
+  uint64_t frames(uint16_t port) const { return queues_[port].frames; }
+  uint64_t bytes(uint16_t port) const { return queues_[port].bytes; }
+
+  // Sends parked packets whose neighbour answered, and counts those given up.
+  void serve_neighbours(uint32_t now_ms);
+
+ private:
+  static constexpr uint32_t kQueue = 2 * kBurst;
+  static constexpr uint32_t kReadyMax = 64;
+  // Answers per second and at once, as the kernel's icmp_msgs_per_sec and icmp_msgs_burst.
+  static constexpr uint32_t kAnswersPerSec = 1000;
+  static constexpr uint32_t kAnswersBurst = 50;
+
+  struct Queue {
+    Frame frames_waiting[kQueue];
+    uint32_t count = 0;
+    uint64_t frames = 0;
+    uint64_t bytes = 0;
+  };
+
+  void flush_port(uint16_t port);
+  bool allow_answer(uint32_t now_ms);
+  void answer_frame(Frame* frame, const Addr& to, uint32_t now_ms);
+
+  std::span<const std::unique_ptr<Port>> ports_;
+  NextHops& hops_;
+  Counters& counters_;
+  std::vector<Queue> queues_;
+  std::unique_ptr<uint8_t[]> scratch_memory_;
+  Frame scratch_frames_[kScratchFrames];
+  uint32_t scratch_used_ = 0;
+  uint32_t tokens_ = kAnswersBurst;
+  uint32_t tokens_ms_ = 0;
+  NextHops::Ready ready_[kReadyMax];
+};
+
+}  // namespace uvs

@@ -1,0 +1,96 @@
+// In: an IPv4 packet larger than its path that may be cut. Does: cuts it (RFC 791 2.3, 3.2).
+// Next: transmit.cc sends the pieces.
+#include <algorithm>
+#include <cassert>
+
+#include "forward/forward.h"
+#include "parse/checksum.h"
+#include "parse/ip4.h"
+
+namespace uvs {
+namespace {
+
+constexpr uint8_t kOptionEnd = 0;
+constexpr uint8_t kOptionNop = 1;
+constexpr uint8_t kOptionCopied = 0x80;  // goes into every fragment (RFC 791 3.1)
+constexpr uint32_t kUnit = 8;            // fragment offsets count in these
+
+// The header that later fragments carry: without the options that only the first one keeps.
+// Returns its length.
+uint32_t later_header(const uint8_t* first, uint32_t first_bytes, uint8_t* out) {
+  std::memcpy(out, first, kIp4Bytes);
+  uint32_t bytes = kIp4Bytes;
+  for (uint32_t at = kIp4Bytes; at < first_bytes;) {
+    const uint8_t type = first[at];
+    if (type == kOptionEnd) break;
+    if (type == kOptionNop) {
+      at++;
+      continue;
+    }
+    if (at + 1 >= first_bytes) break;
+    const uint32_t length = first[at + 1];
+    if (length < 2 || at + length > first_bytes) break;  // broken list: nothing more to copy
+    if ((type & kOptionCopied) != 0) {
+      std::memcpy(out + bytes, first + at, length);
+      bytes += length;
+    }
+    at += length;
+  }
+  while (bytes % 4 != 0) out[bytes++] = kOptionEnd;
+  out[0] = static_cast<uint8_t>(0x40 | bytes / 4);
+  return bytes;
+}
+
+// Payload bytes that fit beside a header of `header` bytes; a multiple of 8.
+uint32_t payload_room(uint32_t mtu, uint32_t header) {
+  const uint32_t limit = std::min(mtu, kFrameSlotBytes - kHeadroom);
+  return limit <= header ? 0 : (limit - header) / kUnit * kUnit;
+}
+
+void write_fragment(Frame& out, const uint8_t* header, uint32_t header_bytes,
+                    const uint8_t* payload, uint32_t bytes, uint16_t offset_and_flags) {
+  std::memcpy(out.data, header, header_bytes);
+  std::memcpy(out.data + header_bytes, payload, bytes);
+  Ip4 ip(out.data);
+  ip.set_total_bytes(header_bytes + bytes);
+  ip.set_flags_and_offset(offset_and_flags);
+  ip.set_checksum(0);
+  ip.set_checksum(checksum_of(out.data, header_bytes));
+  out.length = header_bytes + bytes;
+  out.vnet = VnetHdr{};
+}
+
+}  // namespace
+
+uint32_t fragment_ip4(const Packet& packet, uint32_t mtu, Frame* out, uint32_t max) {
+  assert(!packet.checksum_partial());
+  const uint8_t* header = packet.ip();
+  uint32_t header_bytes = Ip4(header).header_bytes();
+  const uint8_t* payload = header + header_bytes;
+  uint32_t left = packet.l3_bytes - header_bytes;
+  uint8_t later[kIp4MaxHeaderBytes];
+  const uint32_t later_bytes = later_header(header, header_bytes, later);
+
+  uint32_t offset = 0;
+  for (uint32_t count = 0; count < max;) {
+    const uint32_t room = payload_room(mtu, header_bytes);
+    if (room == 0) return 0;
+    const bool last = left <= room;
+    const uint32_t bytes = last ? left : room;
+    // DF goes: what is cut here was allowed to be (spec 5.5.1).
+    const uint32_t more = last ? 0 : kIp4MoreFragments;
+    write_fragment(out[count], header, header_bytes, payload, bytes,
+                   static_cast<uint16_t>(offset / kUnit | more));
+    out[count].port = packet.frame.port;
+    count++;
+    if (last) return count;
+    payload += bytes;
+    offset += bytes;
+    left -= bytes;
+    header = later;
+    header_bytes = later_bytes;
+  }
+  return 0;
+}
+
+}  // namespace uvs

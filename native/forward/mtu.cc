@@ -1,0 +1,33 @@
+// In: a packet and the MTU of its path. Does: decides whether it fits, must be cut or must be
+// answered (spec 5.6). Next: transmit.cc.
+#include "forward/forward.h"
+#include "parse/icmp.h"
+#include "parse/tcp.h"
+#include "parse/udp.h"
+
+namespace uvs {
+namespace {
+
+// IP bytes of the largest packet this one becomes on the wire.
+uint32_t wire_bytes(const Packet& packet) {
+  if (!packet.is_gso()) [[likely]]
+    return packet.l3_bytes;
+  const uint32_t transport =
+      packet.key.protocol == kProtoTcp ? Tcp(packet.transport()).header_bytes() : kUdpBytes;
+  const uint32_t segment = packet.l4 - packet.l3 + transport + packet.frame.vnet.gso_size;
+  return segment < packet.l3_bytes ? segment : packet.l3_bytes;
+}
+
+}  // namespace
+
+Fit fit_to_mtu(const Packet& packet, uint32_t mtu) {
+  if (wire_bytes(packet) <= mtu) [[likely]]
+    return Fit::kFits;
+  if (packet.family == 6) return Fit::kTooBig;
+  // An IPv4 ICMP error on its way passes whatever its DF says: an error about it may not be sent.
+  const bool may_cut =
+      !packet.dont_fragment || (packet.kind == PacketKind::kIcmp && is_icmp_error(packet));
+  return may_cut ? Fit::kFragment : Fit::kTooBig;
+}
+
+}  // namespace uvs

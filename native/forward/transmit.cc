@@ -1,0 +1,201 @@
+// In: a packet and its connection. Does: finds its next hop, checks TTL and MTU, applies the
+// forwarding method. Next: egress.cc queues the frame.
+#include "forward/transmit.h"
+
+#include "forward/related_icmp.h"
+
+namespace uvs {
+namespace {
+
+constexpr uint32_t kOuter4Bytes = 20;
+constexpr uint32_t kOuter6Bytes = 40;
+constexpr uint32_t kMinMtu4 = 68;    // spec 5.6
+constexpr uint32_t kMinMtu6 = 1280;
+constexpr uint32_t kFragmentsMax = 64;
+
+}  // namespace
+
+void Transmitter::refresh_hops(Conn& conn) {
+  if (conn.hop_generation == hops_.generation()) [[likely]] return;
+  conn.hop_in = kNoSlot;
+  conn.hop_out = kNoSlot;
+  conn.hop_generation = hops_.generation();
+}
+
+uint16_t Transmitter::hop_in(Conn& conn, uint32_t now_ms) {
+  refresh_hops(conn);
+  if (conn.hop_in == kNoSlot) [[unlikely]] {
+    conn.hop_in = hops_.find(table_.address(conn.destination_index), now_ms);
+  }
+  return conn.hop_in;
+}
+
+uint16_t Transmitter::hop_out(Conn& conn, uint32_t now_ms) {
+  refresh_hops(conn);
+  if (conn.hop_out == kNoSlot) [[unlikely]] conn.hop_out = hops_.find(conn.client, now_ms);
+  return conn.hop_out;
+}
+
+// Route, TTL and MTU; false when the packet was consumed here. Decrements the TTL unless the
+// packet stays on this host.
+bool Transmitter::admit(Packet& packet, const NextHop& hop, uint32_t mtu, const Addr& answer_from,
+                        bool* fragment, uint32_t now_ms) {
+  *fragment = false;
+  if (hop.state == HopState::kUnreachable) [[unlikely]] {
+    counters_.count(Reason::kNoRoute);
+    egress_.answer(packet, IcmpError::kHostUnreachable, 0, answer_from, now_ms);
+    return false;
+  }
+  if (hop.state == HopState::kLocal) return true;
+  if (packet.ttl <= 1) [[unlikely]] {
+    counters_.count(Reason::kTtlExceeded);
+    egress_.answer(packet, IcmpError::kTimeExceeded, 0, answer_from, now_ms);
+    return false;
+  }
+  const Fit fit = fit_to_mtu(packet, mtu);
+  if (fit == Fit::kTooBig) [[unlikely]] {
+    counters_.count(Reason::kTooBig);
+    egress_.answer(packet, IcmpError::kPacketTooBig, mtu, answer_from, now_ms);
+    return false;
+  }
+  *fragment = fit == Fit::kFragment;
+  decrement_ttl(packet);
+  return true;
+}
+
+void Transmitter::out(Packet& packet, uint16_t slot, bool fragment, const Addr& answer_from,
+                      uint32_t now_ms) {
+  if (!fragment) [[likely]] {
+    if (!egress_.send(packet.frame, packet.l3, packet.family, slot, now_ms)) {
+      counters_.count(Reason::kNoRoute);
+      egress_.answer(packet, IcmpError::kHostUnreachable, 0, answer_from, now_ms);
+    }
+    return;
+  }
+  counters_.count(Reason::kFragmentNeeded);
+  if (packet.checksum_partial()) complete_checksum(packet);
+  Frame* pieces = egress_.scratch(kFragmentsMax);
+  const uint32_t count = fragment_ip4(packet, hops_.at(slot).mtu, pieces, kFragmentsMax);
+  for (uint32_t i = 0; i < count; i++) egress_.send(pieces[i], 0, packet.family, slot, now_ms);
+}
+
+void Transmitter::request(Packet& packet, Conn& conn, uint32_t now_ms) {
+  const uint16_t slot = hop_in(conn, now_ms);
+  const NextHop& hop = hops_.at(slot);
+  const Addr& virtual_address = table_.address(conn.virtual_index);
+  if (conn.method == kMethodTunnel && hop.state != HopState::kLocal) {
+    tunnel(packet, conn, slot, now_ms);
+    return;
+  }
+  bool fragment;
+  if (!admit(packet, hop, hop.mtu, virtual_address, &fragment, now_ms)) return;
+  switch (conn.method) {
+    case kMethodMasquerade:
+      rewrite_ends(packet, Ends{&conn.client, &table_.address(conn.destination_index),
+                                conn.client_port, conn.destination_port});
+      break;
+    case kMethodFullnat:
+      rewrite_ends(packet, Ends{&table_.address(conn.local_index),
+                                &table_.address(conn.destination_index), conn.local_port,
+                                conn.destination_port});
+      break;
+    default:
+      // DR, local and bypass: the IP packet stays as it is (spec 5.5.6). Without link layer the
+      // port cannot say which real server is meant.
+      if (hop.link_bytes == 0 && hop.state != HopState::kLocal) {
+        counters_.count(Reason::kMethodUnsupported);
+        return;
+      }
+  }
+  out(packet, slot, fragment, virtual_address, now_ms);
+}
+
+void Transmitter::reply(Packet& packet, Conn& conn, uint32_t now_ms) {
+  const uint16_t slot = hop_out(conn, now_ms);
+  const NextHop& hop = hops_.at(slot);
+  bool fragment;
+  if (!admit(packet, hop, hop.mtu, hop.source, &fragment, now_ms)) return;
+  rewrite_ends(packet, Ends{&table_.address(conn.virtual_index), &conn.client, conn.virtual_port,
+                            conn.client_port});
+  out(packet, slot, fragment, hop.source, now_ms);
+}
+
+// Spec 5.7.1, 5.7.2. A quote is a packet that went the other way, so it gets the ends that packet
+// had on the other side of this director.
+bool Transmitter::related(Packet& packet, Conn& conn, bool from_client, uint32_t now_ms) {
+  if (!has_reply_key(conn.method)) {
+    request(packet, conn, now_ms);
+    return true;
+  }
+  const Addr& virtual_address = table_.address(conn.virtual_index);
+  const Addr& destination = table_.address(conn.destination_index);
+  const bool fullnat = conn.method == kMethodFullnat;
+  const Addr& client = fullnat ? table_.address(conn.local_index) : conn.client;
+  const Be16 client_port = fullnat ? conn.local_port : conn.client_port;
+  const uint16_t slot = from_client ? hop_in(conn, now_ms) : hop_out(conn, now_ms);
+  const RelatedEnds ends =
+      from_client ? RelatedEnds{&packet.key.source, &destination,
+                                Ends{&destination, &client, conn.destination_port, client_port}}
+                  : RelatedEnds{&virtual_address, &conn.client,
+                                Ends{&conn.client, &virtual_address, conn.client_port,
+                                     conn.virtual_port}};
+  if (!rewrite_related(packet, ends)) return false;
+  bool fragment;
+  if (!admit(packet, hops_.at(slot), kMaxIpBytes, virtual_address, &fragment, now_ms)) return true;
+  out(packet, slot, false, virtual_address, now_ms);
+  return true;
+}
+
+void Transmitter::tunnel_one(Packet& packet, const Addr& remote, uint16_t slot, uint32_t now_ms) {
+  const NextHop& hop = hops_.at(slot);
+  const uint32_t outer = remote.is_v4() ? kOuter4Bytes : kOuter6Bytes;
+  if (packet.frame.headroom + packet.l3 < outer + hop.link_bytes + kVnetHeaderBytes) {
+    counters_.count(Reason::kNoHeadroom);
+    return;
+  }
+  const bool pmtu_disc = snapshot_.sysctl(kSysctlPmtuDisc) != 0;
+  encapsulate_ipip(packet, hop.source, remote, pmtu_disc, ++ip_id_);
+  // Without pmtu_disc the outer packet may be too big for the path: it is cut (spec 5.6).
+  const bool fragment = remote.is_v4() && packet.l3_bytes > hop.mtu;
+  const uint8_t inner_family = packet.family;
+  packet.family = remote.is_v4() ? 4 : 6;
+  out(packet, slot, fragment, hop.source, now_ms);
+  packet.family = inner_family;
+}
+
+// A super-packet is cut first: virtio headers cannot describe IPIP.
+void Transmitter::tunnel(Packet& packet, Conn& conn, uint16_t slot, uint32_t now_ms) {
+  const NextHop& hop = hops_.at(slot);
+  const Addr& remote = table_.address(conn.destination_index);
+  const bool outer4 = remote.is_v4();
+  const uint32_t outer = outer4 ? kOuter4Bytes : kOuter6Bytes;
+  const uint32_t mtu = hop.mtu > outer ? hop.mtu - outer : 0;
+  if (hop.state != HopState::kUnreachable && mtu < (outer4 ? kMinMtu4 : kMinMtu6)) {
+    counters_.count(Reason::kTooBigSilent);
+    return;
+  }
+  const bool may_cut = packet.family == 4 && snapshot_.sysctl(kSysctlPmtuDisc) == 0;
+  bool fragment;
+  if (!admit(packet, hop, may_cut ? kMaxIpBytes : mtu, table_.address(conn.virtual_index),
+             &fragment, now_ms)) {
+    return;
+  }
+  if (!packet.is_gso()) {
+    if (packet.checksum_partial()) complete_checksum(packet);
+    tunnel_one(packet, remote, slot, now_ms);
+    return;
+  }
+  Frame* pieces = egress_.scratch(kSegmentsPerSuperFrame);
+  const uint32_t count = segment(packet, pieces, kSegmentsPerSuperFrame);
+  if (count == 0) counters_.count(Reason::kOffloadBad);
+  for (uint32_t i = 0; i < count; i++) {
+    Packet piece = packet;
+    piece.frame = pieces[i];
+    piece.l4 = static_cast<uint16_t>(packet.l4 - packet.l3);
+    piece.l3 = 0;
+    piece.l3_bytes = pieces[i].length;
+    tunnel_one(piece, remote, slot, now_ms);
+  }
+}
+
+}  // namespace uvs

@@ -1,0 +1,45 @@
+// Stop 8, the order of its steps: next hop, TTL, MTU, method, out (spec 5.5.1: time exceeded is
+// decided before MTU). One function per direction; the methods are one switch.
+#pragma once
+#include "classify/snapshot.h"
+#include "conn/conn_table.h"
+#include "forward/egress.h"
+
+namespace uvs {
+
+class Transmitter {
+ public:
+  Transmitter(ConnTable& table, NextHops& hops, Egress& egress, Counters& counters,
+              const Snapshot& snapshot)
+      : table_(table), hops_(hops), egress_(egress), counters_(counters), snapshot_(snapshot) {}
+
+  // Client -> destination, by the connection's method. The packet's memory must stay until flush.
+  void request(Packet& packet, Conn& conn, uint32_t now_ms);
+
+  // Destination -> client, masquerade and FULLNAT (spec 5.2).
+  void reply(Packet& packet, Conn& conn, uint32_t now_ms);
+
+  // An ICMP error about `conn`, seen from the client's side (`from_client`) or from the
+  // destination's (spec 5.7). False: its checksum is wrong, nothing was sent.
+  bool related(Packet& packet, Conn& conn, bool from_client, uint32_t now_ms);
+
+ private:
+  uint16_t hop_in(Conn& conn, uint32_t now_ms);
+  uint16_t hop_out(Conn& conn, uint32_t now_ms);
+  void refresh_hops(Conn& conn);
+  bool admit(Packet& packet, const NextHop& hop, uint32_t mtu, const Addr& answer_from,
+             bool* fragment, uint32_t now_ms);
+  void out(Packet& packet, uint16_t slot, bool fragment, const Addr& answer_from,
+           uint32_t now_ms);
+  void tunnel(Packet& packet, Conn& conn, uint16_t slot, uint32_t now_ms);
+  void tunnel_one(Packet& packet, const Addr& remote, uint16_t slot, uint32_t now_ms);
+
+  ConnTable& table_;
+  NextHops& hops_;
+  Egress& egress_;
+  Counters& counters_;
+  const Snapshot& snapshot_;
+  uint16_t ip_id_ = 0;
+};
+
+}  // namespace uvs

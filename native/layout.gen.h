@@ -1,0 +1,512 @@
+// Generated from src/dataplane/layout.ts by gen-layout.ts; do not edit.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "addr.h"
+
+namespace uvs {
+
+constexpr uint32_t kLayoutHash = 0xb58604e1u;
+constexpr uint32_t kSnapshotMagic = 0x53565531u;
+constexpr uint32_t kTableMagic = 0x54565531u;
+constexpr uint16_t kNoSlot = 65535;
+constexpr uint32_t kSysctlWords = 16;
+
+constexpr uint32_t kMaxWorkers = 16;
+constexpr uint32_t kMaxServices = 4096;
+constexpr uint32_t kMaxDestinations = 32768;
+constexpr uint32_t kMaxLocalAddresses = 1024;
+constexpr uint32_t kMaxBurst = 64;
+constexpr uint32_t kMaxPorts = 8;
+
+constexpr int32_t kVerdictNone = -1;
+constexpr int32_t kVerdictDrop = -2;
+constexpr int32_t kVerdictPass = -3;
+
+constexpr uint8_t kMethodMasquerade = 0;
+constexpr uint8_t kMethodLocal = 1;
+constexpr uint8_t kMethodTunnel = 2;
+constexpr uint8_t kMethodDirect = 3;
+constexpr uint8_t kMethodBypass = 4;
+constexpr uint8_t kMethodFullnat = 5;
+
+constexpr uint32_t kServicePersistent = 1;
+constexpr uint32_t kServiceHashed = 2;
+constexpr uint32_t kServiceOnePacket = 4;
+constexpr uint32_t kServiceSched1 = 8;
+constexpr uint32_t kServiceSched2 = 16;
+constexpr uint32_t kServiceSched3 = 32;
+
+constexpr uint32_t kSchedulerNone = 0;
+constexpr uint32_t kSchedulerRr = 1;
+constexpr uint32_t kSchedulerWrr = 2;
+constexpr uint32_t kSchedulerLc = 3;
+constexpr uint32_t kSchedulerWlc = 4;
+constexpr uint32_t kSchedulerLblc = 5;
+constexpr uint32_t kSchedulerLblcr = 6;
+constexpr uint32_t kSchedulerDh = 7;
+constexpr uint32_t kSchedulerSh = 8;
+constexpr uint32_t kSchedulerSed = 9;
+constexpr uint32_t kSchedulerNq = 10;
+
+constexpr uint32_t kDestinationAvailable = 1;
+
+constexpr uint32_t kDestinationStateOverload = 1;
+
+constexpr uint16_t kMissTcpSyn = 1;
+constexpr uint16_t kMissTcpAck = 2;
+constexpr uint16_t kMissTcpFin = 4;
+constexpr uint16_t kMissTcpRst = 8;
+constexpr uint16_t kMissOnePacket = 16;
+
+constexpr uint32_t kTemplateUsed = 1;
+constexpr uint32_t kTemplateAssured = 2;
+constexpr uint32_t kTemplateInvalid = 4;
+
+constexpr uint32_t kSysctlConnReuseMode = 0;
+constexpr uint32_t kSysctlExpireNodestConn = 1;
+constexpr uint32_t kSysctlExpireQuiescentTemplate = 2;
+constexpr uint32_t kSysctlSloppyTcp = 3;
+constexpr uint32_t kSysctlNatIcmpSend = 4;
+constexpr uint32_t kSysctlPmtuDisc = 5;
+constexpr uint32_t kSysctlSecureTcp = 6;
+constexpr uint32_t kSysctlScheduleIcmp = 7;
+constexpr uint32_t kSysctlLblcExpiration = 8;
+constexpr uint32_t kSysctlLblcrExpiration = 9;
+constexpr uint32_t kSysctlDropEntry = 10;
+constexpr uint32_t kSysctlDropPacket = 11;
+
+constexpr uint8_t kTcpNone = 0;
+constexpr uint8_t kTcpEstablished = 1;
+constexpr uint8_t kTcpSynSent = 2;
+constexpr uint8_t kTcpSynRecv = 3;
+constexpr uint8_t kTcpFinWait = 4;
+constexpr uint8_t kTcpTimeWait = 5;
+constexpr uint8_t kTcpClose = 6;
+constexpr uint8_t kTcpCloseWait = 7;
+constexpr uint8_t kTcpLastAck = 8;
+constexpr uint8_t kTcpListen = 9;
+constexpr uint8_t kTcpSynack = 10;
+
+constexpr uint32_t kWorkerStarting = 0;
+constexpr uint32_t kWorkerReady = 1;
+constexpr uint32_t kWorkerRunning = 2;
+constexpr uint32_t kWorkerStopped = 3;
+constexpr uint32_t kWorkerFailed = 4;
+
+enum class Reason : uint8_t {
+  kFrameTruncated,
+  kNotIp,
+  kIpTruncated,
+  kIpBadVersion,
+  kIpBadHeaderLength,
+  kIpBadChecksum,
+  kIpBadTotalLength,
+  kIp6BadExtension,
+  kFragment,
+  kL4Truncated,
+  kTcpBadOffset,
+  kUdpBadLength,
+  kSourceBad,
+  kOffloadBad,
+  kNoService,
+  kNotSyn,
+  kProtocolUnknown,
+  kIcmpUnrelated,
+  kFtpDataSource,
+  kNoDestination,
+  kSchedulerFailed,
+  kDestinationGone,
+  kTableFull,
+  kAddressTableFull,
+  kLocalPortExhausted,
+  kLocalAddressNone,
+  kNoRoute,
+  kNeighbourUnresolved,
+  kNeighbourQueueFull,
+  kTtlExceeded,
+  kTooBig,
+  kTooBigSilent,
+  kFragmentNeeded,
+  kNoHeadroom,
+  kMethodUnsupported,
+  kIcmpLimited,
+  kIcmpBadChecksum,
+  kTxFull,
+  kTxError,
+  kRxOverrun,
+};
+constexpr uint32_t kReasonCount = 40;
+constexpr uint32_t kReasonLaneWords = 64;
+static_assert(kReasonCount <= kReasonLaneWords);
+constexpr const char* kReasonNames[kReasonCount] = {
+    "frame_truncated",
+    "not_ip",
+    "ip_truncated",
+    "ip_bad_version",
+    "ip_bad_header_length",
+    "ip_bad_checksum",
+    "ip_bad_total_length",
+    "ip6_bad_extension",
+    "fragment",
+    "l4_truncated",
+    "tcp_bad_offset",
+    "udp_bad_length",
+    "source_bad",
+    "offload_bad",
+    "no_service",
+    "not_syn",
+    "protocol_unknown",
+    "icmp_unrelated",
+    "ftp_data_source",
+    "no_destination",
+    "scheduler_failed",
+    "destination_gone",
+    "table_full",
+    "address_table_full",
+    "local_port_exhausted",
+    "local_address_none",
+    "no_route",
+    "neighbour_unresolved",
+    "neighbour_queue_full",
+    "ttl_exceeded",
+    "too_big",
+    "too_big_silent",
+    "fragment_needed",
+    "no_headroom",
+    "method_unsupported",
+    "icmp_limited",
+    "icmp_bad_checksum",
+    "tx_full",
+    "tx_error",
+    "rx_overrun",
+};
+
+struct MissRecord {
+  Addr client_address;
+  Addr virtual_address;
+  uint16_t client_port;
+  uint16_t virtual_port;
+  uint32_t service_slot;
+  uint32_t flow_hash;
+  uint8_t protocol;
+  uint8_t family;
+  uint16_t flags;
+  uint32_t fwmark;
+  int32_t verdict;
+  uint32_t packets;
+  uint32_t template_ref;
+};
+static_assert(sizeof(MissRecord) == 64);
+static_assert(offsetof(MissRecord, client_address) == 0);
+static_assert(offsetof(MissRecord, virtual_address) == 16);
+static_assert(offsetof(MissRecord, client_port) == 32);
+static_assert(offsetof(MissRecord, virtual_port) == 34);
+static_assert(offsetof(MissRecord, service_slot) == 36);
+static_assert(offsetof(MissRecord, flow_hash) == 40);
+static_assert(offsetof(MissRecord, protocol) == 44);
+static_assert(offsetof(MissRecord, family) == 45);
+static_assert(offsetof(MissRecord, flags) == 46);
+static_assert(offsetof(MissRecord, fwmark) == 48);
+static_assert(offsetof(MissRecord, verdict) == 52);
+static_assert(offsetof(MissRecord, packets) == 56);
+static_assert(offsetof(MissRecord, template_ref) == 60);
+
+struct LoadRecord {
+  int32_t active;
+  int32_t inactive;
+  int32_t persistent;
+  int32_t reserved;
+};
+static_assert(sizeof(LoadRecord) == 16);
+static_assert(offsetof(LoadRecord, active) == 0);
+static_assert(offsetof(LoadRecord, inactive) == 4);
+static_assert(offsetof(LoadRecord, persistent) == 8);
+static_assert(offsetof(LoadRecord, reserved) == 12);
+
+struct TrafficRecord {
+  uint64_t connections;
+  uint64_t in_packets;
+  uint64_t out_packets;
+  uint64_t in_bytes;
+  uint64_t out_bytes;
+  uint64_t reserved0;
+  uint64_t reserved1;
+  uint64_t reserved2;
+};
+static_assert(sizeof(TrafficRecord) == 64);
+static_assert(offsetof(TrafficRecord, connections) == 0);
+static_assert(offsetof(TrafficRecord, in_packets) == 8);
+static_assert(offsetof(TrafficRecord, out_packets) == 16);
+static_assert(offsetof(TrafficRecord, in_bytes) == 24);
+static_assert(offsetof(TrafficRecord, out_bytes) == 32);
+static_assert(offsetof(TrafficRecord, reserved0) == 40);
+static_assert(offsetof(TrafficRecord, reserved1) == 48);
+static_assert(offsetof(TrafficRecord, reserved2) == 56);
+
+struct WorkerWordsRecord {
+  uint32_t stop;
+  uint32_t wanted_generation;
+  uint32_t mail;
+  uint8_t pad0[52];
+  uint32_t state;
+  uint32_t applied_generation;
+  uint32_t heartbeat;
+  uint32_t last_error;
+  uint32_t connections;
+  uint32_t longest_gap_us;
+  uint32_t parked;
+  uint32_t garbage_collections;
+  uint64_t misses;
+  uint64_t bursts;
+  uint32_t now_ms;
+  uint32_t now_sec;
+  uint8_t pad1[8];
+};
+static_assert(sizeof(WorkerWordsRecord) == 128);
+static_assert(offsetof(WorkerWordsRecord, stop) == 0);
+static_assert(offsetof(WorkerWordsRecord, wanted_generation) == 4);
+static_assert(offsetof(WorkerWordsRecord, mail) == 8);
+static_assert(offsetof(WorkerWordsRecord, state) == 64);
+static_assert(offsetof(WorkerWordsRecord, applied_generation) == 68);
+static_assert(offsetof(WorkerWordsRecord, heartbeat) == 72);
+static_assert(offsetof(WorkerWordsRecord, last_error) == 76);
+static_assert(offsetof(WorkerWordsRecord, connections) == 80);
+static_assert(offsetof(WorkerWordsRecord, longest_gap_us) == 84);
+static_assert(offsetof(WorkerWordsRecord, parked) == 88);
+static_assert(offsetof(WorkerWordsRecord, garbage_collections) == 92);
+static_assert(offsetof(WorkerWordsRecord, misses) == 96);
+static_assert(offsetof(WorkerWordsRecord, bursts) == 104);
+static_assert(offsetof(WorkerWordsRecord, now_ms) == 112);
+static_assert(offsetof(WorkerWordsRecord, now_sec) == 116);
+
+struct SnapshotHeaderRecord {
+  uint32_t magic;
+  uint32_t layout_hash;
+  uint32_t generation;
+  uint32_t bytes;
+  uint32_t service_count;
+  uint32_t service_offset;
+  uint32_t destination_count;
+  uint32_t destination_offset;
+  uint32_t order_count;
+  uint32_t order_offset;
+  uint32_t local_address_count;
+  uint32_t local_address_offset;
+  uint16_t local_port_first;
+  uint16_t local_port_last;
+  uint32_t announce_count;
+  uint32_t announce_offset;
+  uint32_t udp_timeout_sec;
+  uint32_t tcp_timeout_sec[12];
+  uint32_t fullnat_tcp_timeout_sec[12];
+  uint32_t sysctls[24];
+};
+static_assert(sizeof(SnapshotHeaderRecord) == 256);
+static_assert(offsetof(SnapshotHeaderRecord, magic) == 0);
+static_assert(offsetof(SnapshotHeaderRecord, layout_hash) == 4);
+static_assert(offsetof(SnapshotHeaderRecord, generation) == 8);
+static_assert(offsetof(SnapshotHeaderRecord, bytes) == 12);
+static_assert(offsetof(SnapshotHeaderRecord, service_count) == 16);
+static_assert(offsetof(SnapshotHeaderRecord, service_offset) == 20);
+static_assert(offsetof(SnapshotHeaderRecord, destination_count) == 24);
+static_assert(offsetof(SnapshotHeaderRecord, destination_offset) == 28);
+static_assert(offsetof(SnapshotHeaderRecord, order_count) == 32);
+static_assert(offsetof(SnapshotHeaderRecord, order_offset) == 36);
+static_assert(offsetof(SnapshotHeaderRecord, local_address_count) == 40);
+static_assert(offsetof(SnapshotHeaderRecord, local_address_offset) == 44);
+static_assert(offsetof(SnapshotHeaderRecord, local_port_first) == 48);
+static_assert(offsetof(SnapshotHeaderRecord, local_port_last) == 50);
+static_assert(offsetof(SnapshotHeaderRecord, announce_count) == 52);
+static_assert(offsetof(SnapshotHeaderRecord, announce_offset) == 56);
+static_assert(offsetof(SnapshotHeaderRecord, udp_timeout_sec) == 60);
+static_assert(offsetof(SnapshotHeaderRecord, tcp_timeout_sec) == 64);
+static_assert(offsetof(SnapshotHeaderRecord, fullnat_tcp_timeout_sec) == 112);
+static_assert(offsetof(SnapshotHeaderRecord, sysctls) == 160);
+
+struct ServiceRecord {
+  Addr address;
+  uint16_t port;
+  uint8_t protocol;
+  uint8_t family;
+  uint32_t fwmark;
+  uint32_t flags;
+  uint32_t scheduler_id;
+  uint32_t order_first;
+  uint32_t order_count;
+  uint32_t persistent_sec;
+  uint32_t netmask;
+  uint32_t local_first;
+  uint32_t local_count;
+  uint32_t used;
+  uint32_t incarnation;
+};
+static_assert(sizeof(ServiceRecord) == 64);
+static_assert(offsetof(ServiceRecord, address) == 0);
+static_assert(offsetof(ServiceRecord, port) == 16);
+static_assert(offsetof(ServiceRecord, protocol) == 18);
+static_assert(offsetof(ServiceRecord, family) == 19);
+static_assert(offsetof(ServiceRecord, fwmark) == 20);
+static_assert(offsetof(ServiceRecord, flags) == 24);
+static_assert(offsetof(ServiceRecord, scheduler_id) == 28);
+static_assert(offsetof(ServiceRecord, order_first) == 32);
+static_assert(offsetof(ServiceRecord, order_count) == 36);
+static_assert(offsetof(ServiceRecord, persistent_sec) == 40);
+static_assert(offsetof(ServiceRecord, netmask) == 44);
+static_assert(offsetof(ServiceRecord, local_first) == 48);
+static_assert(offsetof(ServiceRecord, local_count) == 52);
+static_assert(offsetof(ServiceRecord, used) == 56);
+static_assert(offsetof(ServiceRecord, incarnation) == 60);
+
+struct DestinationRecord {
+  Addr address;
+  uint16_t port;
+  uint8_t method;
+  uint8_t family;
+  int32_t weight;
+  int32_t last_weight;
+  uint32_t upper_threshold;
+  uint32_t lower_threshold;
+  uint32_t service_slot;
+  uint32_t flags;
+  uint8_t tunnel_type;
+  uint8_t tunnel_flags;
+  uint16_t tunnel_port;
+  uint32_t used;
+  uint32_t incarnation;
+  uint32_t reserved;
+  uint32_t reserved1;
+};
+static_assert(sizeof(DestinationRecord) == 64);
+static_assert(offsetof(DestinationRecord, address) == 0);
+static_assert(offsetof(DestinationRecord, port) == 16);
+static_assert(offsetof(DestinationRecord, method) == 18);
+static_assert(offsetof(DestinationRecord, family) == 19);
+static_assert(offsetof(DestinationRecord, weight) == 20);
+static_assert(offsetof(DestinationRecord, last_weight) == 24);
+static_assert(offsetof(DestinationRecord, upper_threshold) == 28);
+static_assert(offsetof(DestinationRecord, lower_threshold) == 32);
+static_assert(offsetof(DestinationRecord, service_slot) == 36);
+static_assert(offsetof(DestinationRecord, flags) == 40);
+static_assert(offsetof(DestinationRecord, tunnel_type) == 44);
+static_assert(offsetof(DestinationRecord, tunnel_flags) == 45);
+static_assert(offsetof(DestinationRecord, tunnel_port) == 46);
+static_assert(offsetof(DestinationRecord, used) == 48);
+static_assert(offsetof(DestinationRecord, incarnation) == 52);
+static_assert(offsetof(DestinationRecord, reserved) == 56);
+static_assert(offsetof(DestinationRecord, reserved1) == 60);
+
+struct AnnounceRecord {
+  Addr address;
+  uint32_t port;
+  uint32_t reserved;
+  uint8_t pad0[8];
+};
+static_assert(sizeof(AnnounceRecord) == 32);
+static_assert(offsetof(AnnounceRecord, address) == 0);
+static_assert(offsetof(AnnounceRecord, port) == 16);
+static_assert(offsetof(AnnounceRecord, reserved) == 20);
+
+struct PortWordsRecord {
+  uint32_t rx_index;
+  uint32_t reserved;
+  uint64_t rx_frames;
+  uint64_t tx_frames;
+  uint64_t rx_bytes;
+  uint64_t tx_bytes;
+  uint8_t pad0[24];
+};
+static_assert(sizeof(PortWordsRecord) == 64);
+static_assert(offsetof(PortWordsRecord, rx_index) == 0);
+static_assert(offsetof(PortWordsRecord, reserved) == 4);
+static_assert(offsetof(PortWordsRecord, rx_frames) == 8);
+static_assert(offsetof(PortWordsRecord, tx_frames) == 16);
+static_assert(offsetof(PortWordsRecord, rx_bytes) == 24);
+static_assert(offsetof(PortWordsRecord, tx_bytes) == 32);
+
+struct TemplateRecord {
+  Addr client_address;
+  Addr virtual_address;
+  uint16_t virtual_port;
+  uint8_t protocol;
+  uint8_t family;
+  uint32_t state;
+  uint32_t destination_slot;
+  uint32_t service_slot;
+  int32_t connections;
+  uint32_t timeout_sec;
+  uint32_t expires_sec;
+  uint32_t next;
+  uint16_t destination_port;
+  uint16_t reserved;
+  uint32_t fwmark;
+  uint32_t packets;
+  uint32_t service_incarnation;
+  uint32_t destination_incarnation;
+  uint32_t reserved2;
+  uint64_t reserved3;
+};
+static_assert(sizeof(TemplateRecord) == 96);
+static_assert(offsetof(TemplateRecord, client_address) == 0);
+static_assert(offsetof(TemplateRecord, virtual_address) == 16);
+static_assert(offsetof(TemplateRecord, virtual_port) == 32);
+static_assert(offsetof(TemplateRecord, protocol) == 34);
+static_assert(offsetof(TemplateRecord, family) == 35);
+static_assert(offsetof(TemplateRecord, state) == 36);
+static_assert(offsetof(TemplateRecord, destination_slot) == 40);
+static_assert(offsetof(TemplateRecord, service_slot) == 44);
+static_assert(offsetof(TemplateRecord, connections) == 48);
+static_assert(offsetof(TemplateRecord, timeout_sec) == 52);
+static_assert(offsetof(TemplateRecord, expires_sec) == 56);
+static_assert(offsetof(TemplateRecord, next) == 60);
+static_assert(offsetof(TemplateRecord, destination_port) == 64);
+static_assert(offsetof(TemplateRecord, reserved) == 66);
+static_assert(offsetof(TemplateRecord, fwmark) == 68);
+static_assert(offsetof(TemplateRecord, packets) == 72);
+static_assert(offsetof(TemplateRecord, service_incarnation) == 76);
+static_assert(offsetof(TemplateRecord, destination_incarnation) == 80);
+static_assert(offsetof(TemplateRecord, reserved2) == 84);
+static_assert(offsetof(TemplateRecord, reserved3) == 88);
+
+struct ConnectionRowRecord {
+  Addr client_address;
+  Addr virtual_address;
+  Addr destination_address;
+  Addr local_address;
+  uint16_t client_port;
+  uint16_t virtual_port;
+  uint16_t destination_port;
+  uint16_t local_port;
+  uint8_t protocol;
+  uint8_t state;
+  uint8_t method;
+  uint8_t family;
+  uint32_t flags;
+  uint32_t expires_ms;
+  uint16_t service_slot;
+  uint16_t destination_slot;
+  uint32_t in_packets;
+  uint32_t template_ref;
+};
+static_assert(sizeof(ConnectionRowRecord) == 96);
+static_assert(offsetof(ConnectionRowRecord, client_address) == 0);
+static_assert(offsetof(ConnectionRowRecord, virtual_address) == 16);
+static_assert(offsetof(ConnectionRowRecord, destination_address) == 32);
+static_assert(offsetof(ConnectionRowRecord, local_address) == 48);
+static_assert(offsetof(ConnectionRowRecord, client_port) == 64);
+static_assert(offsetof(ConnectionRowRecord, virtual_port) == 66);
+static_assert(offsetof(ConnectionRowRecord, destination_port) == 68);
+static_assert(offsetof(ConnectionRowRecord, local_port) == 70);
+static_assert(offsetof(ConnectionRowRecord, protocol) == 72);
+static_assert(offsetof(ConnectionRowRecord, state) == 73);
+static_assert(offsetof(ConnectionRowRecord, method) == 74);
+static_assert(offsetof(ConnectionRowRecord, family) == 75);
+static_assert(offsetof(ConnectionRowRecord, flags) == 76);
+static_assert(offsetof(ConnectionRowRecord, expires_ms) == 80);
+static_assert(offsetof(ConnectionRowRecord, service_slot) == 84);
+static_assert(offsetof(ConnectionRowRecord, destination_slot) == 86);
+static_assert(offsetof(ConnectionRowRecord, in_packets) == 88);
+static_assert(offsetof(ConnectionRowRecord, template_ref) == 92);
+
+}  // namespace uvs

@@ -1,0 +1,40 @@
+// Every maximum of the native core, and the relations between them. Maxima that TypeScript must
+// know too come from layout.gen.h (src/dataplane/layout.ts, LIMITS).
+#pragma once
+#include <cstdint>
+
+#include "layout.gen.h"
+
+namespace uvs {
+
+constexpr uint32_t kBurst = kMaxBurst;  // frames taken from the ports at once
+
+constexpr uint32_t kFrameSlotBytes = 2048;        // ring slot for ordinary frames
+constexpr uint32_t kSuperFrameBytes = 65536 + 64;  // a GSO super-packet with its link header
+constexpr uint32_t kMaxIpBytes = 65535;
+constexpr uint32_t kEthernetBytes = 14;
+constexpr uint32_t kVnetHeaderBytes = 10;  // struct virtio_net_hdr, linux/virtio_net.h
+
+// Room that a port keeps writable in front of every received frame: the largest tunnel header
+// (outer IPv6 40 + UDP 8 + GUE 12) and a virtio header, rounded up.
+constexpr uint32_t kHeadroom = 96;
+static_assert(kHeadroom >= 40 + 8 + 12 + kVnetHeaderBytes);
+
+constexpr uint32_t kTcpMaxHeaderBytes = 60;
+constexpr uint32_t kIp4MaxHeaderBytes = 60;
+constexpr uint32_t kIp6ExtensionsMax = 8;  // extension headers walked before giving up
+
+constexpr uint32_t kNextHops = 4096;          // next hops (gateways and on-link neighbours)
+constexpr uint32_t kRouteCacheEntries = 32768;  // addresses whose route is remembered
+constexpr uint32_t kNeighbourWaiting = 256;   // packets waiting for link addresses, in all
+constexpr uint32_t kNeighbourWaitingEach = 16;  // of one neighbour
+constexpr uint32_t kNeighbourWaitMs = 3000;   // then they are dropped, as the kernel's 3 probes
+static_assert(kNextHops < kNoSlot, "a connection holds next hops as u16");
+static_assert(kNeighbourWaitingEach <= kNeighbourWaiting);
+
+// Frames made by the core in one burst: ICMP answers, announcements, tunnel segments.
+constexpr uint32_t kSegmentsPerSuperFrame = 128;  // 65535 / 512, the smallest MSS that is cut
+constexpr uint32_t kScratchFrames = 1024;
+static_assert(kScratchFrames >= 2 * kSegmentsPerSuperFrame + kBurst);
+
+}  // namespace uvs

@@ -1,0 +1,63 @@
+// A parsed packet: the frame, where its headers are, and what the later stages decide about it.
+#pragma once
+#include <cstdint>
+
+#include "addr.h"
+#include "io/port.h"
+#include "layout.gen.h"
+
+namespace uvs {
+
+constexpr uint8_t kProtoIcmp = 1;
+constexpr uint8_t kProtoIpip = 4;
+constexpr uint8_t kProtoTcp = 6;
+constexpr uint8_t kProtoUdp = 17;
+constexpr uint8_t kProtoIp6 = 41;
+constexpr uint8_t kProtoIcmp6 = 58;
+
+constexpr uint8_t kTcpFin = 0x01;
+constexpr uint8_t kTcpSyn = 0x02;
+constexpr uint8_t kTcpRst = 0x04;
+constexpr uint8_t kTcpAck = 0x10;
+
+// What a frame turned out to be.
+enum class PacketKind : uint8_t {
+  kBad,        // drop, `reason` says why
+  kHost,       // well-formed but none of our business: the host's copy goes on, `reason` says why
+  kFlow,       // TCP or UDP with ports
+  kIcmp,       // ICMP or ICMPv6, `l4` at its header
+  kArp,        // ARP for IPv4 over Ethernet
+};
+
+// Addresses and ports of one direction of a flow, as the packet carries them.
+struct FlowKey {
+  Addr source;
+  Addr destination;
+  Be16 source_port;
+  Be16 destination_port;
+  uint8_t protocol;
+};
+
+// Valid after parse(); stages from rewrite on may move `frame.data` (tunnel header, link header)
+// and must keep the offsets relative to it true.
+struct Packet {
+  Frame frame;
+  FlowKey key;        // kFlow: complete. kIcmp: addresses and protocol only
+  uint64_t hash;      // of `key`, set by the lookup stage
+  uint16_t l3;        // offset of the IP header from frame.data
+  uint16_t l4;        // offset of the transport header from frame.data
+  uint32_t l3_bytes;  // IP packet bytes, header included (a super-packet: all of it)
+  PacketKind kind;
+  Reason reason;      // for kBad and kHost
+  uint8_t family;     // 4 or 6
+  uint8_t tcp_flags;  // kTcp* bits, TCP only
+  uint8_t ttl;        // or hop limit, as received
+  bool dont_fragment;  // IPv4 DF; true for IPv6
+
+  uint8_t* ip() const { return frame.data + l3; }
+  uint8_t* transport() const { return frame.data + l4; }
+  bool is_gso() const { return (frame.vnet.gso_type & ~kVnetGsoEcn) != kVnetGsoNone; }
+  bool checksum_partial() const { return frame.vnet.flags & kVnetNeedsCsum; }
+};
+
+}  // namespace uvs

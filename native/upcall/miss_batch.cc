@@ -1,0 +1,56 @@
+// In: packets of services without connection. Does: one record per flow, packets chained.
+// Next: src/scheduler/schedule-batch.ts writes verdicts; core.cc resolves them.
+#include "upcall/miss_batch.h"
+
+#include <cassert>
+#include <cstring>
+
+namespace uvs {
+
+void MissBatch::clear() {
+  if (size_ == 0) return;
+  size_ = 0;
+  std::memset(lookup_, 0, sizeof lookup_);
+}
+
+void MissBatch::add(const Packet& packet, uint16_t packet_number, uint16_t service_slot,
+                    uint16_t flags) {
+  const FlowKey& key = packet.key;
+  next_[packet_number] = kEnd;
+  uint32_t at = packet.hash % kLookup;
+  // One-packet scheduling asks for every packet anew (spec 3.8).
+  const bool merge = (flags & kMissOnePacket) == 0;
+  for (; lookup_[at] != 0; at = (at + 1) % kLookup) {
+    const uint32_t i = lookup_[at] - 1u;
+    MissRecord& r = records_[i];
+    if (merge && hashes_[i] == packet.hash && r.client_address == key.source &&
+        r.virtual_address == key.destination && r.client_port == key.source_port.host() &&
+        r.virtual_port == key.destination_port.host() && r.protocol == key.protocol) {
+      next_[last_[i]] = packet_number;
+      last_[i] = packet_number;
+      r.packets++;
+      return;
+    }
+  }
+  assert(size_ < kBurst);
+  const uint32_t i = size_++;
+  lookup_[at] = static_cast<uint8_t>(i + 1);
+  hashes_[i] = packet.hash;
+  first_[i] = last_[i] = packet_number;
+  MissRecord& r = records_[i];
+  r.client_address = key.source;
+  r.virtual_address = key.destination;
+  r.client_port = key.source_port.host();
+  r.virtual_port = key.destination_port.host();
+  r.service_slot = service_slot;
+  r.flow_hash = static_cast<uint32_t>(packet.hash >> 32);
+  r.protocol = key.protocol;
+  r.family = packet.family;
+  r.flags = flags;
+  r.fwmark = 0;
+  r.verdict = kVerdictNone;
+  r.packets = 1;
+  r.template_ref = 0;
+}
+
+}  // namespace uvs

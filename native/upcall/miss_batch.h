@@ -1,0 +1,45 @@
+// Stop 5: new flows of one burst that wait for a verdict from TypeScript.
+//
+// The first packet of a flow makes one 64-byte record; later packets of the same flow in the same
+// burst are chained behind it, so that order within a flow is kept and the scheduler is asked once.
+// The records lie in shared memory but only this thread, native and TypeScript in turns, sees them.
+#pragma once
+#include <cstdint>
+
+#include "limits.h"
+#include "parse/packet.h"
+
+namespace uvs {
+
+class MissBatch {
+ public:
+  void attach(MissRecord* records) { records_ = records; }
+
+  // Forgets every record; call at the start of a burst.
+  void clear();
+
+  // Puts packet number `packet` of the burst into the batch for `service_slot`.
+  void add(const Packet& packet, uint16_t packet_number, uint16_t service_slot, uint16_t flags);
+
+  uint32_t size() const { return size_; }
+  const MissRecord& record(uint32_t i) const { return records_[i]; }
+
+  // Packet numbers of record `i` in order: first(i), then next() until kEnd.
+  static constexpr uint16_t kEnd = 0xffff;
+  uint16_t first(uint32_t i) const { return first_[i]; }
+  uint16_t next(uint16_t packet_number) const { return next_[packet_number]; }
+
+ private:
+  static constexpr uint32_t kLookup = 256;
+  static_assert(kLookup >= 4 * kBurst && kBurst < 255);
+
+  MissRecord* records_ = nullptr;
+  uint32_t size_ = 0;
+  uint8_t lookup_[kLookup] = {};  // record number + 1, by flow hash, open addressing
+  uint64_t hashes_[kBurst];
+  uint16_t first_[kBurst];
+  uint16_t last_[kBurst];
+  uint16_t next_[kBurst];
+};
+
+}  // namespace uvs

@@ -1,0 +1,123 @@
+/** The destination half of apply.ts: add with revival from the trash, edit, delete (spec 1.4, 1.6). */
+import { withService } from './config.js'
+import type { Config } from './config.js'
+import {
+  checkDestination,
+  checkFamily,
+  checkUnicast,
+  destinationKey,
+  nextLastWeight,
+  sameDestination,
+} from './destination.js'
+import type { Destination, DestinationId, DestinationOptions } from './destination.js'
+import { failure, success } from './errors.js'
+import type { Result } from './errors.js'
+import { serviceKey } from './service.js'
+import type { Service } from './service.js'
+import { takeSlot } from './slots.js'
+import { findTrashed, trashDestinations, withoutTrashed } from './trash.js'
+
+/** A new destination goes to the head of the list; one in the trash comes back with its slot. */
+export function addDestination(
+  config: Config,
+  service: Service,
+  id: DestinationId,
+  options: DestinationOptions,
+): Result<Config> {
+  const family = checkFamily(service.id.address.family, id, options.method)
+  if (!family.ok) return family
+  const checked = checkDestination(options)
+  if (!checked.ok) return checked
+  if (service.destinations.some((other) => sameDestination(other, id))) {
+    return failure(
+      'DESTINATION_EXISTS',
+      `${serviceKey(service.id)} has the destination ${destinationKey(id)} already`,
+    )
+  }
+  const placed = revive(config, service, id) ?? create(config, id)
+  if (!placed.ok) return placed
+  const { base, config: next } = placed.value
+  const destination: Destination = {
+    ...base,
+    ...options,
+    ...id,
+    lastWeight: nextLastWeight(true, options.weight, 0),
+  }
+  return success(
+    withService(next, { ...service, destinations: [destination, ...service.destinations] }),
+  )
+}
+
+type Identity = Pick<Destination, 'slot' | 'incarnation' | 'statisticsEpoch'>
+type Placed = Result<{ base: Identity; config: Config }>
+
+function revive(config: Config, service: Service, id: DestinationId): Placed | undefined {
+  const entry = findTrashed(config, service.id, id)
+  if (entry === undefined) return undefined
+  const { slot, incarnation, statisticsEpoch } = entry.destination
+  const next = withoutTrashed(config, entry)
+  if (entry.serviceIncarnation === service.incarnation) {
+    return success({ base: { slot, incarnation, statisticsEpoch }, config: next })
+  }
+  // The service was deleted and created again: connections continue, statistics start at zero.
+  const base = { slot, incarnation, statisticsEpoch: config.nextIncarnation }
+  return success({ base, config: { ...next, nextIncarnation: config.nextIncarnation + 1 } })
+}
+
+function create(config: Config, id: DestinationId): Placed {
+  const unicast = checkUnicast(id)
+  if (!unicast.ok) return unicast
+  const taken = takeSlot(config.destinationSlots)
+  if (taken === undefined) {
+    return failure(
+      'TABLE_FULL',
+      `all ${config.destinationSlots.capacity} destination slots are in use; removed destinations ` +
+        'give theirs back two to three minutes after their last connection',
+    )
+  }
+  const incarnation = config.nextIncarnation
+  return success({
+    base: { slot: taken.slot, incarnation, statisticsEpoch: incarnation },
+    config: { ...config, destinationSlots: taken.pool, nextIncarnation: incarnation + 1 },
+  })
+}
+
+/** Replaces every option; the list order, slot and connections stay. */
+export function editDestination(
+  config: Config,
+  service: Service,
+  id: DestinationId,
+  options: DestinationOptions,
+): Result<Config> {
+  const family = checkFamily(service.id.address.family, id, options.method)
+  if (!family.ok) return family
+  const checked = checkDestination(options)
+  if (!checked.ok) return checked
+  const at = service.destinations.findIndex((other) => sameDestination(other, id))
+  if (at < 0) return unknown(service, id)
+  const old = service.destinations[at]
+  const lastWeight = nextLastWeight(false, options.weight, old.lastWeight)
+  const destinations = service.destinations.with(at, { ...old, ...options, lastWeight })
+  return success(withService(config, { ...service, destinations }))
+}
+
+/** Removal always goes through the trash, referenced or not. */
+export function deleteDestination(
+  config: Config,
+  service: Service,
+  id: DestinationId,
+): Result<Config> {
+  const gone = service.destinations.find((other) => sameDestination(other, id))
+  if (gone === undefined) return unknown(service, id)
+  const destinations = service.destinations.filter((other) => other !== gone)
+  return success(
+    withService(trashDestinations(config, service, [gone]), { ...service, destinations }),
+  )
+}
+
+function unknown(service: Service, id: DestinationId): Result<never> {
+  return failure(
+    'DESTINATION_UNKNOWN',
+    `${serviceKey(service.id)} has no destination ${destinationKey(id)}`,
+  )
+}

@@ -1,0 +1,55 @@
+/** Every change anyone can ask for, as data. */
+import type { Address } from './address.js'
+import type { Timeouts } from './config.js'
+import type { DestinationId, DestinationOptions } from './destination.js'
+import type { ServiceId, ServiceOptions } from './service.js'
+
+export type Command =
+  | { readonly kind: 'addService'; readonly service: ServiceId; readonly options: ServiceOptions }
+  | { readonly kind: 'editService'; readonly service: ServiceId; readonly options: ServiceOptions }
+  | { readonly kind: 'deleteService'; readonly service: ServiceId }
+  | { readonly kind: 'flush' }
+  | {
+      readonly kind: 'addDestination'
+      readonly service: ServiceId
+      readonly destination: DestinationId
+      readonly options: DestinationOptions
+    }
+  | {
+      readonly kind: 'editDestination'
+      readonly service: ServiceId
+      readonly destination: DestinationId
+      readonly options: DestinationOptions
+    }
+  | {
+      readonly kind: 'deleteDestination'
+      readonly service: ServiceId
+      readonly destination: DestinationId
+    }
+  /** Without a service: everything. */
+  | { readonly kind: 'zero'; readonly service?: ServiceId }
+  /** Seconds; 0 keeps the present value. */
+  | { readonly kind: 'setTimeouts'; readonly timeouts: Timeouts }
+  | {
+      readonly kind: 'addLocalAddress'
+      readonly service: ServiceId
+      readonly address: Address
+    }
+  | {
+      readonly kind: 'deleteLocalAddress'
+      readonly service: ServiceId
+      readonly address: Address
+    }
+  | { readonly kind: 'setSysctl'; readonly name: string; readonly value: string }
+  | { readonly kind: 'setDefaultLocalAddresses'; readonly addresses: readonly Address[] }
+  /** Housekeeping of the trash (spec 1.6); sent by the director's own timer only. */
+  | {
+      readonly kind: 'reap'
+      readonly nowMs: number
+      readonly slotsInUse: ReadonlySet<number>
+    }
+
+export type CommandKind = Command['kind']
+
+/** What callers outside the process may send. */
+export type PublicCommand = Exclude<Command, { kind: 'reap' }>

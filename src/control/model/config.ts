@@ -1,0 +1,75 @@
+/** The whole configuration as one immutable value. */
+import type { Address } from './address.js'
+import type { TrashedDestination } from './destination.js'
+import { serviceKey } from './service.js'
+import type { Service, ServiceId } from './service.js'
+import { slotPool } from './slots.js'
+import type { SlotPool } from './slots.js'
+import { defaultSysctls } from './sysctls.js'
+import type { Sysctls } from './sysctls.js'
+
+/** Seconds, what `--set` changes (spec 3.6.3). */
+export interface Timeouts {
+  readonly tcpSec: number
+  readonly tcpFinSec: number
+  readonly udpSec: number
+}
+
+/** Most services and destinations a configuration may hold, trash included. */
+export interface Capacity {
+  readonly services: number
+  readonly destinations: number
+  readonly localAddresses: number
+}
+
+export interface Config {
+  readonly services: ReadonlyMap<string, Service>
+  readonly trash: readonly TrashedDestination[]
+  /** Slots of deleted services; free once every worker has adopted a config without them. */
+  readonly retiredServiceSlots: readonly number[]
+  readonly serviceSlots: SlotPool
+  readonly destinationSlots: SlotPool
+  /** Next value for incarnations and epochs. */
+  readonly nextIncarnation: number
+  readonly localAddressCapacity: number
+  /** FULLNAT source addresses of services that have none of their own. */
+  readonly defaultLocalAddresses: readonly Address[]
+  readonly timeouts: Timeouts
+  readonly sysctls: Sysctls
+}
+
+export const DEFAULT_TIMEOUTS: Timeouts = { tcpSec: 900, tcpFinSec: 120, udpSec: 300 }
+
+/** No services, everything at its default. */
+export function emptyConfig(capacity: Capacity): Config {
+  return {
+    services: new Map(),
+    trash: [],
+    retiredServiceSlots: [],
+    serviceSlots: slotPool(capacity.services),
+    destinationSlots: slotPool(capacity.destinations),
+    nextIncarnation: 1,
+    localAddressCapacity: capacity.localAddresses,
+    defaultLocalAddresses: [],
+    timeouts: DEFAULT_TIMEOUTS,
+    sysctls: defaultSysctls(),
+  }
+}
+
+export function findService(config: Config, id: ServiceId): Service | undefined {
+  return config.services.get(serviceKey(id))
+}
+
+/** The configuration with one service replaced or added. */
+export function withService(config: Config, service: Service): Config {
+  const services = new Map(config.services)
+  services.set(serviceKey(service.id), service)
+  return { ...config, services }
+}
+
+/** The FULLNAT source addresses a service really uses, all of its own family. */
+export function effectiveLocalAddresses(config: Config, service: Service): readonly Address[] {
+  if (service.localAddresses.length > 0) return service.localAddresses
+  const { family } = service.id.address
+  return config.defaultLocalAddresses.filter((address) => address.family === family)
+}

@@ -1,0 +1,115 @@
+/** The settings of net.ipv4.vs: names, defaults, allowed values (spec 11). */
+import { failure, success } from './errors.js'
+import type { Result } from './errors.js'
+
+type Kind = 'integer' | 'unsigned' | 'boolean' | 'mode3' | 'retries' | 'version' | 'powerOfTwo'
+
+/** name -> [default, what it accepts]. Booleans take any integer; non-zero is true. */
+const TABLE = {
+  amemthresh: [1024, 'integer'],
+  am_droprate: [10, 'integer'],
+  drop_entry: [0, 'mode3'],
+  drop_packet: [0, 'mode3'],
+  secure_tcp: [0, 'mode3'],
+  conntrack: [0, 'boolean'],
+  snat_reroute: [1, 'boolean'],
+  sync_version: [1, 'version'],
+  sync_ports: [1, 'powerOfTwo'],
+  sync_persist_mode: [0, 'boolean'],
+  sync_qlen_max: [0, 'unsigned'],
+  sync_sock_size: [0, 'integer'],
+  sync_refresh_period: [0, 'unsigned'],
+  sync_retries: [0, 'retries'],
+  cache_bypass: [0, 'boolean'],
+  expire_nodest_conn: [0, 'boolean'],
+  expire_quiescent_template: [0, 'boolean'],
+  sloppy_tcp: [0, 'boolean'],
+  sloppy_sctp: [0, 'boolean'],
+  nat_icmp_send: [0, 'boolean'],
+  pmtu_disc: [1, 'boolean'],
+  backup_only: [0, 'boolean'],
+  conn_reuse_mode: [1, 'integer'],
+  schedule_icmp: [0, 'boolean'],
+  ignore_tunneled: [0, 'boolean'],
+  run_estimation: [1, 'boolean'],
+  debug_level: [0, 'integer'],
+  lblc_expiration: [86400, 'unsigned'],
+  lblcr_expiration: [86400, 'unsigned'],
+} as const satisfies Record<string, readonly [number, Kind]>
+
+export type ScalarSysctl = keyof typeof TABLE
+export type SysctlName = ScalarSysctl | 'sync_threshold'
+
+export type Sysctls = Readonly<Record<ScalarSysctl, number>> & {
+  /** Packets before the first synchronisation, and the period after it. */
+  readonly sync_threshold: readonly [number, number]
+}
+
+export const SYSCTL_NAMES: readonly SysctlName[] = [
+  ...(Object.keys(TABLE) as ScalarSysctl[]),
+  'sync_threshold',
+].sort() as SysctlName[]
+
+/** Every setting at the kernel's default. */
+export function defaultSysctls(): Sysctls {
+  const scalars = Object.fromEntries(
+    Object.entries(TABLE).map(([name, [value]]) => [name, value]),
+  ) as Record<ScalarSysctl, number>
+  return { ...scalars, sync_threshold: [3, 50] }
+}
+
+const RANGES: Readonly<Record<Kind, readonly [number, number]>> = {
+  integer: [-0x80000000, 0x7fffffff],
+  boolean: [-0x80000000, 0x7fffffff],
+  unsigned: [0, 0xffffffff],
+  mode3: [0, 3],
+  retries: [0, 3],
+  version: [0, 1],
+  powerOfTwo: [1, 64],
+}
+
+/** Sets one value from its text; a value outside its range leaves everything unchanged. */
+export function setSysctl(sysctls: Sysctls, name: string, text: string): Result<Sysctls> {
+  if (name === 'sync_threshold') return setThreshold(sysctls, text)
+  if (!isScalar(name)) {
+    return failure(
+      'SYSCTL_UNKNOWN',
+      `unknown setting "${name}"; known are: ${SYSCTL_NAMES.join(', ')}`,
+    )
+  }
+  const kind: Kind = TABLE[name][1]
+  const value = integerOf(text)
+  const [low, high] = RANGES[kind]
+  const powerOk = kind !== 'powerOfTwo' || (value !== undefined && (value & (value - 1)) === 0)
+  if (value === undefined || value < low || value > high || !powerOk) {
+    const wanted = kind === 'powerOfTwo' ? 'a power of two' : 'an integer'
+    return failure('SYSCTL_VALUE', `${name} takes ${wanted} from ${low} to ${high}, not "${text}"`)
+  }
+  return success({ ...sysctls, [name]: value })
+}
+
+function setThreshold(sysctls: Sysctls, text: string): Result<Sysctls> {
+  const [first, second, ...rest] = text.trim().split(/[\s,]+/).map(integerOf)
+  const good =
+    rest.length === 0 &&
+    first !== undefined &&
+    second !== undefined &&
+    first >= 0 &&
+    second >= 0 &&
+    (first < second || second === 0)
+  if (!good) {
+    return failure(
+      'SYSCTL_VALUE',
+      `sync_threshold takes two numbers, the first below the second, not "${text}"`,
+    )
+  }
+  return success({ ...sysctls, sync_threshold: [first, second] })
+}
+
+function isScalar(name: string): name is ScalarSysctl {
+  return Object.hasOwn(TABLE, name)
+}
+
+function integerOf(text: string): number | undefined {
+  return /^\s*[+-]?\d+\s*$/.test(text) ? Number(text) : undefined
+}

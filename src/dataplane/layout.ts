@@ -1,0 +1,450 @@
+/**
+ * THE description of every record that native code and TypeScript both touch.
+ *
+ * `gen-layout.ts` turns this file into `native/layout.gen.h` (structs with a static_assert on every
+ * offset); LAYOUT_HASH is compiled into both sides and compared when a worker attaches.
+ *
+ * Host byte order (little-endian) everywhere. Addresses are 16 bytes in network order, IPv4 as
+ * IPv4-mapped IPv6 (RFC 4291 2.5.5.2). Ports, weights and counts are host-order integers.
+ * Who writes which block, and in which order, is in docs/shared-memory.md.
+ */
+import { createHash } from 'node:crypto'
+
+export type FieldType = 'u8' | 'u16' | 'u32' | 'i32' | 'u64' | 'addr'
+
+/** One field: its type and its byte offset in the record. */
+export type Field = readonly [type: FieldType, offset: number]
+
+/** One record: its size in bytes and its fields by name. */
+export interface RecordLayout {
+  readonly bytes: number
+  readonly fields: Readonly<Record<string, Field>>
+}
+
+export const FIELD_BYTES: Readonly<Record<FieldType, number>> = {
+  u8: 1,
+  u16: 2,
+  u32: 4,
+  i32: 4,
+  u64: 8,
+  addr: 16,
+}
+
+/** Every maximum that both sides must agree on. */
+export const LIMITS = {
+  /** Worker threads of one director. */
+  WORKERS: 16,
+  /** Service slots (address and fwmark services together). */
+  SERVICES: 4096,
+  /** Destination slots over all services, those in the trash included. */
+  DESTINATIONS: 32768,
+  /** Local addresses for FULLNAT, over all services. */
+  LOCAL_ADDRESSES: 1024,
+  /** Frames taken from a port at once, and the most misses one burst can make. */
+  BURST: 64,
+  /** Interfaces (ports) of one director. */
+  PORTS: 8,
+} as const
+
+/** Value of a slot field that names nothing. */
+export const NO_SLOT = 0xffff
+
+/** Verdicts: a destination slot (0 or above), or one of these. Kernel: ip_vs_core.c ip_vs_leave. */
+export const VERDICT = {
+  /** No destination can take it: ICMP port unreachable to the client (spec 5.4). */
+  NONE: -1,
+  /** Drop without an answer (scheduler failed, policy). */
+  DROP: -2,
+  /** Not for us after all: hand to the host. */
+  PASS: -3,
+} as const
+
+/** Forwarding methods; 0-4 are the kernel's IP_VS_CONN_F_* values, 5 is DPVS' FULLNAT. */
+export const METHOD = {
+  MASQUERADE: 0,
+  LOCAL: 1,
+  TUNNEL: 2,
+  DIRECT: 3,
+  BYPASS: 4,
+  FULLNAT: 5,
+} as const
+
+/** Service flags, the kernel's IP_VS_SVC_F_* bits (spec 1.1). */
+export const SERVICE_FLAG = {
+  PERSISTENT: 0x1,
+  HASHED: 0x2,
+  ONE_PACKET: 0x4,
+  SCHED1: 0x8,
+  SCHED2: 0x10,
+  SCHED3: 0x20,
+} as const
+
+/** Scheduler numbers inside a snapshot. Zero is the literal scheduler `none` (spec 1.1). */
+export const SCHEDULER_ID = {
+  none: 0,
+  rr: 1,
+  wrr: 2,
+  lc: 3,
+  wlc: 4,
+  lblc: 5,
+  lblcr: 6,
+  dh: 7,
+  sh: 8,
+  sed: 9,
+  nq: 10,
+} as const
+
+/** Flags of a destination in a snapshot. */
+export const DESTINATION_FLAG = {
+  /** Linked in its service (the kernel's IP_VS_DEST_F_AVAILABLE); clear for the trash. */
+  AVAILABLE: 0x1,
+} as const
+
+/** Bits of the shared per-destination state word (block `destinationState`). */
+export const DESTINATION_STATE = {
+  /** Upper threshold reached, spec 1.5. */
+  OVERLOAD: 0x1,
+} as const
+
+/** Flags of a miss record. */
+export const MISS_FLAG = {
+  TCP_SYN: 0x1,
+  TCP_ACK: 0x2,
+  TCP_FIN: 0x4,
+  TCP_RST: 0x8,
+  /** One-packet scheduling applies: no entry will be kept (spec 3.8). */
+  ONE_PACKET: 0x10,
+} as const
+
+/** Bits of a template's `state` word (spec 4.4). */
+export const TEMPLATE_STATE = {
+  USED: 0x1,
+  /** A slave connection was established. */
+  ASSURED: 0x2,
+  /** Re-keyed so that it cannot be found any more (spec 4.6). */
+  INVALID: 0x4,
+} as const
+
+/** Indexes of the IPVS sysctls that packets consult, in `snapshotHeader.sysctls`. */
+export const SYSCTL_INDEX = {
+  conn_reuse_mode: 0,
+  expire_nodest_conn: 1,
+  expire_quiescent_template: 2,
+  sloppy_tcp: 3,
+  nat_icmp_send: 4,
+  pmtu_disc: 5,
+  secure_tcp: 6,
+  schedule_icmp: 7,
+  lblc_expiration: 8,
+  lblcr_expiration: 9,
+  drop_entry: 10,
+  drop_packet: 11,
+} as const
+export const SYSCTL_WORDS = 16
+
+/** TCP states in table order (spec 3.6); also indexes of the timeout table. */
+export const TCP_STATE = {
+  NONE: 0,
+  ESTABLISHED: 1,
+  SYN_SENT: 2,
+  SYN_RECV: 3,
+  FIN_WAIT: 4,
+  TIME_WAIT: 5,
+  CLOSE: 6,
+  CLOSE_WAIT: 7,
+  LAST_ACK: 8,
+  LISTEN: 9,
+  SYNACK: 10,
+} as const
+
+/** Worker states in `workerWords.state`, written by the worker. */
+export const WORKER_STATE = { STARTING: 0, READY: 1, RUNNING: 2, STOPPED: 3, FAILED: 4 } as const
+
+export const SNAPSHOT_MAGIC = 0x53565531 // "1UVS"
+export const TABLE_MAGIC = 0x54565531 // "1UVT"
+
+export const RECORDS = {
+  /** A new flow that wants a verdict: native fills, TypeScript answers, same thread. */
+  miss: {
+    bytes: 64,
+    fields: {
+      clientAddress: ['addr', 0],
+      virtualAddress: ['addr', 16],
+      clientPort: ['u16', 32],
+      virtualPort: ['u16', 34],
+      serviceSlot: ['u32', 36],
+      flowHash: ['u32', 40],
+      protocol: ['u8', 44],
+      family: ['u8', 45], // 4 or 6
+      flags: ['u16', 46], // MISS_FLAG
+      fwmark: ['u32', 48],
+      verdict: ['i32', 52], // written by TypeScript: destination slot or VERDICT
+      packets: ['u32', 56], // packets of this flow parked behind the verdict
+      templateRef: ['u32', 60], // written by TypeScript: template index + 1, 0 for none
+    },
+  },
+  /** Load of one destination in one lane; a lane has one writer. */
+  load: {
+    bytes: 16,
+    fields: {
+      active: ['i32', 0],
+      inactive: ['i32', 4],
+      persistent: ['i32', 8],
+      reserved: ['i32', 12],
+    },
+  },
+  /** Traffic of one service, destination or lane total in one lane (spec 7.1). */
+  traffic: {
+    bytes: 64,
+    fields: {
+      connections: ['u64', 0],
+      inPackets: ['u64', 8],
+      outPackets: ['u64', 16],
+      inBytes: ['u64', 24],
+      outBytes: ['u64', 32],
+      reserved0: ['u64', 40],
+      reserved1: ['u64', 48],
+      reserved2: ['u64', 56],
+    },
+  },
+  /** Control words of one worker: line 0 is written by main, line 1 by the worker. */
+  workerWords: {
+    bytes: 128,
+    fields: {
+      stop: ['u32', 0],
+      wantedGeneration: ['u32', 4],
+      mail: ['u32', 8], // messages posted to the worker's port, wraps
+      state: ['u32', 64], // WORKER_STATE
+      appliedGeneration: ['u32', 68],
+      heartbeat: ['u32', 72], // turns, wraps
+      lastError: ['u32', 76],
+      connections: ['u32', 80], // entries in the table
+      longestGapUs: ['u32', 84], // longest time between two polls
+      parked: ['u32', 88], // packets waiting for a neighbour
+      garbageCollections: ['u32', 92],
+      misses: ['u64', 96],
+      bursts: ['u64', 104],
+      nowMs: ['u32', 112], // the core's monotonic clock at its last poll, wraps
+      nowSec: ['u32', 116], // the same in seconds
+    },
+  },
+  snapshotHeader: {
+    bytes: 256,
+    fields: {
+      magic: ['u32', 0],
+      layoutHash: ['u32', 4],
+      generation: ['u32', 8],
+      bytes: ['u32', 12], // whole block
+      serviceCount: ['u32', 16], // highest service slot + 1
+      serviceOffset: ['u32', 20],
+      destinationCount: ['u32', 24], // highest destination slot + 1
+      destinationOffset: ['u32', 28],
+      orderCount: ['u32', 32], // u32 destination slots, service by service, list order
+      orderOffset: ['u32', 36],
+      localAddressCount: ['u32', 40], // addr records, service by service
+      localAddressOffset: ['u32', 44],
+      localPortFirst: ['u16', 48], // FULLNAT local ports, both ends included
+      localPortLast: ['u16', 50],
+      announceCount: ['u32', 52], // `announce` records
+      announceOffset: ['u32', 56],
+      udpTimeoutSec: ['u32', 60],
+      tcpTimeoutSec: ['u32', 64], // 11 words, by TCP_STATE
+      fullnatTcpTimeoutSec: ['u32', 112], // 11 words, by TCP_STATE (spec 12.8)
+      sysctls: ['u32', 160], // SYSCTL_WORDS words, by SYSCTL_INDEX
+    },
+  },
+  /** Service by slot; `used` is 0 for a hole. */
+  service: {
+    bytes: 64,
+    fields: {
+      address: ['addr', 0],
+      port: ['u16', 16],
+      protocol: ['u8', 18], // 6, 17; 0 for a fwmark service
+      family: ['u8', 19], // 4 or 6
+      fwmark: ['u32', 20],
+      flags: ['u32', 24], // SERVICE_FLAG
+      schedulerId: ['u32', 28], // SCHEDULER_ID
+      orderFirst: ['u32', 32], // index of its first destination in the order list
+      orderCount: ['u32', 36],
+      persistentSec: ['u32', 40],
+      netmask: ['u32', 44], // IPv4: mask as a host-order integer; IPv6: prefix length
+      localFirst: ['u32', 48],
+      localCount: ['u32', 52],
+      used: ['u32', 56],
+      incarnation: ['u32', 60], // changes when the slot is given to another service
+    },
+  },
+  /** Destination by slot; `used` is 0 for a hole. Trash entries stay, without AVAILABLE. */
+  destination: {
+    bytes: 64,
+    fields: {
+      address: ['addr', 0],
+      port: ['u16', 16], // 0: same port as the packet
+      method: ['u8', 18], // METHOD
+      family: ['u8', 19],
+      weight: ['i32', 20],
+      lastWeight: ['i32', 24],
+      upperThreshold: ['u32', 28],
+      lowerThreshold: ['u32', 32],
+      serviceSlot: ['u32', 36], // NO_SLOT when its service is gone
+      flags: ['u32', 40], // DESTINATION_FLAG
+      tunnelType: ['u8', 44],
+      tunnelFlags: ['u8', 45],
+      tunnelPort: ['u16', 46],
+      used: ['u32', 48],
+      incarnation: ['u32', 52],
+      reserved: ['u32', 56],
+      reserved1: ['u32', 60],
+    },
+  },
+  /** An address that nobody has and uvs answers ARP and ND for. */
+  announce: {
+    bytes: 32,
+    fields: {
+      address: ['addr', 0],
+      port: ['u32', 16], // index of the interface whose subnet contains it
+      reserved: ['u32', 20],
+    },
+  },
+  /** One port of one worker; written by the worker. `rxIndex` survives the worker's death. */
+  portWords: {
+    bytes: 64,
+    fields: {
+      rxIndex: ['u32', 0], // next ring slot to read
+      reserved: ['u32', 4],
+      rxFrames: ['u64', 8],
+      txFrames: ['u64', 16],
+      rxBytes: ['u64', 24],
+      txBytes: ['u64', 32],
+    },
+  },
+  /** A persistence template; the table is shared by all workers (spec 4). */
+  template: {
+    bytes: 96,
+    fields: {
+      clientAddress: ['addr', 0], // masked
+      virtualAddress: ['addr', 16], // or the fwmark in an address's place (spec 4.1)
+      virtualPort: ['u16', 32],
+      protocol: ['u8', 34], // 0 for a fwmark template
+      family: ['u8', 35],
+      state: ['u32', 36], // TEMPLATE_STATE; native sets ASSURED
+      destinationSlot: ['u32', 40],
+      serviceSlot: ['u32', 44],
+      connections: ['i32', 48], // slaves (n_control); native adds and subtracts, atomically
+      timeoutSec: ['u32', 52],
+      expiresSec: ['u32', 56], // seconds of the director's monotonic clock
+      next: ['u32', 60], // bucket chain, index + 1
+      destinationPort: ['u16', 64],
+      reserved: ['u16', 66],
+      fwmark: ['u32', 68],
+      packets: ['u32', 72],
+      serviceIncarnation: ['u32', 76],
+      destinationIncarnation: ['u32', 80], // tells a reused destination slot from ours
+      reserved2: ['u32', 84],
+      reserved3: ['u64', 88],
+    },
+  },
+  /** One connection as the listing shows it; native fills on request. */
+  connectionRow: {
+    bytes: 96,
+    fields: {
+      clientAddress: ['addr', 0],
+      virtualAddress: ['addr', 16],
+      destinationAddress: ['addr', 32],
+      localAddress: ['addr', 48],
+      clientPort: ['u16', 64],
+      virtualPort: ['u16', 66],
+      destinationPort: ['u16', 68],
+      localPort: ['u16', 70],
+      protocol: ['u8', 72],
+      state: ['u8', 73],
+      method: ['u8', 74],
+      family: ['u8', 75],
+      flags: ['u32', 76],
+      expiresMs: ['u32', 80],
+      serviceSlot: ['u16', 84],
+      destinationSlot: ['u16', 86],
+      inPackets: ['u32', 88],
+      templateRef: ['u32', 92],
+    },
+  },
+} as const satisfies Record<string, RecordLayout>
+
+export type RecordName = keyof typeof RECORDS
+
+/** Byte offset of a field, for use where a typed array is indexed by hand. */
+export function offsetOf<R extends RecordName>(
+  record: R,
+  field: keyof (typeof RECORDS)[R]['fields'],
+): number {
+  const fields: Readonly<Record<string, Field>> = RECORDS[record].fields
+  return fields[field as string][1]
+}
+
+/**
+ * Why a packet was dropped, or left to the host. One list makes the C++ enum, the counters, the
+ * metric labels and the text of `uvs status`; the index is the position in the shared lane.
+ */
+export const REASONS = [
+  // Parse: the frame is not what its lengths say (RFC 791, RFC 8200, RFC 9293, RFC 768).
+  ['frame_truncated', 'frame shorter than its Ethernet header'],
+  ['not_ip', 'neither IPv4 nor IPv6: left to the host'],
+  ['ip_truncated', 'shorter than its IP header or its stated length'],
+  ['ip_bad_version', 'version field does not match the Ethernet type'],
+  ['ip_bad_header_length', 'IPv4 header length below 20 bytes or beyond the packet'],
+  ['ip_bad_checksum', 'IPv4 header checksum wrong'],
+  ['ip_bad_total_length', 'IP total length smaller than its headers'],
+  ['ip6_bad_extension', 'IPv6 extension header chain broken or too long'],
+  ['fragment', 'IP fragment: not handled yet'],
+  ['l4_truncated', 'shorter than its TCP, UDP or ICMP header'],
+  ['tcp_bad_offset', 'TCP data offset below 20 bytes or beyond the segment'],
+  ['udp_bad_length', 'UDP length below 8 or beyond the packet'],
+  ['source_bad', 'source address is multicast, broadcast or unspecified'],
+  ['offload_bad', 'virtio header does not fit the packet'],
+  // Classify.
+  ['no_service', 'no virtual service: left to the host'],
+  ['not_syn', 'TCP without connection and without SYN: left to the host'],
+  ['protocol_unknown', 'neither TCP, UDP nor ICMP: left to the host'],
+  ['icmp_unrelated', 'ICMP that concerns no connection: left to the host'],
+  ['ftp_data_source', 'new flow from port 20: left to the host'],
+  // Schedule and track.
+  ['no_destination', 'no destination could take the connection; answered with ICMP'],
+  ['scheduler_failed', 'the scheduler failed; see the log'],
+  ['destination_gone', 'the destination of the connection was removed'],
+  ['table_full', 'connection table full'],
+  ['address_table_full', 'too many distinct virtual and destination addresses'],
+  ['local_port_exhausted', 'no free local address and port for FULLNAT'],
+  ['local_address_none', 'FULLNAT destination but the service has no local address'],
+  // Forward.
+  ['no_route', 'no route; answered with ICMP host unreachable'],
+  ['neighbour_unresolved', 'the next hop did not answer in time'],
+  ['neighbour_queue_full', 'too many packets already wait for next hops'],
+  ['ttl_exceeded', 'TTL reached zero; answered with ICMP time exceeded'],
+  ['too_big', 'larger than the path; answered with ICMP packet too big'],
+  ['too_big_silent', 'larger than the path and no ICMP is allowed'],
+  ['fragment_needed', 'larger than the path, DF clear: cut into fragments'],
+  ['no_headroom', 'no room in front of the frame for the tunnel header'],
+  ['method_unsupported', 'the port cannot carry this forwarding method'],
+  ['icmp_limited', 'an ICMP answer was due but limited by rate'],
+  ['icmp_bad_checksum', 'ICMP checksum wrong'],
+  // Out.
+  ['tx_full', 'the port did not take the frame'],
+  ['tx_error', 'the port refused the frame'],
+  ['rx_overrun', 'the kernel dropped frames before the ring was read'],
+] as const satisfies readonly (readonly [string, string])[]
+
+export type ReasonName = (typeof REASONS)[number][0]
+
+/** Index of a reason in a lane of the reasons block. */
+export function reasonIndex(name: ReasonName): number {
+  return REASONS.findIndex(([n]) => n === name)
+}
+
+/** u64 words in one lane of the reasons block; a whole number of cache lines. */
+export const REASON_LANE_WORDS = 64
+
+/** First four bytes of a digest over everything above: both sides must have the same. */
+export const LAYOUT_HASH = createHash('sha256')
+  .update(JSON.stringify([LIMITS, RECORDS, REASONS, SYSCTL_INDEX, METHOD, TCP_STATE]))
+  .digest()
+  .readUInt32LE(0)

@@ -1,0 +1,21 @@
+/** What main and a worker say to each other over the worker's MessagePort. Types only. */
+
+/** Main to worker. The worker reads its port when `mail` or `wantedGeneration` moved on. */
+export type ToWorker =
+  | { readonly type: 'snapshot'; readonly generation: number; readonly block: Uint8Array }
+  | { readonly type: 'list'; readonly id: number; readonly cursor: number }
+  | { readonly type: 'expire'; readonly id: number; readonly destinationSlot: number }
+
+/** Worker to main. */
+export type FromWorker =
+  /** `rows` holds `connectionRow` records; `next` is the next cursor, END_OF_LIST at the end. */
+  | { readonly type: 'rows'; readonly id: number; readonly rows: Uint8Array; readonly next: number }
+  | { readonly type: 'expired'; readonly id: number; readonly count: number }
+  | { readonly type: 'refused'; readonly generation: number; readonly message: string }
+  | { readonly type: 'schedulerError'; readonly message: string; readonly dropped: number }
+
+/** Cursor after the last connection. */
+export const END_OF_LIST = 0xffffffff
+
+/** Rows in one answer to `list`. */
+export const LIST_ROWS = 256

@@ -1,0 +1,143 @@
+/**
+ * The only file that loads the addon: typed classes over it. Node-API objects are made here and
+ * nowhere else; arguments are checked in TypeScript's types and again, where memory is at stake,
+ * in native/core_wrap.cc.
+ */
+import { createRequire } from 'node:module'
+import { LAYOUT_HASH } from './layout.js'
+
+/** A descriptor of a port that main has opened and a worker borrows. */
+export interface BorrowedPort {
+  readonly kind: 'af_packet' | 'tun'
+  readonly fd: number
+  readonly ifindex: number
+  readonly ringFrames: number
+}
+
+/** Ports without kernel: `memory` takes injected frames, `generator` makes them (benchmarks). */
+export type SyntheticPort =
+  | { readonly kind: 'memory' }
+  | { readonly kind: 'generator'; readonly address: number; readonly port: number }
+
+/** How a core finds next hops: the kernel's routes, or one fixed hop per port (tests). */
+export type HopSource = 'kernel' | 'static'
+
+export interface CoreOptions {
+  readonly layoutHash: number
+  readonly worker: number
+  readonly workers: number
+  readonly connections: number
+  readonly table: Uint8Array
+  readonly misses: Uint8Array
+  readonly words: Uint8Array
+  readonly portWords: Uint8Array
+  readonly templates: Uint8Array
+  readonly loads: Uint8Array
+  readonly serviceTraffic: Uint8Array
+  readonly destinationTraffic: Uint8Array
+  readonly totalTraffic: Uint8Array
+  readonly reasons: Uint8Array
+  readonly ports: readonly (BorrowedPort | SyntheticPort)[]
+  /** Index of the port that leads to this host's own stack; -1: none. */
+  readonly hostPort: number
+  readonly hops: HopSource
+  /** Keys the flow hash of a fresh table: 64 random bits. */
+  readonly seed: bigint
+  /** True: time stands still except for setTime(). */
+  readonly manualClock: boolean
+}
+
+/** One worker's packet path (native/core.h). Any call after close() throws ERR_CLOSED. */
+export interface NativeCore {
+  /** Adopts a snapshot block; throws ERR_SNAPSHOT and keeps the old one if it is bad. */
+  adopt(snapshot: Uint8Array): void
+  /** One burst; waits at most `waitUs` when nothing is there. Returns misses wanting a verdict. */
+  poll(waitUs: number): number
+  /** Carries out the verdicts that were written into the miss batch. */
+  resolve(): void
+  /** Releases ports and memory. Idempotent. */
+  close(): void
+  /**
+   * Fills `rows` (`connectionRow` records) from `cursor` on. Returns how many; `next[0]` is where
+   * to go on, 0xffffffff at the end.
+   */
+  readConnections(cursor: number, rows: Uint8Array, next: Uint32Array): number
+  /** Ends every connection of a destination slot (-1: all). Returns how many. */
+  expireConnections(destinationSlot: number): number
+  /** Manual clock: microseconds. */
+  setTime(us: number): void
+  /** Memory port: frames that the next bursts will receive. */
+  inject(frames: readonly Uint8Array[]): void
+  /** Memory port: frames sent since the last call. */
+  collect(): Uint8Array[]
+  /** Generator port: see native/io/generator_port.h. */
+  generate(count: number, first: number, flows: number, stride: number, tcpFlags: number): void
+  /** Polls until the generator is empty or a miss comes up; returns misses (0: all done). */
+  runHits(): number
+}
+
+/** The ports of the director, opened by main (native/io_wrap.h). */
+export interface NativePortSet {
+  /** [worker][port] descriptors; the last port leads to the host's own stack. */
+  descriptors(): number[][]
+  ifindexes(): number[]
+  /** Replaces the classifier's entries: 28-byte records, 24 bytes of key and 4 of flags. */
+  setEntries(entries: Uint8Array): void
+  setLocalPorts(first: number, last: number): void
+  attachQuiet(): void
+  detachQuiet(): void
+  close(): void
+}
+
+export interface PortSetOptions {
+  readonly io: 'af_packet' | 'tun'
+  readonly interfaces: readonly string[]
+  readonly workers: number
+  readonly ringFrames: number
+  readonly tunName: string
+}
+
+interface Addon {
+  readonly Core: new (options: CoreOptions) => NativeCore
+  readonly PortSet: (new (options: PortSetOptions) => NativePortSet) & {
+    cleanLeftovers(interfaces: readonly string[]): void
+  }
+  readonly layoutHash: number
+  connectionTableBytes(connections: number): number
+  /** Empty string: good; otherwise what is wrong with the block. */
+  checkSnapshot(snapshot: Uint8Array): string
+}
+
+const addon = createRequire(import.meta.url)(
+  '../../../native/build/Release/uvs.node',
+) as unknown as Addon
+
+if (addon.layoutHash !== LAYOUT_HASH) {
+  throw new Error('the native core was built from another layout.ts: run "npm run build"')
+}
+
+/** Opens a worker's core. Throws a coded error when memory or ports do not fit. */
+export function openCore(options: Omit<CoreOptions, 'layoutHash'>): NativeCore {
+  return new addon.Core({ ...options, layoutHash: LAYOUT_HASH })
+}
+
+/** Opens every port for every worker. Throws a coded error (EPERM, ENODEV...). */
+export function openPorts(options: PortSetOptions): NativePortSet {
+  return new addon.PortSet(options)
+}
+
+/** Removes filters of ours that a killed director left on these interfaces. */
+export function cleanPortLeftovers(interfaces: readonly string[]): void {
+  addon.PortSet.cleanLeftovers(interfaces)
+}
+
+/** Bytes of one worker's connection table for at most `connections` connections. */
+export function connectionTableBytes(connections: number): number {
+  return addon.connectionTableBytes(connections)
+}
+
+/** The check that adopt() makes, for main before it publishes; undefined when the block is good. */
+export function snapshotFault(snapshot: Uint8Array): string | undefined {
+  const fault = addon.checkSnapshot(snapshot)
+  return fault === '' ? undefined : fault
+}

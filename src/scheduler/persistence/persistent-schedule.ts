@@ -1,0 +1,70 @@
+/**
+ * Scheduling for persistent services: follow the client's template, or make one (spec 4.2).
+ * Kernel: ip_vs_core.c ip_vs_sched_persist.
+ *
+ * The bucket stays locked from the search to the new template, the scheduler's pick included: two
+ * workers that see the same new client at once give it one template and take one turn.
+ */
+import { MISS_FLAG, VERDICT } from '../../dataplane/layout.js'
+import type { LoadView } from '../../dataplane/load-view.js'
+import type { MissBatch } from '../../dataplane/miss-batch.js'
+import type { ServiceView } from '../../dataplane/snapshot-view.js'
+import { type Bound, NO_DESTINATION } from '../scheduler.js'
+import { TemplateKey } from './engine.js'
+import type { TemplateTable } from './templates.js'
+
+/** Answers misses of persistent services; one per worker. */
+export class PersistentSchedule {
+  /** Connections dropped because the template table was full. */
+  tableFullCount = 0
+  readonly #misses: MissBatch
+  readonly #load: LoadView
+  readonly #templates: TemplateTable
+  readonly #key = new TemplateKey()
+
+  constructor(misses: MissBatch, load: LoadView, templates: TemplateTable) {
+    this.#misses = misses
+    this.#load = load
+    this.#templates = templates
+  }
+
+  /** Writes verdict and template of the selected miss. The load is prepared for the service. */
+  answer(service: ServiceView, bound: Bound): void {
+    this.#key.compute(this.#misses, service)
+    const bucket = this.#templates.lock(this.#key)
+    try {
+      this.#follow(bucket, service, bound)
+    } finally {
+      this.#templates.unlock(bucket)
+    }
+  }
+
+  #follow(bucket: number, service: ServiceView, bound: Bound): void {
+    const templates = this.#templates
+    const misses = this.#misses
+    const nowSec = this.#load.nowSec
+    let ref = templates.find(bucket, this.#key, nowSec)
+    if (ref === 0 || !templates.isUsable(ref, this.#load.view)) {
+      if (ref !== 0) templates.invalidate(ref)
+      const chosen = bound.pick(misses, this.#load)
+      if (chosen === NO_DESTINATION) {
+        misses.setVerdict(VERDICT.NONE)
+        return
+      }
+      ref = templates.create(bucket, this.#key, service, misses, chosen)
+      if (ref === 0) {
+        // The kernel drops when it has no memory for a template; so does a full table.
+        this.tableFullCount++
+        misses.setVerdict(VERDICT.DROP)
+        return
+      }
+    }
+    const onePacket = (misses.flags & MISS_FLAG.ONE_PACKET) !== 0
+    const destination = templates.destination(ref)
+    templates.addConnection(ref, nowSec)
+    if (onePacket) templates.addPackets(ref, misses.packets)
+    misses.setVerdict(destination)
+    misses.setTemplate(ref)
+    this.#load.picked(destination, misses.protocol, onePacket)
+  }
+}

@@ -1,0 +1,352 @@
+/**
+ * The shared template table: one row per persistent client, for all workers (spec 4).
+ *
+ * Theory of operation. Two blocks: `entries`, an array of `template` records that the core borrows
+ * too, and `index`, the buckets and the free list, which only TypeScript touches. A bucket is two
+ * words, lock and head; its lock guards the chain and everything in its entries except what the
+ * core changes: `connections` (slaves of the template, atomic) and the ASSURED bit.
+ *
+ * | life | who | what |
+ * |---|---|---|
+ * | free -> used | worker, bucket lock | `create`: key, destination, timer; +1 persistent in its lane |
+ * | used, hit | worker, bucket lock | `connections` + 1, timer restarted |
+ * | used | core, no lock | `connections` - 1 when a slave ends or could not be made; ASSURED |
+ * | used -> invalid | worker, bucket lock | destination unusable: cannot be found again, runs out |
+ * | due, slaves alive | whoever looks | timeout becomes 60 s, timer restarted (spec 3.7) |
+ * | due, no slaves -> free | whoever looks | unlinked, -1 persistent in the own lane |
+ *
+ * The core ends a template early (spec 3.7) by storing 0 in `expiresSec`.
+ * Times are whole seconds of the director's monotonic clock.
+ */
+import { offsetOf, RECORDS, TEMPLATE_STATE } from '../../dataplane/layout.js'
+import type { LoadView } from '../../dataplane/load-view.js'
+import type { MissBatch } from '../../dataplane/miss-batch.js'
+import type { ServiceView, SnapshotView } from '../../dataplane/snapshot-view.js'
+import { acquire, release, releaseLocksOf } from '../lock.js'
+import { KEY_ADDRESS_WORDS, type TemplateKey } from './engine.js'
+
+/** Templates of one director unless configured otherwise. */
+export const TEMPLATES_MAX = 131072
+
+/** What the timeout of a template becomes when it is due while slaves live (spec 3.7). */
+const POSTPONED_SEC = 60
+
+/** The port an invalidated template is listed with (spec 4.6). */
+const INVALID_PORT = 65535
+
+const ENTRY_WORDS = RECORDS.template.bytes / 4
+const word = (field: keyof (typeof RECORDS)['template']['fields']): number =>
+  offsetOf('template', field) / 4
+const VIRTUAL_PORT = offsetOf('template', 'virtualPort') / 2
+const DESTINATION_PORT = offsetOf('template', 'destinationPort') / 2
+const PROTOCOL = offsetOf('template', 'protocol')
+const FAMILY = offsetOf('template', 'family')
+const STATE = word('state')
+const DESTINATION_SLOT = word('destinationSlot')
+const SERVICE_SLOT = word('serviceSlot')
+const CONNECTIONS = word('connections')
+const TIMEOUT_SEC = word('timeoutSec')
+const EXPIRES_SEC = word('expiresSec')
+const NEXT = word('next')
+const FWMARK = word('fwmark')
+const PACKETS = word('packets')
+const SERVICE_INCARNATION = word('serviceIncarnation')
+const DESTINATION_INCARNATION = word('destinationIncarnation')
+
+/** Words of `index`: a cache line of bookkeeping, then two words per bucket. */
+const HEADER_WORDS = 16
+const POOL_LOCK = 0
+const FREE = 1
+const FRESH = 2
+const USED_COUNT = 3
+const BUCKET_WORDS = 2
+const BUCKET_HEAD = 1
+
+/** The blocks of the table; all zero is the empty table. */
+export interface TemplateBlocks {
+  /** `template` records by index; the core borrows this one. */
+  readonly entries: Int32Array
+  readonly index: Int32Array
+}
+
+/** Main: allocates a table for `capacity` templates, with a bucket for every two. */
+export function allocateTemplates(capacity = TEMPLATES_MAX): TemplateBlocks {
+  const buckets = 2 ** Math.ceil(Math.log2(Math.max(2, capacity / 2)))
+  const shared = (words: number): Int32Array => new Int32Array(new SharedArrayBuffer(words * 4))
+  return {
+    entries: shared(capacity * ENTRY_WORDS),
+    index: shared(HEADER_WORDS + buckets * BUCKET_WORDS),
+  }
+}
+
+/** One listed template. */
+export interface TemplateRow {
+  /** 16 bytes, network order, masked. */
+  readonly clientAddress: Uint8Array
+  /** 16 bytes; for protocol 0 it holds the mark (engine.ts). */
+  readonly virtualAddress: Uint8Array
+  readonly virtualPort: number
+  readonly destinationPort: number
+  readonly protocol: number
+  readonly family: number
+  /** TEMPLATE_STATE bits. */
+  readonly state: number
+  readonly destinationSlot: number
+  readonly serviceSlot: number
+  readonly connections: number
+  readonly timeoutSec: number
+  readonly expiresSec: number
+  readonly fwmark: number
+  readonly packets: number
+}
+
+/** One thread's access to the table. A template is named by its reference: index + 1, 0 is none. */
+export class TemplateTable {
+  readonly #entries: Int32Array
+  readonly #halves: Uint16Array
+  readonly #bytes: Uint8Array
+  readonly #index: Int32Array
+  readonly #bucketMask: number
+  readonly #capacity: number
+  readonly #lane: number
+  readonly #load: LoadView
+
+  /** `load` counts templates in its own lane, which is also the owner of locks taken here. */
+  constructor(blocks: TemplateBlocks, load: LoadView, lane: number) {
+    this.#entries = blocks.entries
+    this.#halves = new Uint16Array(blocks.entries.buffer, blocks.entries.byteOffset)
+    this.#bytes = new Uint8Array(blocks.entries.buffer, blocks.entries.byteOffset)
+    this.#index = blocks.index
+    this.#bucketMask = (blocks.index.length - HEADER_WORDS) / BUCKET_WORDS - 1
+    this.#capacity = blocks.entries.length / ENTRY_WORDS
+    this.#lane = lane
+    this.#load = load
+  }
+
+  /** Locks the key's bucket and returns it; everything below wants it. */
+  lock(key: TemplateKey): number {
+    const bucket = HEADER_WORDS + (key.hash & this.#bucketMask) * BUCKET_WORDS
+    acquire(this.#index, bucket, this.#lane)
+    return bucket
+  }
+
+  unlock(bucket: number): void {
+    release(this.#index, bucket)
+  }
+
+  /** Finds the template of a key in its locked bucket; 0 for none. Frees what is due on its way. */
+  find(bucket: number, key: TemplateKey, nowSec: number): number {
+    let previous = 0
+    for (let ref = this.#index[bucket + BUCKET_HEAD]; ref !== 0;) {
+      const next = this.#entries[this.#at(ref) + NEXT]
+      if (this.#isDue(ref, nowSec)) {
+        this.#unlink(bucket, previous, ref)
+      } else {
+        if (this.#matches(ref, key)) return ref
+        previous = ref
+      }
+      ref = next
+    }
+    return 0
+  }
+
+  /**
+   * Whether new connections may follow the template: its destination is there, and not quiesced
+   * where expire_quiescent_template asks for that. OVERLOAD does not matter (spec 4.6).
+   */
+  isUsable(ref: number, view: SnapshotView): boolean {
+    const at = this.#at(ref)
+    const slot = this.#entries[at + DESTINATION_SLOT]
+    if (!view.available(slot)) return false
+    if (view.incarnation(slot) !== this.#entries[at + DESTINATION_INCARNATION]) return false
+    return view.sysctl('expire_quiescent_template') === 0 || view.weight(slot) !== 0
+  }
+
+  /** Makes a template unfindable; its slaves live on and it runs out by itself (spec 4.6). */
+  invalidate(ref: number): void {
+    const at = this.#at(ref)
+    Atomics.or(this.#entries, at + STATE, TEMPLATE_STATE.INVALID)
+    this.#halves[at * 2 + VIRTUAL_PORT] = INVALID_PORT
+    this.#halves[at * 2 + DESTINATION_PORT] = INVALID_PORT
+  }
+
+  /** Makes the template of a key in its locked bucket; 0 when the table is full. */
+  create(
+    bucket: number,
+    key: TemplateKey,
+    service: ServiceView,
+    miss: MissBatch,
+    destinationSlot: number,
+  ): number {
+    const ref = this.#take()
+    if (ref === 0) return 0
+    const at = this.#at(ref)
+    const entries = this.#entries
+    const view = this.#load.view
+    for (let i = 0; i < KEY_ADDRESS_WORDS; i++) entries[at + i] = key.words[i]
+    this.#halves[at * 2 + VIRTUAL_PORT] = key.virtualPort
+    this.#halves[at * 2 + DESTINATION_PORT] = key.keepsPort
+      ? view.destinationPort(destinationSlot)
+      : 0
+    this.#bytes[at * 4 + PROTOCOL] = key.protocol
+    this.#bytes[at * 4 + FAMILY] = key.family
+    entries[at + DESTINATION_SLOT] = destinationSlot
+    entries[at + DESTINATION_INCARNATION] = view.incarnation(destinationSlot)
+    entries[at + SERVICE_SLOT] = service.slot
+    entries[at + SERVICE_INCARNATION] = service.incarnation
+    entries[at + TIMEOUT_SEC] = service.persistentSec
+    entries[at + FWMARK] = miss.fwmark
+    entries[at + PACKETS] = 0
+    Atomics.store(entries, at + CONNECTIONS, 0)
+    Atomics.store(entries, at + STATE, TEMPLATE_STATE.USED)
+    entries[at + NEXT] = this.#index[bucket + BUCKET_HEAD]
+    this.#index[bucket + BUCKET_HEAD] = ref
+    this.#load.addPersistent(destinationSlot, 1)
+    return ref
+  }
+
+  /** The template's destination slot. */
+  destination(ref: number): number {
+    return this.#entries[this.#at(ref) + DESTINATION_SLOT]
+  }
+
+  /** A new slave: counted until the core takes it back, and the timer starts anew (spec 4.3). */
+  addConnection(ref: number, nowSec: number): void {
+    const at = this.#at(ref)
+    Atomics.add(this.#entries, at + CONNECTIONS, 1)
+    this.#entries[at + EXPIRES_SEC] = nowSec + this.#entries[at + TIMEOUT_SEC]
+  }
+
+  /** One-packet traffic through the template (spec 3.8). */
+  addPackets(ref: number, packets: number): void {
+    Atomics.add(this.#entries, this.#at(ref) + PACKETS, packets)
+  }
+
+  /** Templates in the table, invalid ones included. */
+  get usedCount(): number {
+    return Atomics.load(this.#index, USED_COUNT)
+  }
+
+  /** Main, every second: frees what is due. Returns how many were freed. */
+  sweep(nowSec: number): number {
+    let freed = 0
+    for (let bucket = HEADER_WORDS; bucket < this.#index.length; bucket += BUCKET_WORDS) {
+      if (Atomics.load(this.#index, bucket + BUCKET_HEAD) === 0) continue
+      acquire(this.#index, bucket, this.#lane)
+      let previous = 0
+      for (let ref = this.#index[bucket + BUCKET_HEAD]; ref !== 0;) {
+        const next = this.#entries[this.#at(ref) + NEXT]
+        if (this.#isDue(ref, nowSec)) {
+          this.#unlink(bucket, previous, ref)
+          freed++
+        } else {
+          previous = ref
+        }
+        ref = next
+      }
+      release(this.#index, bucket)
+    }
+    return freed
+  }
+
+  /** Control: every template, bucket by bucket; the lock is not held during `onRow`. */
+  read(onRow: (row: TemplateRow) => void): void {
+    for (let bucket = HEADER_WORDS; bucket < this.#index.length; bucket += BUCKET_WORDS) {
+      if (Atomics.load(this.#index, bucket + BUCKET_HEAD) === 0) continue
+      const rows: TemplateRow[] = []
+      acquire(this.#index, bucket, this.#lane)
+      for (let ref = this.#index[bucket + BUCKET_HEAD]; ref !== 0;) {
+        rows.push(this.#row(ref))
+        ref = this.#entries[this.#at(ref) + NEXT]
+      }
+      release(this.#index, bucket)
+      rows.forEach(onRow)
+    }
+  }
+
+  /** Main: frees the locks a dead worker's lane still holds; returns how many. */
+  releaseLocks(deadLane: number): number {
+    return (
+      releaseLocksOf(this.#index.subarray(0, HEADER_WORDS), deadLane, POOL_LOCK, HEADER_WORDS) +
+      releaseLocksOf(this.#index, deadLane, HEADER_WORDS, BUCKET_WORDS)
+    )
+  }
+
+  #at(ref: number): number {
+    return (ref - 1) * ENTRY_WORDS
+  }
+
+  #matches(ref: number, key: TemplateKey): boolean {
+    const at = this.#at(ref)
+    const entries = this.#entries
+    for (let i = KEY_ADDRESS_WORDS - 1; i >= 0; i--) {
+      if (entries[at + i] !== key.words[i]) return false
+    }
+    return (
+      this.#halves[at * 2 + VIRTUAL_PORT] === key.virtualPort &&
+      this.#bytes[at * 4 + PROTOCOL] === key.protocol &&
+      this.#bytes[at * 4 + FAMILY] === key.family &&
+      (Atomics.load(entries, at + STATE) & TEMPLATE_STATE.INVALID) === 0
+    )
+  }
+
+  /** Runs the timer: postpones a template with slaves, and says whether it is to be freed. */
+  #isDue(ref: number, nowSec: number): boolean {
+    const at = this.#at(ref)
+    const entries = this.#entries
+    if (nowSec < entries[at + EXPIRES_SEC]) return false
+    if (Atomics.load(entries, at + CONNECTIONS) <= 0) return true
+    // As if the timer had run on time, however late somebody looks.
+    const lateSec = nowSec - entries[at + EXPIRES_SEC]
+    const steps = Math.floor(lateSec / POSTPONED_SEC) + 1
+    entries[at + TIMEOUT_SEC] = POSTPONED_SEC
+    entries[at + EXPIRES_SEC] += steps * POSTPONED_SEC
+    return false
+  }
+
+  #unlink(bucket: number, previous: number, ref: number): void {
+    const at = this.#at(ref)
+    const next = this.#entries[at + NEXT]
+    if (previous === 0) this.#index[bucket + BUCKET_HEAD] = next
+    else this.#entries[this.#at(previous) + NEXT] = next
+    this.#load.addPersistent(this.#entries[at + DESTINATION_SLOT], -1)
+    Atomics.store(this.#entries, at + STATE, 0)
+    acquire(this.#index, POOL_LOCK, this.#lane)
+    this.#entries[at + NEXT] = this.#index[FREE]
+    this.#index[FREE] = ref
+    this.#index[USED_COUNT]--
+    release(this.#index, POOL_LOCK)
+  }
+
+  #take(): number {
+    acquire(this.#index, POOL_LOCK, this.#lane)
+    let ref = this.#index[FREE]
+    if (ref !== 0) this.#index[FREE] = this.#entries[this.#at(ref) + NEXT]
+    else if (this.#index[FRESH] < this.#capacity) ref = ++this.#index[FRESH]
+    if (ref !== 0) this.#index[USED_COUNT]++
+    release(this.#index, POOL_LOCK)
+    return ref
+  }
+
+  #row(ref: number): TemplateRow {
+    const at = this.#at(ref)
+    const entries = this.#entries
+    const unsigned = (field: number): number => entries[at + field] >>> 0
+    return {
+      clientAddress: this.#bytes.slice(at * 4, at * 4 + 16),
+      virtualAddress: this.#bytes.slice(at * 4 + 16, at * 4 + 32),
+      virtualPort: this.#halves[at * 2 + VIRTUAL_PORT],
+      destinationPort: this.#halves[at * 2 + DESTINATION_PORT],
+      protocol: this.#bytes[at * 4 + PROTOCOL],
+      family: this.#bytes[at * 4 + FAMILY],
+      state: unsigned(STATE),
+      destinationSlot: unsigned(DESTINATION_SLOT),
+      serviceSlot: unsigned(SERVICE_SLOT),
+      connections: Atomics.load(entries, at + CONNECTIONS),
+      timeoutSec: unsigned(TIMEOUT_SEC),
+      expiresSec: unsigned(EXPIRES_SEC),
+      fwmark: unsigned(FWMARK),
+      packets: unsigned(PACKETS),
+    }
+  }
+}

@@ -1,0 +1,182 @@
+/**
+ * One worker's scheduling side without a core: blocks, snapshots, misses, and a stand-in for what
+ * the core does to the load after `resolve`. Lane 0 is the worker's, lane 1 main's.
+ */
+import { LIMITS, MISS_FLAG, offsetOf, RECORDS } from '../../src/dataplane/layout.js'
+import { loadBlockWords, LoadView } from '../../src/dataplane/load-view.js'
+import { MISS_BLOCK_BYTES, MissBatch } from '../../src/dataplane/miss-batch.js'
+import { SnapshotView } from '../../src/dataplane/snapshot-view.js'
+import { BoundServices } from '../../src/scheduler/bound-services.js'
+import {
+  allocateTemplates,
+  type TemplateBlocks,
+  type TemplateRow,
+  TemplateTable,
+} from '../../src/scheduler/persistence/templates.js'
+import { reconcileSchedulers } from '../../src/scheduler/reconcile.js'
+import { ScheduleBatch } from '../../src/scheduler/schedule-batch.js'
+import {
+  allocateSchedulerBlocks,
+  type SchedulerBlocks,
+  SchedulerState,
+} from '../../src/scheduler/shared-state.js'
+import { buildSnapshot, type SnapshotSpec } from './snapshot-block.js'
+
+export interface MissSpec {
+  /** 16 bytes; see `ip`. */
+  client?: Uint8Array
+  virtual?: Uint8Array
+  clientPort?: number
+  virtualPort?: number
+  protocol?: number
+  family?: 4 | 6
+  service?: number
+  fwmark?: number
+  flags?: number
+  packets?: number
+}
+
+/** Dotted quad, or eight groups of hex, as 16 bytes in network order. */
+export function ip(text: string): Uint8Array {
+  const bytes = new Uint8Array(16)
+  if (text.includes('.')) {
+    bytes.fill(0xff, 10, 12)
+    bytes.set(text.split('.').map(Number), 12)
+    return bytes
+  }
+  const [left, right = ''] = text.split('::')
+  const groups = (part: string): number[] =>
+    part === '' ? [] : part.split(':').map((group) => parseInt(group, 16))
+  const head = groups(left)
+  const tail = groups(right)
+  const zeros = new Array<number>(8 - head.length - tail.length).fill(0)
+  const all = [...head, ...zeros, ...tail]
+  all.forEach((group, i) => bytes.set([group >> 8, group & 0xff], i * 2))
+  return bytes
+}
+
+/** Writes one miss record. */
+export function writeMiss(block: Uint8Array, index: number, spec: MissSpec): void {
+  const at = index * RECORDS.miss.bytes
+  const data = new DataView(block.buffer, block.byteOffset)
+  block.fill(0, at, at + RECORDS.miss.bytes)
+  const family = spec.family ?? 4
+  const fallback = family === 4 ? '198.18.0.1' : '2001:db8::1'
+  block.set(spec.client ?? ip(fallback), at + offsetOf('miss', 'clientAddress'))
+  block.set(spec.virtual ?? ip(fallback), at + offsetOf('miss', 'virtualAddress'))
+  data.setUint16(at + offsetOf('miss', 'clientPort'), spec.clientPort ?? 40000, true)
+  data.setUint16(at + offsetOf('miss', 'virtualPort'), spec.virtualPort ?? 80, true)
+  data.setUint32(at + offsetOf('miss', 'serviceSlot'), spec.service ?? 0, true)
+  data.setUint8(at + offsetOf('miss', 'protocol'), spec.protocol ?? 6)
+  data.setUint8(at + offsetOf('miss', 'family'), family)
+  data.setUint16(at + offsetOf('miss', 'flags'), spec.flags ?? MISS_FLAG.TCP_SYN, true)
+  data.setUint32(at + offsetOf('miss', 'fwmark'), spec.fwmark ?? 0, true)
+  data.setUint32(at + offsetOf('miss', 'packets'), spec.packets ?? 1, true)
+}
+
+export class SchedulerRig {
+  readonly load = new Int32Array(new SharedArrayBuffer(loadBlockWords(2) * 4))
+  readonly destinationState = new Int32Array(new SharedArrayBuffer(LIMITS.DESTINATIONS * 4))
+  readonly schedulerBlocks: SchedulerBlocks
+  readonly templateBlocks: TemplateBlocks
+  readonly missBlock = new Uint8Array(new SharedArrayBuffer(MISS_BLOCK_BYTES))
+  readonly misses: MissBatch
+  readonly loadView: LoadView
+  readonly state: SchedulerState
+  readonly services: BoundServices
+  readonly templates: TemplateTable
+  readonly sweeper: TemplateTable
+  readonly batch: ScheduleBatch
+  readonly mainState: SchedulerState
+  view: SnapshotView | undefined
+  nowSec = 1000
+  #generation = 0
+
+  constructor(templateCapacity = 1024) {
+    this.schedulerBlocks = allocateSchedulerBlocks()
+    this.templateBlocks = allocateTemplates(templateCapacity)
+    this.misses = new MissBatch(this.missBlock.buffer as SharedArrayBuffer)
+    this.loadView = new LoadView(this, 0)
+    this.state = new SchedulerState(this.schedulerBlocks, 0)
+    this.mainState = new SchedulerState(this.schedulerBlocks, 1)
+    this.services = new BoundServices(this.state)
+    this.templates = new TemplateTable(this.templateBlocks, this.loadView, 0)
+    this.sweeper = new TemplateTable(this.templateBlocks, new LoadView(this, 1), 1)
+    const { misses, loadView: load, services, templates } = this
+    this.batch = new ScheduleBatch({ misses, load, services, templates })
+  }
+
+  /** Main's part of publishing only: reconcile; returns the view for `adopt`. */
+  reconcile(spec: Omit<SnapshotSpec, 'generation'>): SnapshotView {
+    const block = buildSnapshot({ ...spec, generation: ++this.#generation })
+    const view = new SnapshotView(block, this.view)
+    reconcileSchedulers(this.view, view, this.mainState)
+    this.view = view
+    return view
+  }
+
+  /** The worker's part. */
+  adopt(view: SnapshotView): void {
+    this.loadView.adopt(view)
+    this.services.adopt(view)
+  }
+
+  publish(spec: Omit<SnapshotSpec, 'generation'>): void {
+    this.adopt(this.reconcile(spec))
+  }
+
+  /** One burst; the core's counting is not imitated. Verdicts in order. */
+  burst(specs: readonly MissSpec[]): number[] {
+    specs.forEach((spec, i) => writeMiss(this.missBlock, i, spec))
+    this.batch.run(specs.length, this.nowSec)
+    return specs.map((_, i) => this.verdict(i))
+  }
+
+  verdict(index: number): number {
+    this.misses.select(index)
+    return this.misses.verdict
+  }
+
+  templateRef(index: number): number {
+    this.misses.select(index)
+    return this.misses.templateRef
+  }
+
+  /** `count` bursts of one miss each; every TCP connection made stays active. */
+  picks(count: number, spec: MissSpec = {}): number[] {
+    return Array.from({ length: count }, () => {
+      const [verdict] = this.burst([spec])
+      if (verdict >= 0) this.addLoad(verdict, 1, 0)
+      return verdict
+    })
+  }
+
+  addLoad(slot: number, active: number, inactive: number): void {
+    const at = (slot * RECORDS.load.bytes) / 4
+    this.load[at] += active
+    this.load[at + 1] += inactive
+  }
+
+  setLoad(slot: number, active: number, inactive: number): void {
+    const at = (slot * RECORDS.load.bytes) / 4
+    this.load[at] = active
+    this.load[at + 1] = inactive
+  }
+
+  overloaded(slot: number): boolean {
+    this.loadView.beginBatch(this.nowSec)
+    return this.loadView.overloaded(slot)
+  }
+
+  /** What the core does when a slave of a template ends. */
+  endSlave(ref: number): void {
+    const at = (ref - 1) * (RECORDS.template.bytes / 4) + offsetOf('template', 'connections') / 4
+    Atomics.sub(this.templateBlocks.entries, at, 1)
+  }
+
+  rows(): TemplateRow[] {
+    const rows: TemplateRow[] = []
+    this.sweeper.read((row) => rows.push(row))
+    return rows
+  }
+}
