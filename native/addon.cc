@@ -33,6 +33,18 @@ Napi::Value check(const Napi::CallbackInfo& info) {
                            error == SnapshotError::kNone ? "" : snapshot_error_text(error));
 }
 
+// Bytes from the start of a typed array to its first cache line.
+Napi::Value line_offset(const Napi::CallbackInfo& info) {
+  if (info.Length() != 1 || !info[0].IsTypedArray()) {
+    Napi::TypeError::New(info.Env(), "lineOffset(block) takes a Uint8Array")
+        .ThrowAsJavaScriptException();
+    return info.Env().Undefined();
+  }
+  auto block = info[0].As<Napi::Uint8Array>();
+  const auto address = reinterpret_cast<uintptr_t>(block.Data());
+  return Napi::Number::New(info.Env(), static_cast<double>((64 - address % 64) % 64));
+}
+
 class Addon : public Napi::Addon<Addon> {
  public:
   Addon(Napi::Env env, Napi::Object exports) {
@@ -40,6 +52,7 @@ class Addon : public Napi::Addon<Addon> {
     exports.Set("Core", CoreWrap::define(env));
     exports.Set("layoutHash", Napi::Number::New(env, kLayoutHash));
     exports.Set("connectionTableBytes", Napi::Function::New(env, table_bytes));
+    exports.Set("lineOffset", Napi::Function::New(env, line_offset));
     exports.Set("checkSnapshot", Napi::Function::New(env, check));
   }
 };

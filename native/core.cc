@@ -32,7 +32,8 @@ Core::Core(const CoreMemory& memory, std::vector<std::unique_ptr<Port>> ports,
       tracker_(table_, counters_, snapshot_),
       egress_(ports_, *hops_, counters_),
       transmitter_(table_, *hops_, egress_, counters_, snapshot_),
-      local_ports_(memory.worker, memory.workers) {
+      local_ports_(memory.worker, memory.workers),
+      announcer_(*hops_) {
   static_assert(kBurst <= 64);
   tracker_.attach_templates(memory.templates, memory.template_count);
   batch_.attach(memory.misses);
@@ -422,7 +423,7 @@ void Core::housekeeping() {
   if (now_ms_ == served_ms_) return;
   served_ms_ = now_ms_;
   egress_.serve_neighbours(static_cast<uint32_t>(now_ms_));
-  if (uint32_t count = announcer_.pending(); count != 0) announce_some(count);
+  if (memory_.worker == 0 && announcer_.pending() != 0) announce();
   for (uint16_t number = 0; number < ports_.size(); number++) {
     PortWordsRecord& words = memory_.port_words[number];
     shared::publish(words.tx_frames, egress_.frames(number));
@@ -432,6 +433,13 @@ void Core::housekeeping() {
     }
   }
   shared::publish(memory_.words->connections, table_.size());
+}
+
+void Core::announce() {
+  Frame* frames = egress_.scratch(kBurst);
+  const uint32_t count = announcer_.build(frames, kBurst, static_cast<uint32_t>(now_ms_));
+  for (uint32_t i = 0; i < count; i++) egress_.enqueue(frames[i].port, frames[i]);
+  egress_.flush();
 }
 
 }  // namespace uvs

@@ -66,6 +66,9 @@ class Core {
   // Carries out the verdicts of the last poll().
   void resolve();
 
+  // True between a poll() that returned misses and its resolve().
+  bool open() const { return open_; }
+
   ConnTable& table() { return table_; }
   Tracker& tracker() { return tracker_; }
   const Snapshot& snapshot() const { return snapshot_; }
@@ -98,7 +101,7 @@ class Core {
   void refuse(const MissRecord& miss, Packet& packet);
   void icmp(Packet& packet);
   void finish();
-  void announce_some(uint32_t count);
+  void announce();
   void housekeeping();
   void count_in(const DestinationRecord& destination, uint16_t slot, uint32_t bytes);
   void count_out(const DestinationRecord& destination, uint16_t slot, uint32_t bytes);

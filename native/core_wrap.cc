@@ -1,3 +1,4 @@
+// The Node-API face of Core; see core_wrap.h. Functions stand in the order of the class.
 #include "core_wrap.h"
 
 #include <ctime>
@@ -9,6 +10,44 @@
 #include "report/conn_cursor.h"
 
 namespace uvs {
+namespace {
+
+// A port around a descriptor that main has opened; null with an exception pending when it fails.
+std::unique_ptr<Port> borrow_port(Napi::Env env, const Napi::Object& item, const std::string& kind,
+                                  uint32_t* rx_index) {
+  if (kind != "af_packet" && kind != "tun") {
+    throw_coded(env, "ERR_ARGUMENT", "unknown kind of port: " + kind);
+    return nullptr;
+  }
+  PortDescription description;
+  description.kind = kind == "tun" ? PortKind::kTun : PortKind::kAfPacket;
+  description.ifindex = item.Get("ifindex").ToNumber().Uint32Value();
+  description.ring_frames = item.Get("ringFrames").ToNumber().Uint32Value();
+  description.rx_index_word = rx_index;
+  IoError error;
+  auto port = make_borrowed_port(item.Get("fd").ToNumber().Int32Value(), description, &error);
+  if (port == nullptr) throw_coded(env, error.code.c_str(), error.sentence);
+  return port;
+}
+
+// The kernel's next hops for the ports of a core; null with an exception pending when it fails.
+std::unique_ptr<NextHops> open_kernel_hops(Napi::Env env,
+                                           const std::vector<std::unique_ptr<Port>>& ports,
+                                           int32_t host_port) {
+  std::vector<HopPort> described;
+  for (size_t i = 0; i < ports.size(); i++) {
+    described.push_back(
+        HopPort{ports[i]->ifindex(), static_cast<uint16_t>(i), ports[i]->link()});
+  }
+  RtStatus status;
+  auto hops = KernelNextHops::open(
+      described, host_port < 0 ? KernelNextHops::kNoPort : static_cast<uint16_t>(host_port),
+      &status);
+  if (hops == nullptr) throw_coded(env, "ERR_NETLINK", rt_text(status.code));
+  return hops;
+}
+
+}  // namespace
 
 uint64_t SystemClock::now_us() {
   timespec t{};
@@ -29,7 +68,6 @@ Napi::Function CoreWrap::define(Napi::Env env) {
                          InstanceMethod<&CoreWrap::inject>("inject"),
                          InstanceMethod<&CoreWrap::collect>("collect"),
                          InstanceMethod<&CoreWrap::generate>("generate"),
-                         InstanceMethod<&CoreWrap::run_hits>("runHits"),
                      });
 }
 
@@ -44,11 +82,15 @@ CoreWrap::CoreWrap(const Napi::CallbackInfo& info) : Napi::ObjectWrap<CoreWrap>(
   std::vector<std::unique_ptr<Port>> ports;
   if (!attach_memory(options, &memory)) return;
   if (!options.Get("ports").IsArray() ||
-      !make_ports(options.Get("ports").As<Napi::Array>(), &ports)) {
+      !make_ports(options.Get("ports").As<Napi::Array>(), memory.port_words, &ports)) {
     if (!env.IsExceptionPending()) throw_coded(env, "ERR_ARGUMENT", "ports must be an array");
     return;
   }
   manual_ = options.Get("manualClock").ToBoolean();
+  if (shared::observe(memory.words->attached) != 0) {
+    throw_coded(env, "ERR_BUSY", "another thread still holds this worker's memory");
+    return;
+  }
   Clock& clock = manual_ ? static_cast<Clock&>(manual_clock_) : system_clock_;
   bool lossless = false;
   const uint64_t seed = options.Get("seed").IsBigInt()
@@ -62,6 +104,18 @@ CoreWrap::CoreWrap(const Napi::CallbackInfo& info) : Napi::ObjectWrap<CoreWrap>(
     return;
   }
   core_ = std::move(core);
+  words_ = memory.words;
+  shared::publish(words_->attached, 1u);
+}
+
+// Runs at close(), at garbage collection and when the thread's environment ends, whichever is
+// first; until then no other thread may attach to this worker's memory.
+CoreWrap::~CoreWrap() { release(); }
+
+void CoreWrap::release() {
+  if (core_ == nullptr) return;
+  core_.reset();
+  shared::publish(words_->attached, 0u);
 }
 
 bool CoreWrap::attach_memory(const Napi::Object& options, CoreMemory* memory) {
@@ -91,9 +145,9 @@ bool CoreWrap::attach_memory(const Napi::Object& options, CoreMemory* memory) {
   return borrow.ok();
 }
 
-bool CoreWrap::make_ports(const Napi::Array& list, std::vector<std::unique_ptr<Port>>* ports) {
+bool CoreWrap::make_ports(const Napi::Array& list, PortWordsRecord* words,
+                          std::vector<std::unique_ptr<Port>>* ports) {
   const Napi::Env env = list.Env();
-  auto* words = reinterpret_cast<PortWordsRecord*>(borrowed_block("portWords"));
   if (list.Length() > kMaxPorts) {
     throw_coded(env, "ERR_ARGUMENT", "too many ports");
     return false;
@@ -119,6 +173,148 @@ bool CoreWrap::make_ports(const Napi::Array& list, std::vector<std::unique_ptr<P
     ports->push_back(std::move(port));
   }
   return true;
+}
+
+std::unique_ptr<NextHops> CoreWrap::make_hops(const Napi::Object& options,
+                                              const std::vector<std::unique_ptr<Port>>& ports) {
+  const Napi::Env env = options.Env();
+  if (options.Get("hops").ToString().Utf8Value() == "static") {
+    return std::make_unique<StaticNextHops>(static_cast<uint16_t>(ports.size()));
+  }
+  return open_kernel_hops(env, ports, options.Get("hostPort").ToNumber().Int32Value());
+}
+
+bool CoreWrap::usable(Napi::Env env) {
+  if (core_ != nullptr) return true;
+  throw_coded(env, "ERR_CLOSED", "the core is closed");
+  return false;
+}
+
+Napi::Value CoreWrap::adopt(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  if (!usable(env)) return env.Undefined();
+  if (info.Length() != 1 || !info[0].IsTypedArray()) {
+    throw_coded(env, "ERR_ARGUMENT", "adopt(snapshot) takes a Uint8Array");
+    return env.Undefined();
+  }
+  const auto block = info[0].As<Napi::Uint8Array>();
+  const SnapshotError error = check_snapshot(block.Data(), block.ByteLength());
+  if (error != SnapshotError::kNone) {
+    throw_coded(env, "ERR_SNAPSHOT", std::string("snapshot refused: ") +
+                                         snapshot_error_text(error));
+    return env.Undefined();
+  }
+  core_->adopt(block.Data());
+  snapshot_ = Napi::Persistent(block.As<Napi::Object>());
+  return env.Undefined();
+}
+
+Napi::Value CoreWrap::poll(const Napi::CallbackInfo& info) {
+  if (!usable(info.Env())) return info.Env().Undefined();
+  if (!core_->snapshot().adopted() || core_->open()) {
+    throw_coded(info.Env(), "ERR_ORDER", "poll() comes after adopt() and after resolve()");
+    return info.Env().Undefined();
+  }
+  return Napi::Number::New(info.Env(), core_->poll(info[0].ToNumber().Uint32Value()));
+}
+
+Napi::Value CoreWrap::resolve(const Napi::CallbackInfo& info) {
+  if (!usable(info.Env())) return info.Env().Undefined();
+  if (!core_->open()) {
+    throw_coded(info.Env(), "ERR_ORDER", "resolve() comes after a poll() that returned misses");
+    return info.Env().Undefined();
+  }
+  core_->resolve();
+  return info.Env().Undefined();
+}
+
+Napi::Value CoreWrap::close(const Napi::CallbackInfo& info) {
+  release();
+  return info.Env().Undefined();
+}
+
+Napi::Value CoreWrap::read_connections(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  if (!usable(env)) return env.Undefined();
+  if (info.Length() != 3 || !info[1].IsTypedArray() || !info[2].IsTypedArray()) {
+    throw_coded(env, "ERR_ARGUMENT", "readConnections(cursor, rows, next)");
+    return env.Undefined();
+  }
+  auto rows = info[1].As<Napi::Uint8Array>();
+  auto next = info[2].As<Napi::Uint32Array>();
+  const auto most = static_cast<uint32_t>(rows.ByteLength() / sizeof(ConnectionRowRecord));
+  if (next.ElementLength() < 1 || most == 0) {
+    throw_coded(env, "ERR_ARGUMENT", "rows or next is too short");
+    return env.Undefined();
+  }
+  uint32_t cursor = info[0].ToNumber().Uint32Value();
+  const uint32_t count = uvs::read_connections(
+      *core_, &cursor, reinterpret_cast<ConnectionRowRecord*>(rows.Data()), most, kListBudget);
+  next.Data()[0] = cursor;
+  return Napi::Number::New(env, count);
+}
+
+Napi::Value CoreWrap::expire_connections(const Napi::CallbackInfo& info) {
+  if (!usable(info.Env())) return info.Env().Undefined();
+  ConnTable& table = core_->table();
+  const int32_t slot = info[0].ToNumber().Int32Value();
+  uint32_t ended = 0;
+  for (uint32_t id = 0; id < table.high_water(); id++) {
+    if (!table.live(id) || (slot >= 0 && table.at(id).destination_slot != slot)) continue;
+    core_->tracker().end(id);
+    ended++;
+  }
+  return Napi::Number::New(info.Env(), ended);
+}
+
+Napi::Value CoreWrap::set_time(const Napi::CallbackInfo& info) {
+  manual_clock_.us = static_cast<uint64_t>(info[0].ToNumber().DoubleValue());
+  return info.Env().Undefined();
+}
+
+Napi::Value CoreWrap::inject(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  if (!usable(env)) return env.Undefined();
+  if (memory_port_ == nullptr || !info[0].IsArray()) {
+    throw_coded(env, "ERR_ARGUMENT", "inject(frames) needs a memory port and an array");
+    return env.Undefined();
+  }
+  const auto frames = info[0].As<Napi::Array>();
+  for (uint32_t i = 0; i < frames.Length(); i++) {
+    const auto frame = frames.Get(i).As<Napi::Uint8Array>();
+    if (!memory_port_->inject(frame.Data(), static_cast<uint32_t>(frame.ByteLength()))) {
+      throw_coded(env, "ERR_ARGUMENT", "a frame is longer than any frame can be");
+      return env.Undefined();
+    }
+  }
+  return env.Undefined();
+}
+
+Napi::Value CoreWrap::collect(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  if (!usable(env)) return env.Undefined();
+  Napi::Array out = Napi::Array::New(env);
+  if (memory_port_ == nullptr) return out;
+  uint32_t count = 0;
+  for (const SentFrame& sent : memory_port_->take_sent()) {
+    Napi::Uint8Array copy = Napi::Uint8Array::New(env, sent.bytes.size());
+    std::memcpy(copy.Data(), sent.bytes.data(), sent.bytes.size());
+    out.Set(count++, copy);
+  }
+  return out;
+}
+
+Napi::Value CoreWrap::generate(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  if (!usable(env)) return env.Undefined();
+  if (generator_port_ == nullptr || info.Length() != 5) {
+    throw_coded(env, "ERR_ARGUMENT", "generate(count, first, flows, stride, tcpFlags)");
+    return env.Undefined();
+  }
+  const auto number = [&](size_t i) { return info[i].ToNumber().Uint32Value(); };
+  generator_port_->arm(static_cast<uint64_t>(info[0].ToNumber().DoubleValue()), number(1),
+                       number(2), number(3), static_cast<uint8_t>(number(4)));
+  return env.Undefined();
 }
 
 }  // namespace uvs

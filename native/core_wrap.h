@@ -28,6 +28,7 @@ class CoreWrap : public Napi::ObjectWrap<CoreWrap> {
  public:
   static Napi::Function define(Napi::Env env);
   explicit CoreWrap(const Napi::CallbackInfo& info);
+  ~CoreWrap() override;
 
  private:
   Napi::Value adopt(const Napi::CallbackInfo& info);
@@ -40,13 +41,17 @@ class CoreWrap : public Napi::ObjectWrap<CoreWrap> {
   Napi::Value inject(const Napi::CallbackInfo& info);
   Napi::Value collect(const Napi::CallbackInfo& info);
   Napi::Value generate(const Napi::CallbackInfo& info);
-  Napi::Value run_hits(const Napi::CallbackInfo& info);
 
   bool attach_memory(const Napi::Object& options, CoreMemory* memory);
-  bool make_ports(const Napi::Array& list, std::vector<std::unique_ptr<Port>>* ports);
+  bool make_ports(const Napi::Array& list, PortWordsRecord* words,
+                  std::vector<std::unique_ptr<Port>>* ports);
   std::unique_ptr<NextHops> make_hops(const Napi::Object& options,
                                       const std::vector<std::unique_ptr<Port>>& ports);
   bool usable(Napi::Env env);
+  void release();
+
+  // Records looked at for one call of readConnections(): bounds the pause.
+  static constexpr uint32_t kListBudget = 4096;
 
   // Destroyed in reverse: the core before the clocks and the memory it borrows.
   std::vector<Napi::ObjectReference> borrowed_;
@@ -56,6 +61,7 @@ class CoreWrap : public Napi::ObjectWrap<CoreWrap> {
   bool manual_ = false;
   MemoryPort* memory_port_ = nullptr;        // owned by the core
   GeneratorPort* generator_port_ = nullptr;  // owned by the core
+  WorkerWordsRecord* words_ = nullptr;
   std::unique_ptr<Core> core_;
 };
 

@@ -7,7 +7,7 @@
 
 namespace uvs {
 
-constexpr uint32_t kLayoutHash = 0xb58604e1u;
+constexpr uint32_t kLayoutHash = 0xaae315f7u;
 constexpr uint32_t kSnapshotMagic = 0x53565531u;
 constexpr uint32_t kTableMagic = 0x54565531u;
 constexpr uint16_t kNoSlot = 65535;
@@ -262,7 +262,8 @@ struct WorkerWordsRecord {
   uint64_t bursts;
   uint32_t now_ms;
   uint32_t now_sec;
-  uint8_t pad1[8];
+  uint32_t attached;
+  uint8_t pad1[4];
 };
 static_assert(sizeof(WorkerWordsRecord) == 128);
 static_assert(offsetof(WorkerWordsRecord, stop) == 0);
@@ -280,6 +281,7 @@ static_assert(offsetof(WorkerWordsRecord, misses) == 96);
 static_assert(offsetof(WorkerWordsRecord, bursts) == 104);
 static_assert(offsetof(WorkerWordsRecord, now_ms) == 112);
 static_assert(offsetof(WorkerWordsRecord, now_sec) == 116);
+static_assert(offsetof(WorkerWordsRecord, attached) == 120);
 
 struct SnapshotHeaderRecord {
   uint32_t magic;

@@ -41,6 +41,9 @@ class NextHops {
 
   virtual int poll_fd() const = 0;  // readable when service() has something to read; -1: none
 
+  // The port's own Ethernet address, 6 bytes, as the kernel has it now; null on a port without.
+  virtual const uint8_t* link_address(uint16_t /*port*/) const { return nullptr; }
+
   const NextHop& at(uint16_t slot) const { return hops_[slot]; }
   void touch(uint16_t slot, uint32_t now_ms) { hops_[slot].last_used_ms = now_ms; }
 

@@ -226,6 +226,7 @@ export const RECORDS = {
       bursts: ['u64', 104],
       nowMs: ['u32', 112], // the core's monotonic clock at its last poll, wraps
       nowSec: ['u32', 116], // the same in seconds
+      attached: ['u32', 120], // 1 while a core holds this worker's memory
     },
   },
   snapshotHeader: {

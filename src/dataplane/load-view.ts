@@ -9,8 +9,9 @@
  * OVERLOAD is decided here, whenever a destination is totalled: at or above the upper threshold
  * set, below the lower one cleared, between them kept. Totals rise through `picked` only, so
  * every fall since the last look is seen before the next rise, and looking at levels equals the
- * kernel's look at every bind, unbind and edit. Two workers may add to one destination in the same
- * instant and pass its threshold by what one batch assigns; see docs/compat.md.
+ * kernel's look at every bind and unbind; edits are looked at by main (`adoptForPublish`). Two
+ * workers may add to one destination in the same instant and pass its threshold by what one batch
+ * assigns.
  */
 import { DESTINATION_STATE, LIMITS, offsetOf, RECORDS } from './layout.js'
 import type { ServiceView, SnapshotView } from './snapshot-view.js'
@@ -52,6 +53,14 @@ export function overloadAfter(
   return overloaded && total >= lower
 }
 
+/**
+ * Overhead of lc, wlc, lblc and lblcr: 256 * active + all connections.
+ * Kernel 6.1.192: ip_vs.h ip_vs_dest_conn_overhead.
+ */
+export function connectionOverhead(active: number, inactive: number): number {
+  return 257 * active + inactive
+}
+
 /** The load of all destinations during one batch. One per worker (and one in main's sweeps). */
 export class LoadView {
   /** Seconds of the director's monotonic clock, as given to `beginBatch`. */
@@ -61,6 +70,8 @@ export class LoadView {
   readonly inactiveOf = new Int32Array(LIMITS.DESTINATIONS)
   /** 1: no new connections; valid like `activeOf`. */
   readonly overloadedOf = new Uint8Array(LIMITS.DESTINATIONS)
+  /** connectionOverhead, or Infinity when overloaded; valid like `activeOf`. */
+  readonly overheadOf = new Float64Array(LIMITS.DESTINATIONS)
   readonly #load: Int32Array
   readonly #state: Int32Array
   readonly #lanes: number
@@ -85,6 +96,26 @@ export class LoadView {
   adopt(view: SnapshotView): void {
     this.#view = view
     this.beginBatch(this.nowSec)
+  }
+
+  /**
+   * Main, before it publishes `view`: takes it and re-evaluates OVERLOAD where a threshold changed,
+   * after a last look with the old thresholds. Kernel 6.1.192: ip_vs_ctl.c __ip_vs_update_dest.
+   */
+  adoptForPublish(view: SnapshotView): void {
+    const old = this.#view
+    this.beginBatch(this.nowSec)
+    const changed: number[] = []
+    for (let slot = 0; old !== undefined && slot < old.destinationCount; slot++) {
+      const same =
+        old.upperThreshold(slot) === view.upperThreshold(slot) &&
+        old.lowerThreshold(slot) === view.lowerThreshold(slot)
+      if (same) continue
+      this.prepareSlot(slot)
+      changed.push(slot)
+    }
+    this.adopt(view)
+    for (const slot of changed) this.prepareSlot(slot)
   }
 
   /** The adopted snapshot. Broken invariant when there is none yet. */
@@ -116,16 +147,19 @@ export class LoadView {
   prepareSlot(slot: number): void {
     if (this.#slotStamp[slot] === this.#stamp) return
     this.#slotStamp[slot] = this.#stamp
+    const load = this.#load
     let active = 0
     let inactive = 0
     for (let lane = 0, at = slot * LOAD_WORDS; lane < this.#lanes; lane++, at += LANE_WORDS) {
-      active += this.#load[at + ACTIVE]
-      inactive += this.#load[at + INACTIVE]
+      active += load[at + ACTIVE]
+      inactive += load[at + INACTIVE]
     }
     // A connection may change sides between two plain reads: never below nothing.
-    this.activeOf[slot] = active > 0 ? active : 0
-    this.inactiveOf[slot] = inactive > 0 ? inactive : 0
-    this.#judge(slot, this.total(slot))
+    if (active < 0) active = 0
+    if (inactive < 0) inactive = 0
+    this.activeOf[slot] = active
+    this.inactiveOf[slot] = inactive
+    this.#judge(slot, active + inactive)
   }
 
   active(slot: number): number {
@@ -180,14 +214,21 @@ export class LoadView {
     this.#load[at] += delta
   }
 
+  /** Sets what depends on the load: the OVERLOAD flag at `total` connections, and the overhead. */
   #judge(slot: number, total: number): void {
-    const before = (Atomics.load(this.#state, slot) & DESTINATION_STATE.OVERLOAD) !== 0
-    const view = this.#view
-    const upper = view === undefined ? 0 : view.upperThreshold(slot)
-    const lower = view === undefined ? 0 : view.lowerThreshold(slot)
-    const after = overloadAfter(before, total, upper, lower)
-    if (after && !before) Atomics.or(this.#state, slot, DESTINATION_STATE.OVERLOAD)
-    if (!after && before) Atomics.and(this.#state, slot, ~DESTINATION_STATE.OVERLOAD)
+    const upper = this.#view === undefined ? 0 : this.#view.upperThreshold(slot)
+    const before = (this.#state[slot] & DESTINATION_STATE.OVERLOAD) !== 0
+    let after = false
+    // Without a threshold, the usual case, there is nothing to decide.
+    if (upper !== 0 || before) {
+      const lower = this.#view === undefined ? 0 : this.#view.lowerThreshold(slot)
+      after = overloadAfter(before, total, upper, lower)
+      if (after && !before) Atomics.or(this.#state, slot, DESTINATION_STATE.OVERLOAD)
+      if (!after && before) Atomics.and(this.#state, slot, ~DESTINATION_STATE.OVERLOAD)
+    }
     this.overloadedOf[slot] = after ? 1 : 0
+    this.overheadOf[slot] = after
+      ? Infinity
+      : connectionOverhead(this.activeOf[slot], this.inactiveOf[slot])
   }
 }

@@ -21,7 +21,7 @@ import { allocateSchedulerBlocks, type SchedulerBlocks } from '../scheduler/shar
 import { allocateTemplates, type TemplateBlocks } from '../scheduler/persistence/templates.js'
 import { LIMITS, REASON_LANE_WORDS, RECORDS } from './layout.js'
 import { loadBlockWords } from './load-view.js'
-import { connectionTableBytes } from './native.js'
+import { connectionTableBytes, sharedLines } from './native.js'
 
 /** Blocks that every thread sees. */
 export interface SharedBlocks {
@@ -42,8 +42,12 @@ export interface SharedBlocks {
   readonly scheduler: SchedulerBlocks
 }
 
-const bytes = (n: number): Uint8Array => new Uint8Array(new SharedArrayBuffer(n))
-const words = (n: number): Int32Array => new Int32Array(new SharedArrayBuffer(n * 4))
+const bytes = sharedLines
+
+function words(n: number): Int32Array {
+  const block = sharedLines(n * 4)
+  return new Int32Array(block.buffer, block.byteOffset, n)
+}
 
 /** Allocates everything for `workers` workers with `connections` connections each. */
 export function allocateBlocks(workers: number, connections: number): SharedBlocks {
@@ -70,4 +74,9 @@ export function allocateBlocks(workers: number, connections: number): SharedBloc
 export function laneOf(block: Uint8Array, worker: number, workers: number): Uint8Array {
   const lane = block.byteLength / workers
   return block.subarray(worker * lane, (worker + 1) * lane)
+}
+
+/** The same memory as bytes. */
+export function bytesOf(array: Int32Array): Uint8Array {
+  return new Uint8Array(array.buffer, array.byteOffset, array.byteLength)
 }

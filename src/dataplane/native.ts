@@ -72,8 +72,6 @@ export interface NativeCore {
   collect(): Uint8Array[]
   /** Generator port: see native/io/generator_port.h. */
   generate(count: number, first: number, flows: number, stride: number, tcpFlags: number): void
-  /** Polls until the generator is empty or a miss comes up; returns misses (0: all done). */
-  runHits(): number
 }
 
 /** The ports of the director, opened by main (native/io_wrap.h). */
@@ -104,6 +102,7 @@ interface Addon {
   }
   readonly layoutHash: number
   connectionTableBytes(connections: number): number
+  lineOffset(block: Uint8Array): number
   /** Empty string: good; otherwise what is wrong with the block. */
   checkSnapshot(snapshot: Uint8Array): string
 }
@@ -129,6 +128,15 @@ export function openPorts(options: PortSetOptions): NativePortSet {
 /** Removes filters of ours that a killed director left on these interfaces. */
 export function cleanPortLeftovers(interfaces: readonly string[]): void {
   addon.PortSet.cleanLeftovers(interfaces)
+}
+
+const LINE_BYTES = 64
+
+/** Shared memory of `bytes` bytes, zeroed, that starts on a cache line. */
+export function sharedLines(bytes: number): Uint8Array {
+  const block = new Uint8Array(new SharedArrayBuffer(bytes + LINE_BYTES))
+  const offset = addon.lineOffset(block)
+  return block.subarray(offset, offset + bytes)
 }
 
 /** Bytes of one worker's connection table for at most `connections` connections. */

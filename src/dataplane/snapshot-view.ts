@@ -148,6 +148,13 @@ export class SnapshotView {
     return this.#halves[at + DESTINATION.port]
   }
 
+  /** A copy of its address, 16 bytes; undefined for a hole. */
+  destinationAddress(destination: number): Uint8Array | undefined {
+    if (this.#destinationWord(destination, DESTINATION.used) === 0) return undefined
+    const at = (this.#destinationAt + destination * DESTINATION_WORDS) * 4
+    return this.#bytes.slice(at, at + 16)
+  }
+
   /** Linked in its service: not in the trash, not a hole (kernel: IP_VS_DEST_F_AVAILABLE). */
   available(destination: number): boolean {
     return (

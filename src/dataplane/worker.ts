@@ -15,7 +15,7 @@ import { ScheduleBatch } from '../scheduler/schedule-batch.js'
 import { SchedulerState } from '../scheduler/shared-state.js'
 import { LIMITS, offsetOf, RECORDS, WORKER_STATE } from './layout.js'
 import { LoadView } from './load-view.js'
-import { laneOf, type SharedBlocks } from './memory.js'
+import { bytesOf, laneOf, type SharedBlocks } from './memory.js'
 import { LIST_ROWS, type FromWorker, type ToWorker } from './messages.js'
 import { MissBatch } from './miss-batch.js'
 import { openCore, type BorrowedPort, type NativeCore } from './native.js'
@@ -87,7 +87,7 @@ class WorkerLoop {
       misses: lane(blocks.misses),
       words,
       portWords: lane(blocks.portWords),
-      templates: new Uint8Array(blocks.templates.entries.buffer),
+      templates: bytesOf(blocks.templates.entries),
       loads: loadLane(blocks.loads, worker),
       serviceTraffic: lane(blocks.serviceTraffic),
       destinationTraffic: lane(blocks.destinationTraffic),

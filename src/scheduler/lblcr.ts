@@ -3,7 +3,7 @@
  * address of the packet, grown when the least loaded member is too busy and shrunk when it has
  * not changed for a day (spec 2.12). Kernel: ip_vs_lblcr.c.
  */
-import type { LoadView } from '../dataplane/load-view.js'
+import { connectionOverhead, type LoadView } from '../dataplane/load-view.js'
 import type { MissBatch } from '../dataplane/miss-batch.js'
 import type { ServiceView } from '../dataplane/snapshot-view.js'
 import {
@@ -15,7 +15,7 @@ import {
   removeMember,
 } from './address-table.js'
 import { isHot } from './lblc.js'
-import { connectionOverhead, pickWeightedLeast, productGreater } from './overhead.js'
+import { pickWeightedLeast, productGreater } from './overhead.js'
 import { type BindContext, type Bound, NO_DESTINATION, type Scheduler } from './scheduler.js'
 import { ENTRY_WORD, MEMBER_WORD } from './shared-state.js'
 
@@ -87,7 +87,7 @@ class BoundLblcr implements Bound {
       m = members[memberAt(m) + MEMBER_WORD.NEXT]
       const weight = view.weight(slot)
       if (weight <= 0 || load.overloaded(slot) || !view.available(slot)) continue
-      const overhead = connectionOverhead(load.activeOf[slot], load.inactiveOf[slot])
+      const overhead = load.overheadOf[slot]
       if (best === NO_DESTINATION || productGreater(bestOverhead, weight, overhead, bestWeight)) {
         best = slot
         bestWeight = weight

@@ -5,7 +5,6 @@
 import type { LoadView } from '../dataplane/load-view.js'
 import type { MissBatch } from '../dataplane/miss-batch.js'
 import type { ServiceView } from '../dataplane/snapshot-view.js'
-import { connectionOverhead } from './overhead.js'
 import { type Bound, NO_DESTINATION, type Scheduler } from './scheduler.js'
 
 class BoundLc implements Bound {
@@ -20,11 +19,10 @@ class BoundLc implements Bound {
     let best = NO_DESTINATION
     let bestOverhead = Infinity
     for (let i = 0; i < slots.length; i++) {
-      const slot = slots[i]
-      if (weights[i] <= 0 || load.overloadedOf[slot] !== 0) continue
-      const overhead = connectionOverhead(load.activeOf[slot], load.inactiveOf[slot])
-      if (overhead < bestOverhead) {
-        best = slot
+      const overhead = load.overheadOf[slots[i]]
+      // Overloaded ones have an infinite overhead.
+      if (overhead < bestOverhead && weights[i] > 0) {
+        best = slots[i]
         bestOverhead = overhead
       }
     }

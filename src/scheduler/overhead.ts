@@ -1,5 +1,5 @@
 /**
- * The load formulas, and the comparison of loads by weight that wlc, sed, nq, lblc and lblcr share.
+ * The comparison of loads by weight that wlc, sed, nq, lblc and lblcr share, and the wlc choice.
  *
  * Exactness: the kernel forms products in 64-bit integers. Here they are doubles. Rounding never
  * turns an order around (x <= y gives round(x) <= round(y)), so a strict difference of the rounded
@@ -14,14 +14,8 @@ import { NO_DESTINATION } from './scheduler.js'
 const EXACT_LIMIT = 2 ** 53
 
 /**
- * Overhead of lc, wlc, lblc and lblcr: 256 * active + all connections.
- * Kernel 6.1.192: ip_vs.h ip_vs_dest_conn_overhead.
+ * Whether a * b > c * d, exactly: a, c whole and below 2^40, or Infinity; b, d whole, below 2^31.
  */
-export function connectionOverhead(active: number, inactive: number): number {
-  return 257 * active + inactive
-}
-
-/** Whether a * b > c * d, exactly, for whole numbers: a, c below 2^40 and b, d below 2^31. */
 export function productGreater(a: number, b: number, c: number, d: number): boolean {
   const left = a * b
   const right = c * d
@@ -36,17 +30,16 @@ export function productGreater(a: number, b: number, c: number, d: number): bool
  */
 export function pickWeightedLeast(service: ServiceView, load: LoadView): number {
   const { slots, weights } = service
-  const { activeOf, inactiveOf, overloadedOf } = load
+  const { overheadOf } = load
   let best = NO_DESTINATION
-  let bestWeight = 0
-  let bestOverhead = 0
+  // Anything usable beats these; weight 0 (a product of 0 or NaN) and overloaded (Infinity) do not.
+  let bestWeight = 1
+  let bestOverhead = Infinity
   for (let i = 0; i < slots.length; i++) {
     const slot = slots[i]
     const weight = weights[i]
-    // A weight of 0 can never win the comparison; skipping it also spares the product.
-    if (weight <= 0 || overloadedOf[slot] !== 0) continue
-    const overhead = connectionOverhead(activeOf[slot], inactiveOf[slot])
-    if (best === NO_DESTINATION || productGreater(bestOverhead, weight, overhead, bestWeight)) {
+    const overhead = overheadOf[slot]
+    if (productGreater(bestOverhead, weight, overhead, bestWeight)) {
       best = slot
       bestWeight = weight
       bestOverhead = overhead

@@ -123,7 +123,9 @@ describe('thresholds while scheduling', () => {
     const rig = new SchedulerRig()
     const publish = (upperThreshold: number, lowerThreshold = 0): void =>
       rig.publish({
-        services: [{ scheduler: 'rr', destinations: [{ slot: 0, upperThreshold, lowerThreshold }] }],
+        services: [
+          { scheduler: 'rr', destinations: [{ slot: 0, upperThreshold, lowerThreshold }] },
+        ],
       })
     publish(10)
     rig.setLoad(0, 5, 0)

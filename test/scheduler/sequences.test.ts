@@ -1,8 +1,9 @@
 /** The reference's worked sequences, scheduler by scheduler (spec 2.2 to 2.14, appendix C). */
 import assert from 'node:assert/strict'
 import { SERVICE_FLAG, SYSCTL_INDEX, VERDICT } from '../../src/dataplane/layout.js'
+import { connectionOverhead } from '../../src/dataplane/load-view.js'
 import { hash32 } from '../../src/scheduler/hash.js'
-import { connectionOverhead, productGreater } from '../../src/scheduler/overhead.js'
+import { productGreater } from '../../src/scheduler/overhead.js'
 import { assignSourceSlots } from '../../src/scheduler/sh.js'
 import { ip, type MissSpec, SchedulerRig } from '../support/scheduler-rig.js'
 import type { DestinationSpec, ServiceSpec } from '../support/snapshot-block.js'
@@ -278,7 +279,10 @@ describe('lblcr', () => {
 describe('lblc', () => {
   it('keeps an address on its destination, also when that is overloaded', () => {
     const rig = new SchedulerRig()
-    const destinations = [{ slot: 0, weight: 2, upperThreshold: 1 }, { slot: 1, weight: 2 }]
+    const destinations = [
+      { slot: 0, weight: 2, upperThreshold: 1 },
+      { slot: 1, weight: 2 },
+    ]
     rig.publish({ services: [{ scheduler: 'lblc', destinations }] })
     const fresh = { virtual: ip('198.18.0.2') }
     assert.deepEqual(rig.burst([{}]), [0])

@@ -74,14 +74,33 @@ export function writeMiss(block: Uint8Array, index: number, spec: MissSpec): voi
   data.setUint32(at + offsetOf('miss', 'packets'), spec.packets ?? 1, true)
 }
 
-export class SchedulerRig {
-  readonly load = new Int32Array(new SharedArrayBuffer(loadBlockWords(2) * 4))
-  readonly destinationState = new Int32Array(new SharedArrayBuffer(LIMITS.DESTINATIONS * 4))
+/** The shared blocks of a rig; they can be handed to worker threads as they are. */
+export interface RigBlocks {
+  readonly lanes: number
+  readonly load: Int32Array
+  readonly destinationState: Int32Array
   readonly schedulerBlocks: SchedulerBlocks
   readonly templateBlocks: TemplateBlocks
+}
+
+/** Blocks for `workers` workers and main. */
+export function allocateRigBlocks(workers = 1, templateCapacity = 1024): RigBlocks {
+  const lanes = workers + 1
+  return {
+    lanes,
+    load: new Int32Array(new SharedArrayBuffer(loadBlockWords(lanes) * 4)),
+    destinationState: new Int32Array(new SharedArrayBuffer(LIMITS.DESTINATIONS * 4)),
+    schedulerBlocks: allocateSchedulerBlocks(),
+    templateBlocks: allocateTemplates(templateCapacity),
+  }
+}
+
+export class SchedulerRig {
+  readonly blocks: RigBlocks
   readonly missBlock = new Uint8Array(new SharedArrayBuffer(MISS_BLOCK_BYTES))
   readonly misses: MissBatch
   readonly loadView: LoadView
+  readonly mainLoad: LoadView
   readonly state: SchedulerState
   readonly services: BoundServices
   readonly templates: TemplateTable
@@ -92,24 +111,35 @@ export class SchedulerRig {
   nowSec = 1000
   #generation = 0
 
-  constructor(templateCapacity = 1024) {
-    this.schedulerBlocks = allocateSchedulerBlocks()
-    this.templateBlocks = allocateTemplates(templateCapacity)
+  /** The worker side uses `lane`, main's side the last lane of the blocks. */
+  constructor(blocks: RigBlocks = allocateRigBlocks(), lane = 0) {
+    const mainLane = blocks.lanes - 1
+    this.blocks = blocks
     this.misses = new MissBatch(this.missBlock.buffer as SharedArrayBuffer)
-    this.loadView = new LoadView(this, 0)
-    this.state = new SchedulerState(this.schedulerBlocks, 0)
-    this.mainState = new SchedulerState(this.schedulerBlocks, 1)
+    this.loadView = new LoadView(blocks, lane)
+    this.mainLoad = new LoadView(blocks, mainLane)
+    this.state = new SchedulerState(blocks.schedulerBlocks, lane)
+    this.mainState = new SchedulerState(blocks.schedulerBlocks, mainLane)
     this.services = new BoundServices(this.state)
-    this.templates = new TemplateTable(this.templateBlocks, this.loadView, 0)
-    this.sweeper = new TemplateTable(this.templateBlocks, new LoadView(this, 1), 1)
+    this.templates = new TemplateTable(blocks.templateBlocks, this.loadView, lane)
+    this.sweeper = new TemplateTable(blocks.templateBlocks, this.mainLoad, mainLane)
     const { misses, loadView: load, services, templates } = this
     this.batch = new ScheduleBatch({ misses, load, services, templates })
   }
 
-  /** Main's part of publishing only: reconcile; returns the view for `adopt`. */
+  get schedulerBlocks(): SchedulerBlocks {
+    return this.blocks.schedulerBlocks
+  }
+
+  get templateBlocks(): TemplateBlocks {
+    return this.blocks.templateBlocks
+  }
+
+  /** Main's part of publishing only: thresholds and scheduler state; returns the view for `adopt`. */
   reconcile(spec: Omit<SnapshotSpec, 'generation'>): SnapshotView {
     const block = buildSnapshot({ ...spec, generation: ++this.#generation })
     const view = new SnapshotView(block, this.view)
+    this.mainLoad.adoptForPublish(view)
     reconcileSchedulers(this.view, view, this.mainState)
     this.view = view
     return view
@@ -153,14 +183,14 @@ export class SchedulerRig {
 
   addLoad(slot: number, active: number, inactive: number): void {
     const at = (slot * RECORDS.load.bytes) / 4
-    this.load[at] += active
-    this.load[at + 1] += inactive
+    this.blocks.load[at] += active
+    this.blocks.load[at + 1] += inactive
   }
 
   setLoad(slot: number, active: number, inactive: number): void {
     const at = (slot * RECORDS.load.bytes) / 4
-    this.load[at] = active
-    this.load[at + 1] = inactive
+    this.blocks.load[at] = active
+    this.blocks.load[at + 1] = inactive
   }
 
   overloaded(slot: number): boolean {
@@ -171,7 +201,7 @@ export class SchedulerRig {
   /** What the core does when a slave of a template ends. */
   endSlave(ref: number): void {
     const at = (ref - 1) * (RECORDS.template.bytes / 4) + offsetOf('template', 'connections') / 4
-    Atomics.sub(this.templateBlocks.entries, at, 1)
+    Atomics.sub(this.blocks.templateBlocks.entries, at, 1)
   }
 
   rows(): TemplateRow[] {

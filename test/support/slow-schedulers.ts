@@ -177,7 +177,8 @@ export class SlowSh implements SlowScheduler {
   schedule(list: List, packet: SlowPacket): Choice {
     const table: SlowDestination[] = []
     for (let i = 0; list.length > 0 && table.length < 256; i = (i + 1) % list.length) {
-      for (let n = 0; n < Math.max(1, list[i].weight) && table.length < 256; n++) table.push(list[i])
+      for (let n = 0; n < Math.max(1, list[i].weight) && table.length < 256; n++)
+        table.push(list[i])
     }
     const port = this.port ? packet.clientPort : 0
     const key = (offset: number): number =>

@@ -106,12 +106,15 @@ export interface StatusView {
 export interface InfoView {
   /** Buckets of the connection table, the `size=` of listings. */
   readonly tableSize: number
-  readonly timeouts: { readonly tcpSec: number; readonly tcpFinSec: number; readonly udpSec: number }
+  readonly timeouts: {
+    readonly tcpSec: number
+    readonly tcpFinSec: number
+    readonly udpSec: number
+  }
   /** name -> value; sync_threshold is two numbers. */
   readonly sysctls: Readonly<Record<string, number | readonly number[]>>
 }
 
 /** The answer to one command of a batch. */
 export type Outcome =
-  | { readonly ok: true }
-  | { readonly ok: false; readonly code: ErrorCode; readonly message: string }
+  { readonly ok: true } | { readonly ok: false; readonly code: ErrorCode; readonly message: string }

@@ -19,13 +19,15 @@ import type { MetOption, PoptReader } from './popt.js'
 import type { Resolver } from './resolver.js'
 import { schedulerFlags, serviceProblem, tunnelProblem } from './rules.js'
 
-/** A mistake on the line: the text for stderr and the exit status. */
+/** A mistake on the line: the text for stderr, the exit status, and whether it ends a restore. */
 export class UsageProblem extends Error {
   readonly exitCode: number
+  readonly fatal: boolean
 
-  constructor(message: string, exitCode: number = IPVSADM_EXIT.USAGE) {
+  constructor(message: string, exitCode: number = IPVSADM_EXIT.USAGE, fatal = true) {
     super(message)
     this.exitCode = exitCode
+    this.fatal = fatal
   }
 }
 
@@ -50,13 +52,14 @@ export async function parseLine(
   program: string,
   resolver: Resolver,
 ): Promise<Parsed> {
-  let command: CommandName | undefined
-  const reader = readOptions<CommandName | OptionName>(argv, (s) => findOption(command, s))
+  let found: CommandName | undefined = undefined
+  const reader = readOptions<CommandName | OptionName>(argv, (s) => findOption(found, s))
   const first = readFirst(reader)
   if (first === undefined || !isCommand(first.name)) {
     throw new UsageProblem(TRY_HELP(program), IPVSADM_EXIT.SYNTAX)
   }
-  command = first.name
+  const command = first.name
+  found = command
   if (command === 'help' || command === 'version') return { kind: command }
   if (command === 'start-daemon' || command === 'stop-daemon') checkRole(command, first.value)
   const draft = emptyDraft()
@@ -101,7 +104,7 @@ async function readRest(
     }
   } catch (error) {
     if (!(error instanceof SyntaxProblem)) throw error
-    throw new UsageProblem(error.message, IPVSADM_EXIT.SYNTAX)
+    throw new UsageProblem(error.message, IPVSADM_EXIT.SYNTAX, false)
   }
 }
 
@@ -252,4 +255,3 @@ function plainChange(
       return { kind: 'flush' }
   }
 }
-

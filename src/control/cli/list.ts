@@ -194,8 +194,7 @@ export function localAddressTable(services: readonly ShownService[], text: Endpo
     `${left('VIP:VPORT', 20)} ${left('TOTAL', 8)} ${left('SNAT_IP', 20)} ` +
     `${left('CONFLICTS', 10)} ${left('CONNS', 10)}\n`
   const blocks = mergeSort(services, compareServices).map(({ id, localAddresses }) => {
-    const name =
-      id.fwmark !== 0 ? `FWM ${id.fwmark}` : text(id.address, id.port, id.protocol)
+    const name = id.fwmark !== 0 ? `FWM ${id.fwmark}` : text(id.address, id.port, id.protocol)
     const rows = localAddresses.map(
       (a) => `${' '.repeat(30)}${left(a.text, 20)} ${left(0, 10)} ${left(0, 10)}\n`,
     )

@@ -76,10 +76,7 @@ export function tunnelProblem(draft: Draft): string | undefined {
   return tunnelMatrixProblem(draft.tunnelType, given)
 }
 
-function tunnelMatrixProblem(
-  type: string,
-  given: ReadonlySet<MatrixOption>,
-): string | undefined {
+function tunnelMatrixProblem(type: string, given: ReadonlySet<MatrixOption>): string | undefined {
   let exclusive: TunnelOption | undefined
   for (const option of TUNNEL_OPTIONS) {
     const mark = TUNNEL_MATRIX[type][option]

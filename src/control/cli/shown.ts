@@ -1,5 +1,11 @@
 /** Views of the API turned into what the tables need: parsed addresses and 64-bit counters. */
-import type { ConnectionView, DestinationView, RatesView, ServiceView, StatsView } from '../api/views.js'
+import type {
+  ConnectionView,
+  DestinationView,
+  RatesView,
+  ServiceView,
+  StatsView,
+} from '../api/views.js'
 import { parseAddress } from '../model/address.js'
 import type { Address } from '../model/address.js'
 import { ControlError } from '../model/errors.js'
@@ -19,8 +25,10 @@ export interface ShownDestination extends Omit<DestinationView, 'address' | 'sta
   readonly rates: Traffic
 }
 
-export interface ShownService
-  extends Omit<ServiceView, 'address' | 'stats' | 'rates' | 'destinations' | 'localAddresses'> {
+export interface ShownService extends Omit<
+  ServiceView,
+  'address' | 'stats' | 'rates' | 'destinations' | 'localAddresses'
+> {
   readonly id: ServiceId
   readonly stats: Traffic
   readonly rates: Traffic
@@ -33,7 +41,10 @@ export interface ShownEndpoint {
   readonly port: number
 }
 
-export interface ShownConnection extends Omit<ConnectionView, 'client' | 'virtual' | 'destination'> {
+export interface ShownConnection extends Omit<
+  ConnectionView,
+  'client' | 'virtual' | 'destination'
+> {
   readonly client: ShownEndpoint
   readonly virtual: ShownEndpoint
   readonly destination: ShownEndpoint

@@ -30,6 +30,14 @@ export function mappedBytes(address: Address): Uint8Array {
   return bytes
 }
 
+/** The address in 16 network-order bytes; an IPv4-mapped one is IPv4. */
+export function addressFromMapped(bytes: Uint8Array): Address {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, 16)
+  const value = (view.getBigUint64(0) << 64n) | view.getBigUint64(8)
+  const isMapped = value >> 32n === 0xffffn
+  return addressFromValue(isMapped ? 4 : 6, isMapped ? BigInt.asUintN(32, value) : value)
+}
+
 /** The four 32-bit words XORed; for IPv4 the address itself (spec 0.1, `fold`). */
 export function foldAddress(address: Address): number {
   let rest = addressValue(address)

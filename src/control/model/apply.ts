@@ -139,7 +139,11 @@ function removeService(config: Config, service: Service): Config {
   const services = new Map(config.services)
   services.delete(serviceKey(service.id))
   const retiredServiceSlots = [...config.retiredServiceSlots, service.slot]
-  return trashDestinations({ ...config, services, retiredServiceSlots }, service, service.destinations)
+  return trashDestinations(
+    { ...config, services, retiredServiceSlots },
+    service,
+    service.destinations,
+  )
 }
 
 function setTimeouts(config: Config, wanted: Timeouts): Result<Config> {

@@ -7,7 +7,10 @@ import { serviceKey } from './service.js'
 import type { Service } from './service.js'
 
 export type Action =
-  | { readonly kind: 'serviceAdded' | 'serviceRemoved' | 'serviceChanged'; readonly service: Service }
+  | {
+      readonly kind: 'serviceAdded' | 'serviceRemoved' | 'serviceChanged'
+      readonly service: Service
+    }
   | {
       readonly kind: 'destinationAdded' | 'destinationRemoved' | 'destinationChanged'
       readonly service: Service

@@ -72,8 +72,7 @@ export class ControlError extends Error {
 
 /** What a pure function that may refuse returns. */
 export type Result<T> =
-  | { readonly ok: true; readonly value: T }
-  | { readonly ok: false; readonly error: ControlError }
+  { readonly ok: true; readonly value: T } | { readonly ok: false; readonly error: ControlError }
 
 /** A successful result. */
 export function success<T>(value: T): Result<T> {

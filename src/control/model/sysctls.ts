@@ -89,7 +89,10 @@ export function setSysctl(sysctls: Sysctls, name: string, text: string): Result<
 }
 
 function setThreshold(sysctls: Sysctls, text: string): Result<Sysctls> {
-  const [first, second, ...rest] = text.trim().split(/[\s,]+/).map(integerOf)
+  const [first, second, ...rest] = text
+    .trim()
+    .split(/[\s,]+/)
+    .map(integerOf)
   const good =
     rest.length === 0 &&
     first !== undefined &&

@@ -48,11 +48,7 @@ export function withoutTrashed(config: Config, entry: TrashedDestination): Confi
  * One run of the trash timer: entries without connections start or continue their idle time and are
  * freed after TRASH_IDLE_MS.
  */
-export function reapTrash(
-  config: Config,
-  nowMs: number,
-  slotsInUse: ReadonlySet<number>,
-): Config {
+export function reapTrash(config: Config, nowMs: number, slotsInUse: ReadonlySet<number>): Config {
   const kept: TrashedDestination[] = []
   const freed: number[] = []
   for (const entry of config.trash) {

@@ -1,0 +1,115 @@
+/**
+ * Trials of `npm run bench -- core`: one core, in memory, no I/O. Each runs in a process of its own
+ * and prints one number (run-trial.ts).
+ */
+import type { Command } from '../src/control/model/commands.js'
+import { parseAddress, type Address } from '../src/control/model/address.js'
+import { hostNetmask, type ServiceId } from '../src/control/model/service.js'
+import { PLAIN_TUNNEL, type Method } from '../src/control/model/destination.js'
+import { MemoryCore, configOf } from './support/memory-core.js'
+
+const SYN = 0x02
+const ACK = 0x10
+const BURST = 64
+const VIRTUAL = 0xc613_0001 // 198.19.0.1
+const PORT = 80
+
+const METHODS: Readonly<Record<string, Method>> = {
+  dr: 'direct',
+  tun: 'tunnel',
+  nat: 'masquerade',
+  fullnat: 'fullnat',
+}
+
+function address(text: string): Address {
+  const parsed = parseAddress(text)
+  if (parsed === undefined) throw new Error(`not an address: ${text}`)
+  return parsed
+}
+
+/** One service with `destinations` destinations of one method, and FULLNAT addresses for it. */
+function oneService(method: Method, scheduler: string, destinations: number): Command[] {
+  const service: ServiceId = {
+    protocol: 'tcp',
+    address: address('198.19.0.1'),
+    port: PORT,
+    fwmark: 0,
+  }
+  const commands: Command[] = [
+    {
+      kind: 'addService',
+      service,
+      options: { scheduler, flags: 0, persistentSec: 0, netmask: hostNetmask(4), engine: '' },
+    },
+  ]
+  for (let i = 0; i < destinations; i++) {
+    commands.push({
+      kind: 'addDestination',
+      service,
+      destination: { address: address(`198.19.1.${i + 1}`), port: PORT },
+      options: { method, weight: 1 + (i % 4), upperThreshold: 0, lowerThreshold: 0, tunnel: PLAIN_TUNNEL },
+    })
+  }
+  for (let i = 0; method === 'fullnat' && i < 64; i++) {
+    commands.push({ kind: 'addLocalAddress', service, address: address(`198.19.2.${i + 1}`) })
+  }
+  return commands
+}
+
+function makeCore(method: string, scheduler: string, connections: number): MemoryCore {
+  const rig = new MemoryCore([{ kind: 'generator', address: VIRTUAL, port: PORT }], connections)
+  rig.adopt(configOf(oneService(METHODS[method], scheduler, 32)))
+  return rig
+}
+
+/** Sends `count` packets through and returns seconds. */
+function drive(rig: MemoryCore, count: number): number {
+  const start = process.hrtime.bigint()
+  for (let i = 0; i < count; i += BURST) rig.burst()
+  return Number(process.hrtime.bigint() - start) / 1e9
+}
+
+/** Opens connections 0 .. count - 1 and establishes them. */
+function establish(rig: MemoryCore, count: number): void {
+  rig.core.generate(count, 0, count, 1, SYN)
+  drive(rig, count)
+  rig.core.generate(count, 0, count, 1, ACK)
+  drive(rig, count)
+}
+
+/** Packets/s of established flows, visited as if at random. */
+export function hit(method: string, connections: number, quick: boolean): number {
+  const rig = makeCore(method, 'rr', connections + BURST)
+  establish(rig, connections)
+  const count = quick ? 2_000_000 : 20_000_000
+  const stride = Math.floor(connections * 0.618) | 1
+  rig.core.generate(count, 0, connections, stride, ACK)
+  const seconds = drive(rig, count)
+  rig.core.close()
+  return count / seconds
+}
+
+/** New connections/s, TypeScript scheduler included, over 32 destinations. */
+export function fresh(scheduler: string, quick: boolean): number {
+  const warm = 200_000
+  const count = quick ? 300_000 : 1_500_000
+  const rig = makeCore('dr', scheduler, warm + count + BURST)
+  rig.core.generate(warm, 0, warm, 1, SYN)
+  drive(rig, warm)
+  rig.core.generate(count, warm, count, 1, SYN)
+  const seconds = drive(rig, count)
+  rig.core.close()
+  return count / seconds
+}
+
+/** Resident bytes per connection of a table filled to its maximum. */
+export function memory(method: string, quick: boolean): number {
+  const connections = quick ? 200_000 : 1_000_000
+  const rig = makeCore(method, 'rr', connections)
+  const before = process.memoryUsage.rss()
+  rig.core.generate(connections, 0, connections, 1, SYN)
+  drive(rig, connections)
+  const after = process.memoryUsage.rss()
+  rig.core.close()
+  return (after - before) / connections
+}

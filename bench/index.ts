@@ -1,0 +1,98 @@
+/**
+ * `npm run bench -- NAME [--json FILE] [--quick] [--only TEXT] [--rounds N]`: every trial in a
+ * process of its own, rounds interleaved so that a noisy minute spoils no single figure; medians
+ * and spread as a Markdown table, JSON on request.
+ */
+import { execFileSync } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
+import { cpus } from 'node:os'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { runNet } from './net/net.js'
+import { figureOf, markdownTable, type Figure } from './report.js'
+
+/** One trial: what to run and what its number is called. */
+interface Trial {
+  readonly name: string
+  readonly unit: string
+  readonly trial: string
+  readonly params: Readonly<Record<string, string | number>>
+}
+
+const METHODS = ['dr', 'tun', 'nat', 'fullnat']
+const SIZES = [1_000, 1_000_000, 4_000_000]
+const SCHEDULERS = ['rr', 'wrr', 'lc', 'wlc', 'lblc', 'lblcr', 'dh', 'sh', 'sed', 'nq']
+
+function coreTrials(): Trial[] {
+  const hits = METHODS.flatMap((method) =>
+    SIZES.map((connections) => ({
+      name: `core/hit/${method}/${connections}`,
+      unit: 'packets/s',
+      trial: 'hit',
+      params: { method, connections },
+    })),
+  )
+  const news = SCHEDULERS.map((scheduler) => ({
+    name: `core/new/${scheduler}`,
+    unit: 'connections/s',
+    trial: 'new',
+    params: { scheduler, destinations: 32 },
+  }))
+  const memory = METHODS.map((method) => ({
+    name: `core/memory/${method}`,
+    unit: 'bytes/connection',
+    trial: 'memory',
+    params: { method, connections: 1_000_000 },
+  }))
+  return [...hits, ...news, ...memory]
+}
+
+/** One trial, once, in a process of its own. */
+function runOnce(suite: string, trial: Trial, quick: boolean): number {
+  const program = fileURLToPath(new URL('./run-trial.js', import.meta.url))
+  const params = JSON.stringify({ ...trial.params, quick })
+  const output = execFileSync(process.execPath, [program, suite, trial.trial, params], {
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  return (JSON.parse(output) as { value: number }).value
+}
+
+function runCore(options: { quick: boolean; only: string; rounds: number }): Figure[] {
+  const trials = coreTrials().filter((t) => t.name.includes(options.only))
+  const values = trials.map((): number[] => [])
+  for (let round = 0; round < options.rounds; round++) {
+    trials.forEach((trial, i) => {
+      values[i].push(runOnce('core', trial, options.quick))
+      process.stderr.write('.')
+    })
+  }
+  process.stderr.write('\n')
+  return trials.map((t, i) => figureOf(t.name, t.unit, values[i], t.params))
+}
+
+async function main(): Promise<number> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      json: { type: 'string' },
+      quick: { type: 'boolean', default: false },
+      only: { type: 'string', default: '' },
+      rounds: { type: 'string' },
+    },
+  })
+  const suite = positionals[0]
+  const rounds = Number(values.rounds ?? (values.quick ? 1 : 5))
+  if ((suite !== 'core' && suite !== 'net') || !Number.isInteger(rounds) || rounds < 1) {
+    console.error('usage: bench core|net [--json FILE] [--quick] [--only TEXT] [--rounds N]')
+    return 2
+  }
+  const options = { quick: values.quick, only: values.only, rounds }
+  const figures = suite === 'core' ? runCore(options) : await runNet(options)
+  console.log(`Machine: ${cpus()[0].model}, ${cpus().length} cores; Node ${process.version}\n`)
+  console.log(markdownTable(figures))
+  if (values.json !== undefined) writeFileSync(values.json, JSON.stringify(figures, null, 2))
+  return 0
+}
+
+process.exitCode = await main()

@@ -1,0 +1,86 @@
+// Packets that wait for the link address of their next hop: copies in memory taken at the start,
+// few, in order per hop, each for a limited time.
+#pragma once
+#include <cstdint>
+#include <memory>
+
+#include "io/port.h"
+
+namespace uvs {
+
+class ParkedPackets {
+ public:
+  ParkedPackets();
+
+  // Copies `ip_packet` behind the others of `slot`. False: too many wait, or it fits no buffer.
+  bool put(uint16_t slot, const Frame& ip_packet, uint32_t now_ms);
+
+  // The packet of `slot` that waits longest: its copy, with kHeadroom in front. It is lent until
+  // free_lent(). False: none waits.
+  bool take(uint16_t slot, Frame* out);
+
+  // Gives up what waits for `slot`; returns how many packets that was.
+  uint32_t drop(uint16_t slot);
+
+  // Gives up packets that have waited for kNeighbourWaitMs; `gone(slot)` is called for each.
+  template <typename Gone>
+  uint32_t drop_old(uint32_t now_ms, Gone gone) {
+    uint32_t count = 0;
+    // The list is in order of arrival, so the old ones stand at its head.
+    while (first_ != kEnd && now_ms - items_[first_].since_ms >= kNeighbourWaitMs) {
+      gone(items_[first_].slot);
+      remove(first_);
+      count++;
+    }
+    return count;
+  }
+
+  // Whether there is a packet for which `wanted(slot)` holds; the first one's slot in `*slot`.
+  template <typename Wanted>
+  bool first_of(Wanted wanted, uint16_t* slot) const {
+    for (uint16_t i = first_; i != kEnd; i = items_[i].next) {
+      if (!wanted(items_[i].slot)) continue;
+      *slot = items_[i].slot;
+      return true;
+    }
+    return false;
+  }
+
+  // Takes back the memory of everything that take() lent.
+  void free_lent();
+
+  uint32_t size() const { return size_; }
+
+ private:
+  static constexpr uint16_t kEnd = 0xffff;
+  // Buffers that hold a GSO super-packet or a jumbo frame; a burst of one bulk connection's worth.
+  static constexpr uint32_t kLargeBuffers = 16;
+  static constexpr uint32_t kLargeBytes = kHeadroom + kSuperFrameBytes;
+  static_assert(kNeighbourWaiting < kEnd);
+
+  struct Item {
+    Frame frame;
+    uint32_t since_ms;
+    uint16_t slot;
+    uint16_t previous;
+    uint16_t next;
+    uint16_t large;  // number of its large buffer, kEnd: its own small one
+  };
+
+  uint8_t* buffer_of(uint16_t item) const;
+  void remove(uint16_t item);
+  void release(uint16_t item);
+
+  std::unique_ptr<Item[]> items_;         // kNeighbourWaiting
+  std::unique_ptr<uint8_t[]> small_;      // kFrameSlotBytes for every item
+  std::unique_ptr<uint8_t[]> large_;      // kLargeBuffers
+  uint16_t large_free_[kLargeBuffers];
+  uint32_t large_free_count_ = kLargeBuffers;
+  uint16_t first_ = kEnd;  // waiting, oldest first
+  uint16_t last_ = kEnd;
+  uint16_t free_ = kEnd;   // chained by `next`
+  uint16_t lent_ = kEnd;   // chained by `next`
+  uint32_t size_ = 0;
+};
+
+}  // namespace uvs

@@ -1,0 +1,531 @@
+// In: the maps. Does: writes the classifier (table in classifier_program.h) as eBPF.
+// Next: classifier.cc loads it; the kernel runs it once or twice per frame.
+//
+// Offsets count from the network header, which is set at all three hooks while the start of the
+// data differs (socket filter: Ethernet header; fanout and TUN: IP header; tc: Ethernet header).
+#include "io/classifier_program.h"
+
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <linux/pkt_cls.h>
+#include <netinet/icmp6.h>
+#include <netinet/in.h>
+#include <netinet/ip_icmp.h>
+
+#include <cstddef>
+#include <utility>
+
+#include "io/steering.h"
+
+namespace uvs {
+namespace {
+
+// Stack, offsets from the frame pointer.
+constexpr int16_t kKey = -24;          // ClassifierKey
+constexpr int16_t kSourceEnd = -40;    // Addr
+constexpr int16_t kDestinationEnd = -56;  // Addr
+constexpr int16_t kPorts = -64;        // source, destination, as in the packet
+constexpr int16_t kOuter = -80;        // Addr: destination of an ICMP error
+constexpr int16_t kHeader = -128;      // bytes of the packet
+constexpr int16_t kConfigKey = -136;   // u32 0
+
+constexpr int16_t kKeyPort = kKey + static_cast<int16_t>(offsetof(ClassifierKey, port));
+constexpr int16_t kKeyProtocol = kKey + static_cast<int16_t>(offsetof(ClassifierKey, protocol));
+constexpr int16_t kKeyKind = kKey + static_cast<int16_t>(offsetof(ClassifierKey, kind));
+constexpr int16_t kKeyZero = kKey + static_cast<int16_t>(offsetof(ClassifierKey, zero));
+constexpr int16_t kSourcePort = kPorts;
+constexpr int16_t kDestinationPort = kPorts + 2;
+constexpr int16_t kNoPort = 0;
+
+// Registers that live through the program.
+constexpr Reg kContext = Reg::r6;
+constexpr Reg kProtocol = Reg::r7;
+constexpr Reg kOffset = Reg::r9;  // of the header being read; later: flags of a kSource entry
+constexpr Reg kFlags = Reg::r9;
+constexpr Reg kConfig = Reg::r8;  // after headers are read: ClassifierConfig; before: scratch
+
+constexpr int32_t kMappedPrefix = static_cast<int32_t>(0xffff0000);  // ::ffff:0:0/96, third word
+constexpr int32_t kNetworkHeader = BPF_HDR_START_NET;
+
+constexpr int32_t network16(uint16_t host) { return __builtin_bswap16(host); }
+
+enum class Action : uint8_t { kKeep, kTake };  // kQuiet: goes on, or is dropped
+
+class Writer {
+ public:
+  Writer(ClassifierUse use, int entries, int config, uint32_t workers)
+      : use_(use), entries_(entries), config_(config), workers_(workers) {}
+  BpfProgram write();
+
+ private:
+  using Label = BpfAssembler::Label;
+
+  // Headers: each reads one and falls through when it fits.
+  void read(int16_t to, int32_t bytes, Label fail);
+  void arp();
+  void ip4(Label fail);
+  void ip6(Label fail);
+  void extensions(Label plain, Label fail);
+  void unless_transport(Label fail);
+
+  // Entries.
+  void key_address(int16_t from);
+  void key_port(int16_t from);
+  void find(EntryKind kind);
+  void find_address(int16_t address, EntryKind kind);
+  void find_source(int16_t address, int16_t port, Label none);
+  void read_config();
+  void unless_fullnat(int16_t port, Label none);
+  void require_host_frame();
+
+  // Kinds of packets.
+  void flow();
+  void icmp4();
+  void icmp6();
+  void open_quote();
+  void icmp_error();
+
+  // Ends.
+  void leave(int32_t result);
+  void wanted(Action action);
+  void by_client(int16_t address, int16_t port, Action action);
+  void by_local_port(int16_t port, Action action);
+  void unwanted();
+
+  BpfAssembler a_;
+  ClassifierUse use_;
+  int entries_;
+  int config_;
+  uint32_t workers_;
+  Label unwanted_{};
+};
+
+BpfProgram Writer::write() {
+  unwanted_ = a_.label();
+  const Label is_ip4 = a_.label();
+  const Label is_ip6 = a_.label();
+  const Label is_flow = a_.label();
+  const Label is_icmp6 = a_.label();
+  a_.move(kContext, Reg::r1);
+  if (use_ != ClassifierUse::kSteer) {
+    a_.load(Size::k32, Reg::r0, kContext, offsetof(__sk_buff, vlan_present));
+    a_.jump_if(Jump::kNotEqual, Reg::r0, 0, unwanted_);
+    // From here on PACKET_HOST, BROADCAST, MULTICAST; not what merely passes by or leaves.
+    a_.load(Size::k32, Reg::r0, kContext, offsetof(__sk_buff, pkt_type));
+    a_.jump_if(Jump::kGreaterEqual, Reg::r0, PACKET_OTHERHOST, unwanted_);
+  }
+  a_.store(Size::k32, Reg::fp, kKeyZero, 0);
+  a_.move(kOffset, 0);
+  a_.load(Size::k32, Reg::r0, kContext, offsetof(__sk_buff, protocol));
+  a_.jump_if(Jump::kEqual, Reg::r0, network16(ETH_P_IP), is_ip4);
+  a_.jump_if(Jump::kEqual, Reg::r0, network16(ETH_P_IPV6), is_ip6);
+  a_.jump_if(Jump::kNotEqual, Reg::r0, network16(ETH_P_ARP), unwanted_);
+  arp();
+
+  a_.bind(is_ip4);
+  ip4(unwanted_);
+  a_.jump_if(Jump::kEqual, kProtocol, IPPROTO_TCP, is_flow);
+  a_.jump_if(Jump::kEqual, kProtocol, IPPROTO_UDP, is_flow);
+  a_.jump_if(Jump::kNotEqual, kProtocol, IPPROTO_ICMP, unwanted_);
+  icmp4();
+
+  a_.bind(is_ip6);
+  ip6(unwanted_);
+  a_.jump_if(Jump::kEqual, kProtocol, IPPROTO_TCP, is_flow);
+  a_.jump_if(Jump::kEqual, kProtocol, IPPROTO_UDP, is_flow);
+  a_.jump_if(Jump::kEqual, kProtocol, IPPROTO_ICMPV6, is_icmp6);
+  a_.jump(unwanted_);
+  a_.bind(is_icmp6);
+  icmp6();
+
+  a_.bind(is_flow);
+  flow();
+
+  a_.bind(unwanted_);
+  unwanted();
+  return a_.finish();
+}
+
+// Copies `bytes` at kOffset to the stack.
+void Writer::read(int16_t to, int32_t bytes, Label fail) {
+  a_.move(Reg::r1, kContext);
+  a_.move(Reg::r2, kOffset);
+  a_.move(Reg::r3, Reg::fp);
+  a_.op(Alu::kAdd, Reg::r3, to);
+  a_.move(Reg::r4, bytes);
+  a_.move(Reg::r5, kNetworkHeader);
+  a_.call(BPF_FUNC_skb_load_bytes_relative);
+  a_.jump_if(Jump::kNotEqual, Reg::r0, 0, fail);
+}
+
+// ARP for IPv4 over Ethernet, a request (RFC 826): all eight bytes in one comparison.
+void Writer::arp() {
+  read(kHeader, 28, unwanted_);
+  a_.load(Size::k64, Reg::r1, Reg::fp, kHeader);
+  a_.move64(Reg::r2, 0x0100040600080100ull);
+  a_.jump_if(Jump::kNotEqual, Reg::r1, Reg::r2, unwanted_);
+  a_.store(Size::k64, Reg::fp, kKey, 0);
+  a_.store(Size::k32, Reg::fp, kKey + 8, kMappedPrefix);
+  a_.load(Size::k32, Reg::r1, Reg::fp, kHeader + 24);
+  a_.store(Size::k32, Reg::fp, kKey + 12, Reg::r1);
+  a_.store(Size::k16, Reg::fp, kKeyPort, 0);
+  a_.store(Size::k8, Reg::fp, kKeyProtocol, 0);
+  find(EntryKind::kAnnounce);
+  a_.jump_if(Jump::kEqual, Reg::r0, 0, unwanted_);
+  wanted(Action::kKeep);
+}
+
+// The IPv4 header at kOffset: ends, protocol and ports; kOffset moves to the transport header.
+void Writer::ip4(Label fail) {
+  const Label plain = a_.label();
+  // 20 bytes and the ports behind them when there are no options. Every packet we want has more.
+  read(kHeader, 24, fail);
+  a_.load(Size::k8, Reg::r1, Reg::fp, kHeader);
+  a_.move(kConfig, Reg::r1);
+  a_.op(Alu::kShiftRight, Reg::r1, 4);
+  a_.jump_if(Jump::kNotEqual, Reg::r1, 4, fail);
+  a_.op(Alu::kAnd, kConfig, 15);
+  a_.op(Alu::kShiftLeft, kConfig, 2);
+  a_.jump_if(Jump::kLess, kConfig, 20, fail);
+  a_.load(Size::k16, Reg::r1, Reg::fp, kHeader + 6);
+  a_.jump_if(Jump::kAnyBit, Reg::r1, network16(0x1fff), fail);  // a later fragment: no ports
+  a_.load(Size::k8, kProtocol, Reg::fp, kHeader + 9);
+  for (const auto& [to, from] : {std::pair{kSourceEnd, int16_t{kHeader + 12}},
+                                 std::pair{kDestinationEnd, int16_t{kHeader + 16}}}) {
+    a_.store(Size::k64, Reg::fp, to, 0);
+    a_.store(Size::k32, Reg::fp, to + 8, kMappedPrefix);
+    a_.load(Size::k32, Reg::r1, Reg::fp, from);
+    a_.store(Size::k32, Reg::fp, to + 12, Reg::r1);
+  }
+  a_.load(Size::k32, Reg::r1, Reg::fp, kHeader + 20);
+  a_.store(Size::k32, Reg::fp, kPorts, Reg::r1);
+  a_.op(Alu::kAdd, kOffset, kConfig);
+  a_.jump_if(Jump::kEqual, kConfig, 20, plain);
+  read(kPorts, 4, fail);
+  a_.bind(plain);
+}
+
+// The same for IPv6 (RFC 8200), over the extension headers.
+void Writer::ip6(Label fail) {
+  const Label plain = a_.label();
+  read(kHeader, 44, fail);
+  a_.load(Size::k8, Reg::r1, Reg::fp, kHeader);
+  a_.op(Alu::kShiftRight, Reg::r1, 4);
+  a_.jump_if(Jump::kNotEqual, Reg::r1, 6, fail);
+  a_.load(Size::k8, kProtocol, Reg::fp, kHeader + 6);
+  for (const auto& [to, from] : {std::pair{kSourceEnd, int16_t{kHeader + 8}},
+                                 std::pair{kDestinationEnd, int16_t{kHeader + 24}}}) {
+    for (int16_t half = 0; half < 16; half += 8) {
+      a_.load(Size::k64, Reg::r1, Reg::fp, static_cast<int16_t>(from + half));
+      a_.store(Size::k64, Reg::fp, static_cast<int16_t>(to + half), Reg::r1);
+    }
+  }
+  a_.load(Size::k32, Reg::r1, Reg::fp, kHeader + 40);
+  a_.store(Size::k32, Reg::fp, kPorts, Reg::r1);
+  a_.op(Alu::kAdd, kOffset, 40);
+  extensions(plain, fail);
+  read(kPorts, 4, fail);
+  a_.bind(plain);
+}
+
+// Walks to the transport header; jumps to `plain` when there was nothing to walk.
+void Writer::extensions(Label plain, Label fail) {
+  const Label done = a_.label();
+  for (uint32_t i = 0; i <= kClassifierExtensionsMax; i++) {
+    const Label found = i == 0 ? plain : done;
+    a_.jump_if(Jump::kEqual, kProtocol, IPPROTO_TCP, found);
+    a_.jump_if(Jump::kEqual, kProtocol, IPPROTO_UDP, found);
+    a_.jump_if(Jump::kEqual, kProtocol, IPPROTO_ICMPV6, found);
+    if (i == kClassifierExtensionsMax) break;
+    const Label fragment = a_.label();
+    const Label options = a_.label();
+    const Label next = a_.label();
+    read(kHeader, 8, fail);
+    a_.load(Size::k8, Reg::r1, Reg::fp, kHeader + 1);
+    a_.op(Alu::kAdd, Reg::r1, 1);
+    a_.op(Alu::kShiftLeft, Reg::r1, 3);
+    a_.jump_if(Jump::kEqual, kProtocol, IPPROTO_HOPOPTS, options);
+    a_.jump_if(Jump::kEqual, kProtocol, IPPROTO_DSTOPTS, options);
+    a_.jump_if(Jump::kEqual, kProtocol, IPPROTO_FRAGMENT, fragment);
+    a_.jump_if(Jump::kNotEqual, kProtocol, IPPROTO_ROUTING, fail);
+    // Segments left: the destination is not the final one (RFC 8200 4.4).
+    a_.load(Size::k8, Reg::r2, Reg::fp, kHeader + 3);
+    a_.jump_if(Jump::kNotEqual, Reg::r2, 0, fail);
+    a_.jump(next);
+    a_.bind(fragment);
+    a_.load(Size::k16, Reg::r2, Reg::fp, kHeader + 2);
+    a_.jump_if(Jump::kAnyBit, Reg::r2, network16(0xfff8), fail);  // a later fragment
+    a_.move(Reg::r1, 8);
+    a_.bind(options);
+    a_.bind(next);
+    a_.load(Size::k8, kProtocol, Reg::fp, kHeader);
+    a_.op(Alu::kAdd, kOffset, Reg::r1);
+  }
+  a_.jump(fail);
+  a_.bind(done);
+}
+
+void Writer::unless_transport(Label fail) {
+  const Label good = a_.label();
+  a_.jump_if(Jump::kEqual, kProtocol, IPPROTO_TCP, good);
+  a_.jump_if(Jump::kNotEqual, kProtocol, IPPROTO_UDP, fail);
+  a_.bind(good);
+}
+
+void Writer::key_address(int16_t from) {
+  for (int16_t half = 0; half < 16; half += 8) {
+    a_.load(Size::k64, Reg::r1, Reg::fp, static_cast<int16_t>(from + half));
+    a_.store(Size::k64, Reg::fp, static_cast<int16_t>(kKey + half), Reg::r1);
+  }
+}
+
+void Writer::key_port(int16_t from) {
+  if (from == kNoPort) {
+    a_.store(Size::k16, Reg::fp, kKeyPort, 0);
+    return;
+  }
+  a_.load(Size::k16, Reg::r1, Reg::fp, from);
+  a_.store(Size::k16, Reg::fp, kKeyPort, Reg::r1);
+}
+
+// Looks the key up; r0 is the entry's flags word or null.
+void Writer::find(EntryKind kind) {
+  a_.store(Size::k8, Reg::fp, kKeyKind, static_cast<int32_t>(kind));
+  a_.load_map(Reg::r1, entries_);
+  a_.move(Reg::r2, Reg::fp);
+  a_.op(Alu::kAdd, Reg::r2, kKey);
+  a_.call(BPF_FUNC_map_lookup_elem);
+}
+
+// An entry that is an address alone.
+void Writer::find_address(int16_t address, EntryKind kind) {
+  key_address(address);
+  key_port(kNoPort);
+  a_.store(Size::k8, Reg::fp, kKeyProtocol, 0);
+  find(kind);
+}
+
+// kFlags becomes what the kSource entries of exact port and of all ports say together.
+void Writer::find_source(int16_t address, int16_t port, Label none) {
+  const Label all_ports = a_.label();
+  const Label no_more = a_.label();
+  a_.move(kFlags, 0);
+  key_address(address);
+  key_port(port);
+  a_.store(Size::k8, Reg::fp, kKeyProtocol, kProtocol);
+  find(EntryKind::kSource);
+  a_.jump_if(Jump::kEqual, Reg::r0, 0, all_ports);
+  a_.load(Size::k32, kFlags, Reg::r0, 0);
+  a_.bind(all_ports);
+  a_.load(Size::k32, Reg::r1, kConfig, offsetof(ClassifierConfig, all_port_sources));
+  a_.jump_if(Jump::kEqual, Reg::r1, 0, no_more);
+  key_port(kNoPort);
+  find(EntryKind::kSource);
+  a_.jump_if(Jump::kEqual, Reg::r0, 0, no_more);
+  a_.load(Size::k32, Reg::r1, Reg::r0, 0);
+  a_.op(Alu::kOr, kFlags, Reg::r1);
+  a_.bind(no_more);
+  a_.jump_if(Jump::kEqual, kFlags, 0, none);
+}
+
+void Writer::read_config() {
+  a_.store(Size::k32, Reg::fp, kConfigKey, 0);
+  a_.load_map(Reg::r1, config_);
+  a_.move(Reg::r2, Reg::fp);
+  a_.op(Alu::kAdd, Reg::r2, kConfigKey);
+  a_.call(BPF_FUNC_map_lookup_elem);
+  a_.jump_if(Jump::kEqual, Reg::r0, 0, unwanted_);  // never: the verifier wants it said
+  a_.move(kConfig, Reg::r0);
+}
+
+// Goes on when kFlags has kEntryFullnat and the port is a FULLNAT local port.
+void Writer::unless_fullnat(int16_t port, Label none) {
+  const Label fullnat = a_.label();
+  a_.jump_if(Jump::kAnyBit, kFlags, static_cast<int32_t>(kEntryFullnat), fullnat);
+  a_.jump(none);
+  a_.bind(fullnat);
+  a_.load(Size::k16, Reg::r1, Reg::fp, port);
+  a_.to_host16(Reg::r1);
+  a_.load(Size::k32, Reg::r2, kConfig, offsetof(ClassifierConfig, local_port_first));
+  a_.jump_if(Jump::kLess, Reg::r1, Reg::r2, none);
+  a_.load(Size::k32, Reg::r2, kConfig, offsetof(ClassifierConfig, local_port_last));
+  a_.jump_if(Jump::kGreater, Reg::r1, Reg::r2, none);
+}
+
+// Only what was sent to our own link address; the kernel too takes nothing else (RFC 1122 3.3.6).
+void Writer::require_host_frame() {
+  if (use_ == ClassifierUse::kSteer) return;
+  a_.load(Size::k32, Reg::r0, kContext, offsetof(__sk_buff, pkt_type));
+  a_.jump_if(Jump::kNotEqual, Reg::r0, PACKET_HOST, unwanted_);
+}
+
+void Writer::flow() {
+  const Label request = a_.label();
+  const Label reply = a_.label();
+  const Label masquerade = a_.label();
+  require_host_frame();
+  read_config();
+  key_address(kDestinationEnd);
+  key_port(kDestinationPort);
+  a_.store(Size::k8, Reg::fp, kKeyProtocol, kProtocol);
+  find(EntryKind::kService);
+  a_.jump_if(Jump::kNotEqual, Reg::r0, 0, request);
+  a_.load(Size::k32, Reg::r1, kConfig, offsetof(ClassifierConfig, all_port_services));
+  a_.jump_if(Jump::kEqual, Reg::r1, 0, reply);
+  key_port(kNoPort);
+  find(EntryKind::kService);
+  a_.jump_if(Jump::kEqual, Reg::r0, 0, reply);
+  a_.bind(request);
+  by_client(kSourceEnd, kSourcePort, Action::kTake);
+
+  a_.bind(reply);
+  find_source(kSourceEnd, kSourcePort, unwanted_);
+  unless_fullnat(kDestinationPort, masquerade);
+  find_address(kDestinationEnd, EntryKind::kLocalAddress);
+  a_.jump_if(Jump::kEqual, Reg::r0, 0, masquerade);
+  by_local_port(kDestinationPort, Action::kTake);
+
+  a_.bind(masquerade);
+  a_.op(Alu::kAnd, kFlags, static_cast<int32_t>(kEntryMasquerade));
+  a_.jump_if(Jump::kEqual, kFlags, 0, unwanted_);
+  find_address(kDestinationEnd, EntryKind::kHost);
+  a_.jump_if(Jump::kNotEqual, Reg::r0, 0, unwanted_);
+  by_client(kDestinationEnd, kDestinationPort, Action::kTake);
+}
+
+void Writer::icmp4() {
+  const Label error = a_.label();
+  a_.load(Size::k8, Reg::r1, Reg::fp, kPorts);  // where the ports would be: type, code, checksum
+  for (const int32_t type : {ICMP_DEST_UNREACH, ICMP_SOURCE_QUENCH, ICMP_TIME_EXCEEDED}) {
+    a_.jump_if(Jump::kEqual, Reg::r1, type, error);
+  }
+  a_.jump(unwanted_);
+  a_.bind(error);
+  open_quote();
+  ip4(unwanted_);
+  icmp_error();
+}
+
+void Writer::icmp6() {
+  const Label error = a_.label();
+  a_.load(Size::k8, Reg::r1, Reg::fp, kPorts);
+  a_.jump_if(Jump::kLess, Reg::r1, 128, error);
+  a_.jump_if(Jump::kNotEqual, Reg::r1, ND_NEIGHBOR_SOLICIT, unwanted_);
+  a_.op(Alu::kAdd, kOffset, 8);
+  read(kHeader, 16, unwanted_);  // the target (RFC 4861 4.3)
+  find_address(kHeader, EntryKind::kAnnounce);
+  a_.jump_if(Jump::kEqual, Reg::r0, 0, unwanted_);
+  wanted(Action::kKeep);
+  a_.bind(error);
+  open_quote();
+  ip6(unwanted_);
+  icmp_error();
+}
+
+// Remembers where the error goes; kOffset moves to the packet that it quotes.
+void Writer::open_quote() {
+  require_host_frame();
+  for (int16_t half = 0; half < 16; half += 8) {
+    a_.load(Size::k64, Reg::r1, Reg::fp, static_cast<int16_t>(kDestinationEnd + half));
+    a_.store(Size::k64, Reg::fp, static_cast<int16_t>(kOuter + half), Reg::r1);
+  }
+  a_.op(Alu::kAdd, kOffset, 8);
+}
+
+// The ends and ports on the stack are those of the quoted packet, which went the other way.
+void Writer::icmp_error() {
+  const Label to_client = a_.label();
+  const Label to_local = a_.label();
+  const Label from_client = a_.label();
+  unless_transport(unwanted_);
+  read_config();
+  find_address(kOuter, EntryKind::kVirtual);
+  a_.jump_if(Jump::kNotEqual, Reg::r0, 0, to_client);
+  find_source(kDestinationEnd, kDestinationPort, unwanted_);
+  unless_fullnat(kSourcePort, from_client);
+  find_address(kOuter, EntryKind::kLocalAddress);
+  a_.jump_if(Jump::kNotEqual, Reg::r0, 0, to_local);
+  a_.bind(from_client);
+  a_.op(Alu::kAnd, kFlags, static_cast<int32_t>(kEntryMasquerade));
+  a_.jump_if(Jump::kEqual, kFlags, 0, unwanted_);
+  find_address(kOuter, EntryKind::kHost);
+  a_.jump_if(Jump::kNotEqual, Reg::r0, 0, unwanted_);
+  by_client(kSourceEnd, kSourcePort, Action::kTake);
+
+  // About a reply V:p -> C:q: the client end is where it went.
+  a_.bind(to_client);
+  by_client(kDestinationEnd, kDestinationPort, Action::kKeep);
+  a_.bind(to_local);
+  by_local_port(kSourcePort, Action::kTake);
+}
+
+void Writer::leave(int32_t result) {
+  a_.move(Reg::r0, result);
+  a_.exit();
+}
+
+void Writer::wanted(Action action) {
+  switch (use_) {
+    case ClassifierUse::kFilter: leave(-1); break;  // the whole frame
+    case ClassifierUse::kSteer: leave(0); break;
+    case ClassifierUse::kQuiet:
+      if (action == Action::kTake) {
+        leave(TC_ACT_SHOT);
+      } else {
+        unwanted();
+      }
+      break;
+  }
+}
+
+void Writer::by_client(int16_t address, int16_t port, Action action) {
+  if (use_ != ClassifierUse::kSteer) {
+    wanted(action);
+    return;
+  }
+  // steer() in steering.cc, line by line.
+  const auto mix = [this](uint64_t multiplier) {
+    a_.move64(Reg::r1, multiplier);
+    a_.op(Alu::kMul, Reg::r0, Reg::r1);
+    a_.move(Reg::r1, Reg::r0);
+    a_.op(Alu::kShiftRight, Reg::r1, 32);
+    a_.op(Alu::kXor, Reg::r0, Reg::r1);
+  };
+  a_.load(Size::k64, Reg::r0, Reg::fp, address);
+  mix(kSteerMultiply[0]);
+  a_.load(Size::k64, Reg::r1, Reg::fp, static_cast<int16_t>(address + 8));
+  a_.op(Alu::kXor, Reg::r0, Reg::r1);
+  mix(kSteerMultiply[1]);
+  a_.load(Size::k16, Reg::r1, Reg::fp, port);
+  a_.op(Alu::kAdd, Reg::r0, Reg::r1);
+  mix(kSteerMultiply[2]);
+  a_.op(Alu::kShiftLeft, Reg::r0, 32);
+  a_.op(Alu::kShiftRight, Reg::r0, 32);
+  a_.op(Alu::kMod, Reg::r0, static_cast<int32_t>(workers_));
+  a_.exit();
+}
+
+void Writer::by_local_port(int16_t port, Action action) {
+  if (use_ != ClassifierUse::kSteer) {
+    wanted(action);
+    return;
+  }
+  a_.load(Size::k16, Reg::r0, Reg::fp, port);
+  a_.to_host16(Reg::r0);
+  a_.op(Alu::kAnd, Reg::r0, static_cast<int32_t>(local_port_mask(workers_)));
+  a_.op(Alu::kMod, Reg::r0, static_cast<int32_t>(workers_));
+  a_.exit();
+}
+
+// kQuiet answers TC_ACT_UNSPEC, not TC_ACT_OK: filters of others behind ours still get their turn
+// (cls_bpf_classify in net/sched/cls_bpf.c), and when there is none the frame goes on.
+void Writer::unwanted() { leave(use_ == ClassifierUse::kQuiet ? TC_ACT_UNSPEC : 0); }
+
+}  // namespace
+
+BpfProgram classifier_program(ClassifierUse use, int entries_map, int config_map,
+                              uint32_t workers) {
+  return Writer(use, entries_map, config_map, workers).write();
+}
+
+}  // namespace uvs

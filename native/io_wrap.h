@@ -1,0 +1,27 @@
+// The Node-API face of packet I/O for the main thread: PortSet opens every descriptor that the
+// workers borrow, owns the classifier and the quiet filters, and gives all of it back at close().
+#pragma once
+#include <napi.h>
+
+namespace uvs {
+
+// Registers the class PortSet in `exports`.
+//
+//   new PortSet({ io: 'af_packet' | 'tun', interfaces: string[], workers, ringFrames, tunName,
+//                 hostPort?: boolean })
+//     af_packet: one socket per worker and interface, and (unless hostPort is false) one queue per
+//     worker of the TUN device `tunName`, the way to the host's own stack, as the last port.
+//     tun: one queue per worker of the TUN device `tunName`; `interfaces` is not used.
+//   descriptors(): number[][]       [worker][port], open until close()
+//   ifindexes(): number[]           by port
+//   setEntries(Uint8Array)          28-byte records (io/classifier_program.h ClassifierEntry)
+//                                   replace the classifier's entries, by difference
+//   setLocalPorts(first, last)      FULLNAT local ports, both included; first > last: none
+//   attachQuiet() / detachQuiet()   the host's stack keeps quiet about service traffic
+//   close()                         gives everything back; idempotent
+//   PortSet.cleanLeftovers(interfaces)  removes quiet filters of a killed run
+//
+// Every failure throws an Error with code, errno, syscall and a sentence that says what to do.
+Napi::Object register_io(Napi::Env env, Napi::Object exports);
+
+}  // namespace uvs

@@ -1,0 +1,66 @@
+/** The texts of `uvs help` and `uvs help COMMAND`. */
+
+export const GENERAL_HELP = `usage: uvs COMMAND [options]
+
+  run       be the director, in the foreground
+  ipvsadm   define services and destinations, list them (ipvsadm 1.31 and FULLNAT)
+  status    ports, workers, services, rates and drops on one screen
+  conns     the connection table
+  help      this text; "uvs help COMMAND" says more
+
+UVS_SOCKET names the control socket (default /run/uvs/uvs.sock).
+`
+
+const COMMANDS: Readonly<Record<string, string>> = {
+  run: `usage: uvs run [options]
+
+  --config FILE          configuration file (YAML)
+  --rules FILE           services to start with, as ipvsadm-save wrote them
+  --io af_packet|tun     where packets come from (default af_packet)
+  --iface IF[,IF...]     interfaces to work on, with af_packet
+  --tun NAME             name of the device, with tun (default uvs0)
+  --workers N            packet workers (default: processors less one)
+  --announce on|off      answer ARP and ND for virtual addresses nobody has (default on)
+  --lip A[-B][,...]      local addresses for FULLNAT services without their own
+  --set NAME=VALUE       an IPVS sysctl by its kernel name; may be repeated
+  --socket PATH          control socket (default UVS_SOCKET or /run/uvs/uvs.sock)
+  --http ADDR:PORT       the API and /metrics over TCP (off unless given)
+  --log-format text|json lines on stderr (default: text on a terminal)
+
+Prints "uvs ready" once packets are forwarded. SIGTERM stops it and leaves nothing behind;
+SIGHUP reads the configuration file again, and a bad file changes nothing.
+Exit status: 0 stopped in order, 1 an operation failed, 2 wrong usage.
+`,
+  ipvsadm: `usage: uvs ipvsadm [ipvsadm options]     (the same as bin/ipvsadm)
+
+Options, output and exit statuses are those of ipvsadm 1.31; see "uvs ipvsadm --help". In addition:
+
+  -a|-e ... -b, --fullnat                    FULLNAT: replace both addresses
+  -P|--add-laddr SERVICE -z ADDRESS          add a local address (FULLNAT source)
+  -Q|--del-laddr SERVICE -z ADDRESS          remove a local address
+  -G|--get-laddr [SERVICE]                   list local addresses
+  -j|--synproxy enable|disable               only disable is accepted
+  -L ... --json, -G ... --json               the same list as JSON
+`,
+  status: `usage: uvs status [--json] [--socket PATH]
+
+Ports, workers, services, rates, and packets that were not forwarded by reason.
+`,
+  conns: `usage: uvs conns [filters] [--json] [--socket PATH]
+
+Connections and persistence templates.
+
+  --protocol tcp|udp|ip      ip: templates of firewall marks
+  --client ADDR[:PORT]       --virtual ADDR[:PORT]       --destination ADDR[:PORT]
+  --state NAME               for example ESTABLISHED
+
+With --json: one JSON object per line.
+`,
+  help: `usage: uvs help [COMMAND]
+`,
+}
+
+/** The text for one command; undefined when there is no such command. */
+export function commandHelp(command: string): string | undefined {
+  return Object.hasOwn(COMMANDS, command) ? COMMANDS[command] : undefined
+}

@@ -1,0 +1,131 @@
+/** The `uvs` program: finds the command, runs it, returns the exit status. */
+import { parseArgs } from 'node:util'
+import { controlClient, DEFAULT_SOCKET } from '../api/client.js'
+import { ControlError } from '../model/errors.js'
+import type { CliEnvironment } from './environment.js'
+import { runIpvsadm } from './ipvsadm.js'
+import { systemResolver } from './resolver.js'
+import { formatConnections, formatStatus } from './status.js'
+import { commandHelp, GENERAL_HELP } from './uvs-help.js'
+
+/** Standard streams and the daemon behind `socket`. */
+export function processEnvironment(socket: string): CliEnvironment {
+  return {
+    program: 'ipvsadm',
+    client: controlClient(socket),
+    resolver: systemResolver(),
+    out: (text) => void process.stdout.write(text),
+    err: (text) => void process.stderr.write(text),
+    async readInput() {
+      const chunks: Buffer[] = []
+      for await (const chunk of process.stdin) chunks.push(chunk as Buffer)
+      return Buffer.concat(chunks).toString('utf8')
+    },
+  }
+}
+
+/** Where the daemon is, unless a command says otherwise. */
+export function defaultSocket(): string {
+  return process.env.UVS_SOCKET ?? DEFAULT_SOCKET
+}
+
+/** Wrong usage of one of our own commands: exit status 2. */
+class WrongUsage extends Error {}
+
+/** Commands that talk to a running daemon; `run` is elsewhere because it loads the data plane. */
+export async function runUvs(
+  argv: readonly string[],
+  environmentFor: (socket: string) => CliEnvironment,
+): Promise<number> {
+  const [command, ...rest] = argv
+  const environment = environmentFor(defaultSocket())
+  try {
+    switch (command) {
+      case undefined:
+      case 'help':
+      case '--help':
+      case '-h':
+        return showHelp(rest[0], environment)
+      case 'ipvsadm':
+        return await runIpvsadm(rest, environment)
+      case 'status':
+        return await showStatus(rest, environmentFor)
+      case 'conns':
+        return await showConnections(rest, environmentFor)
+      default:
+        throw new WrongUsage(`there is no command "${command}"; see "uvs help"`)
+    }
+  } catch (error) {
+    if (!(error instanceof WrongUsage) && !(error instanceof ControlError)) throw error
+    environment.err(`uvs: ${error.message}\n`)
+    return error instanceof WrongUsage ? 2 : 1
+  }
+}
+
+function showHelp(command: string | undefined, environment: CliEnvironment): number {
+  if (command === undefined) {
+    environment.out(GENERAL_HELP)
+    return 0
+  }
+  const text = commandHelp(command)
+  if (text === undefined) throw new WrongUsage(`there is no command "${command}"; see "uvs help"`)
+  environment.out(text)
+  return 0
+}
+
+type FlagTypes = Record<string, { type: 'string' | 'boolean' }>
+
+/** Parses flags; --socket and --json are common to all. */
+function flagsOf(command: string, argv: readonly string[], own: FlagTypes) {
+  try {
+    const options: FlagTypes = { ...own, socket: { type: 'string' }, json: { type: 'boolean' } }
+    const { values } = parseArgs({ args: [...argv], options, strict: true })
+    const text = (name: string) => (typeof values[name] === 'string' ? values[name] : undefined)
+    return { text, json: values.json === true, socket: text('socket') ?? defaultSocket() }
+  } catch (error) {
+    const [sentence] = (error as Error).message.split('. ')
+    throw new WrongUsage(`${sentence}; see "uvs help ${command}"`)
+  }
+}
+
+async function showStatus(
+  argv: readonly string[],
+  environmentFor: (socket: string) => CliEnvironment,
+): Promise<number> {
+  const flags = flagsOf('status', argv, {})
+  const environment = environmentFor(flags.socket)
+  const status = await environment.client.status()
+  const services = await environment.client.services()
+  environment.out(
+    flags.json
+      ? `${JSON.stringify({ ...status, serviceList: services }, null, 2)}\n`
+      : formatStatus(status, services),
+  )
+  return 0
+}
+
+const CONNECTION_FILTERS = ['protocol', 'client', 'virtual', 'destination', 'state'] as const
+
+async function showConnections(
+  argv: readonly string[],
+  environmentFor: (socket: string) => CliEnvironment,
+): Promise<number> {
+  const own = Object.fromEntries(
+    CONNECTION_FILTERS.map((name) => [name, { type: 'string' as const }]),
+  )
+  const flags = flagsOf('conns', argv, own)
+  const environment = environmentFor(flags.socket)
+  const filter: Record<string, string> = {}
+  for (const name of CONNECTION_FILTERS) {
+    const value = flags.text(name)
+    if (value !== undefined) filter[name] = value
+  }
+  let first = true
+  await environment.client.connections(filter, (rows) => {
+    if (flags.json) return environment.out(rows.map((row) => `${JSON.stringify(row)}\n`).join(''))
+    environment.out(formatConnections(rows, first))
+    first = false
+  })
+  if (first && !flags.json) environment.out(formatConnections([], true))
+  return 0
+}

@@ -1,0 +1,203 @@
+/**
+ * Our own configuration file, YAML:
+ *
+ *     io: af_packet            # or tun
+ *     interfaces: [eth0]
+ *     workers: 2
+ *     lip: 198.18.9.1-198.18.9.4
+ *     sysctls: { expire_nodest_conn: 1 }
+ *     timeouts: { tcp: 900, tcp-fin: 120, udp: 300 }
+ *     services:
+ *       - tcp: 198.18.0.1:80   # or udp: ..., or fwmark: 5 (and family: ipv6)
+ *         scheduler: wlc
+ *         persistent: 300      # seconds
+ *         destinations:
+ *           - address: 198.18.1.1:80
+ *             method: masquerade
+ *             weight: 3
+ *
+ * Pure: text in, settings and services out, or a message with the line.
+ */
+import { LineCounter, parseDocument } from 'yaml'
+import type { Document } from 'yaml'
+import { ControlError, success } from '../model/errors.js'
+import type { Result } from '../model/errors.js'
+import { decodeService } from './native-service.js'
+import type { DesiredService } from './native-service.js'
+
+export interface Settings {
+  readonly io?: string
+  readonly interfaces?: readonly string[]
+  readonly workers?: number
+  readonly tun?: string
+  readonly announce?: boolean
+  readonly lip?: string
+  readonly sysctls: Readonly<Record<string, string>>
+  readonly timeouts?: {
+    readonly tcpSec: number
+    readonly tcpFinSec: number
+    readonly udpSec: number
+  }
+}
+
+export interface NativeConfig {
+  readonly settings: Settings
+  readonly services: readonly DesiredService[]
+}
+
+type Path = readonly (string | number)[]
+
+/** One node of the document with its place, for readable errors. */
+export class Node {
+  readonly value: unknown
+  readonly path: Path
+  readonly #fail: (path: Path, message: string) => never
+
+  constructor(value: unknown, path: Path, fail: (path: Path, message: string) => never) {
+    this.value = value
+    this.path = path
+    this.#fail = fail
+  }
+
+  fail(message: string): never {
+    return this.#fail(this.path, message)
+  }
+
+  child(key: string | number): Node {
+    const value = (this.value as Record<string | number, unknown>)[key]
+    return new Node(value, [...this.path, key], this.#fail)
+  }
+
+  /** The mapping's own keys, all of which must be `known`. */
+  keys(known: readonly string[]): string[] {
+    const { value } = this
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+      return this.fail('must be a mapping')
+    }
+    const keys = Object.keys(value)
+    const unknown = keys.find((key) => !known.includes(key))
+    if (unknown === undefined) return keys
+    return this.child(unknown).fail(`is not known here; known are: ${known.join(', ')}`)
+  }
+
+  has(key: string): boolean {
+    return Object.hasOwn(this.value as object, key)
+  }
+
+  items(): Node[] {
+    const { value } = this
+    if (!Array.isArray(value)) return this.fail('must be a list')
+    return value.map((_, i) => this.child(i))
+  }
+
+  text(): string {
+    if (typeof this.value === 'string') return this.value
+    if (typeof this.value === 'number') return String(this.value)
+    return this.fail('must be a text')
+  }
+
+  integer(low: number, high: number): number {
+    const { value } = this
+    const good = typeof value === 'number' && Number.isInteger(value)
+    return good && value >= low && value <= high
+      ? value
+      : this.fail(`must be an integer from ${low} to ${high}`)
+  }
+
+  boolean(): boolean {
+    return typeof this.value === 'boolean' ? this.value : this.fail('must be true or false')
+  }
+}
+
+const TOP = [
+  'io',
+  'interfaces',
+  'workers',
+  'tun',
+  'announce',
+  'lip',
+  'sysctls',
+  'timeouts',
+  'services',
+] as const
+
+const TIMEOUT_MAX_SEC = 86400 * 31
+const WORKERS_MAX = 16
+
+/** Reads the text of a file; `name` is what messages call it. */
+export function parseNative(text: string, name: string): Result<NativeConfig> {
+  const lines = new LineCounter()
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false })
+  const fail = (path: Path, message: string): never => {
+    const { line } = lines.linePos(offsetOf(document, path))
+    const where = path.length === 0 ? 'the file' : pathText(path)
+    throw new ControlError('CONFIG_BAD', `${name}:${line}: ${where} ${message}`)
+  }
+  try {
+    const [error] = document.errors
+    if (error !== undefined) {
+      const { line } = lines.linePos(error.pos[0])
+      throw new ControlError('CONFIG_BAD', `${name}:${line}: ${error.message}`)
+    }
+    return success(decodeFile(new Node(document.toJS() ?? {}, [], fail)))
+  } catch (error) {
+    if (error instanceof ControlError) return { ok: false, error }
+    throw error
+  }
+}
+
+function offsetOf(document: Document, path: Path): number {
+  for (let length = path.length; length > 0; length--) {
+    const node = document.getIn(path.slice(0, length), true) as { range?: [number] } | undefined
+    if (node?.range !== undefined) return node.range[0]
+  }
+  return 0
+}
+
+function pathText(path: Path): string {
+  return path
+    .map((key) => (typeof key === 'number' ? `[${key + 1}]` : `.${key}`))
+    .join('')
+    .slice(1)
+}
+
+function decodeFile(root: Node): NativeConfig {
+  root.keys(TOP)
+  const services = root.has('services') ? root.child('services').items().map(decodeService) : []
+  return { settings: decodeSettings(root), services }
+}
+
+function decodeSettings(root: Node): Settings {
+  const optional = <T>(key: (typeof TOP)[number], read: (node: Node) => T) =>
+    root.has(key) ? { [key]: read(root.child(key)) } : {}
+  return {
+    ...optional('io', (node) => node.text()),
+    ...optional('interfaces', (node) => node.items().map((item) => item.text())),
+    ...optional('workers', (node) => node.integer(1, WORKERS_MAX)),
+    ...optional('tun', (node) => node.text()),
+    ...optional('announce', (node) => node.boolean()),
+    ...optional('lip', (node) =>
+      Array.isArray(node.value)
+        ? node
+            .items()
+            .map((item) => item.text())
+            .join()
+        : node.text(),
+    ),
+    ...optional('timeouts', decodeTimeouts),
+    sysctls: root.has('sysctls') ? decodeSysctls(root.child('sysctls')) : {},
+  }
+}
+
+function decodeSysctls(node: Node): Record<string, string> {
+  if (typeof node.value !== 'object' || node.value === null) return node.fail('must be a mapping')
+  const names = Object.keys(node.value)
+  return Object.fromEntries(names.map((name) => [name, node.child(name).text()]))
+}
+
+/** Seconds; what is left out keeps its value. */
+function decodeTimeouts(node: Node) {
+  node.keys(['tcp', 'tcp-fin', 'udp'])
+  const sec = (key: string) => (node.has(key) ? node.child(key).integer(1, TIMEOUT_MAX_SEC) : 0)
+  return { tcpSec: sec('tcp'), tcpFinSec: sec('tcp-fin'), udpSec: sec('udp') }
+}

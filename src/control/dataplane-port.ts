@@ -1,0 +1,125 @@
+/**
+ * The data plane as control sees it: the only way in which the director touches packets, workers and
+ * shared memory. Implemented by src/dataplane/supervisor.ts and, for tests, by a fake.
+ */
+import type { Log } from './log.js'
+import type { Config } from './model/config.js'
+
+/** Connections of one destination, totals of all lanes. */
+export interface DestinationLoad {
+  readonly active: number
+  readonly inactive: number
+  readonly persistent: number
+}
+
+/** Traffic since the slot was first used; never goes backwards (spec 7.1). */
+export interface TrafficCounters {
+  readonly connections: bigint
+  readonly inPackets: bigint
+  readonly outPackets: bigint
+  readonly inBytes: bigint
+  readonly outBytes: bigint
+}
+
+/** Reads shared memory at the moment of the call. */
+export interface LoadReader {
+  destination(slot: number): DestinationLoad
+}
+
+export interface CounterReader {
+  service(slot: number): TrafficCounters
+  destination(slot: number): TrafficCounters
+  total(): TrafficCounters
+  /** Packets by reason name, all reasons, also those that never occurred. */
+  drops(): ReadonlyMap<string, bigint>
+}
+
+export interface Endpoint {
+  readonly address: string
+  readonly port: number
+}
+
+/** A connection or a template, as listings show it. A mark template has protocol `ip`. */
+export interface ConnectionRow {
+  readonly protocol: 'tcp' | 'udp' | 'sctp' | 'ip'
+  /** State name of spec 3.6; templates are NONE or ASSURED. */
+  readonly state: string
+  readonly expiresSec: number
+  readonly client: Endpoint
+  readonly virtual: Endpoint
+  readonly destination: Endpoint
+  /** FULLNAT source. */
+  readonly local?: Endpoint
+  readonly method: string
+  readonly flags: number
+  readonly engine?: string
+  readonly engineData?: string
+}
+
+/** Addresses are compared as canonical text, with `:port` only where the filter has one. */
+export interface RowFilter {
+  readonly protocol?: string
+  readonly client?: string
+  readonly virtual?: string
+  readonly destination?: string
+  readonly state?: string
+}
+
+export interface WorkerStatus {
+  readonly id: number
+  readonly state: string
+  readonly generation: number
+  readonly heartbeatAgeMs: number
+  readonly restarts: number
+}
+
+export interface DataplaneInfo {
+  readonly io: string
+  readonly interfaces: readonly string[]
+  /** Buckets of the connection table. */
+  readonly tableSize: number
+}
+
+export interface DataplanePort {
+  /**
+   * Resolves when every worker has adopted the configuration. Rejects with a coded error when it was
+   * not taken; then the one before stays.
+   */
+  publish(config: Config): Promise<void>
+  loads(): LoadReader
+  counters(): CounterReader
+  /** Rows that pass the filter, batch by batch, in table order. */
+  connections(
+    filter: RowFilter,
+    onBatch: (rows: readonly ConnectionRow[]) => void | Promise<void>,
+  ): Promise<void>
+  /** All persistence templates. */
+  templates(): Promise<readonly ConnectionRow[]>
+  /** Ends the connections and templates of one destination slot, or all; returns how many. */
+  expire(destinationSlot: number | 'all'): Promise<number>
+  workers(): readonly WorkerStatus[]
+  /** Destination slots that connections or templates still name. */
+  slotsInUse(): Promise<ReadonlySet<number>>
+  info(): DataplaneInfo
+}
+
+export type IoKind = 'af_packet' | 'tun'
+
+export interface DataplaneOptions {
+  readonly io: IoKind
+  readonly interfaces: readonly string[]
+  readonly workers: number
+  /** Name of the device with io tun. */
+  readonly tunName: string
+  /** Answer ARP and ND for virtual addresses nobody has. */
+  readonly announce: boolean
+  /** The first configuration; packets are forwarded with it when start resolves. */
+  readonly config: Config
+  readonly log: Log
+}
+
+/** Orderly stop: nothing of it is left on the host. */
+export type RunningDataplane = DataplanePort & { stop(): Promise<void> }
+
+/** Rejects with an Error whose message says what to do when the host does not allow it. */
+export type StartDataplane = (options: DataplaneOptions) => Promise<RunningDataplane>

@@ -1,0 +1,282 @@
+/**
+ * The one owner of the configuration. A change: command -> apply (pure, may refuse) -> publish to the
+ * data plane -> side effects. Commands that wait are applied one after the other and published as
+ * one change; if the data plane refuses it, they are tried again one by one, so that only the one at
+ * fault fails.
+ */
+import type { ConnectionView, InfoView, Outcome, ServiceView, StatusView } from './api/views.js'
+import type { Clock } from './clock.js'
+import type { ConnectionRow, DataplanePort, RowFilter } from './dataplane-port.js'
+import type { Log } from './log.js'
+import { PERIOD_MS, RateBook } from './metrics/rates.js'
+import { apply } from './model/apply.js'
+import type { Command } from './model/commands.js'
+import { findService } from './model/config.js'
+import type { Config } from './model/config.js'
+import { describeAction, diff } from './model/diff.js'
+import { ControlError, failure } from './model/errors.js'
+import type { Result } from './model/errors.js'
+import { enumerateServices, serviceKey } from './model/service.js'
+import type { ServiceId } from './model/service.js'
+import { releaseRetired, TRASH_PERIOD_MS } from './model/trash.js'
+import { matchesFilter } from './row-filter.js'
+import { serviceView, trafficView } from './views.js'
+
+/** What the side effects of a change are told; they may not fail the change. */
+export type ChangeListener = (before: Config, after: Config) => void
+
+export interface DirectorOptions {
+  readonly port: DataplanePort
+  /** The configuration the data plane was started with. */
+  readonly config: Config
+  readonly clock: Clock
+  readonly log: Log
+  readonly version: string
+}
+
+interface Waiting {
+  readonly commands: readonly Command[]
+  readonly settle: (outcomes: Outcome[]) => void
+}
+
+/** Changes with more actions than this are logged as one line. */
+const LOGGED_ACTIONS_MAX = 20
+
+export class Director {
+  readonly #options: DirectorOptions
+  readonly #rates: RateBook
+  readonly #listeners: ChangeListener[] = []
+  readonly #startedMs: number
+  #config: Config
+  #generation = 1
+  #waiting: Waiting[] = []
+  #draining: Promise<void> | undefined
+  #stopTimers: (() => void)[] = []
+
+  constructor(options: DirectorOptions) {
+    this.#options = options
+    this.#config = options.config
+    this.#startedMs = options.clock.monotonicMs()
+    const counters = options.port.counters()
+    this.#rates = new RateBook(counters)
+    this.#rates.follow(options.config, counters)
+  }
+
+  get config(): Config {
+    return this.#config
+  }
+
+  get rates(): RateBook {
+    return this.#rates
+  }
+
+  /** Starts the estimator and the trash timer. */
+  start(): void {
+    const { clock } = this.#options
+    this.#stopTimers = [
+      clock.every(PERIOD_MS, () => this.#estimate()),
+      clock.every(TRASH_PERIOD_MS, () => void this.#reap()),
+    ]
+  }
+
+  /** Stops the timers and waits for the changes under way. */
+  async stop(): Promise<void> {
+    this.#stopTimers.forEach((stop) => stop())
+    await this.#draining
+  }
+
+  /** Called after each change that took effect. */
+  onChange(listener: ChangeListener): void {
+    this.#listeners.push(listener)
+  }
+
+  /** Applies commands in order; one outcome each. Never rejects. */
+  execute(commands: readonly Command[]): Promise<Outcome[]> {
+    return new Promise((settle) => {
+      this.#waiting.push({ commands, settle })
+      this.#draining ??= this.#drain()
+    })
+  }
+
+  async #drain(): Promise<void> {
+    while (this.#waiting.length > 0) {
+      const batch = this.#waiting
+      this.#waiting = []
+      const outcomes = await this.#change(batch.flatMap((w) => w.commands))
+      let at = 0
+      for (const { commands, settle } of batch) {
+        settle(outcomes.slice(at, at + commands.length))
+        at += commands.length
+      }
+    }
+    this.#draining = undefined
+  }
+
+  async #change(commands: readonly Command[]): Promise<Outcome[]> {
+    const applied = await this.#applyAll(commands)
+    const refused = await this.#publish(applied.config)
+    if (refused !== undefined && commands.length > 1) {
+      const outcomes: Outcome[] = []
+      for (const command of commands) outcomes.push(...(await this.#change([command])))
+      return outcomes
+    }
+    if (refused !== undefined) return [outcomeOf({ ok: false, error: refused })]
+    commands.forEach((command, i) => {
+      if (command.kind === 'zero' && applied.results[i].ok) this.#zero(command.service)
+    })
+    return applied.results.map(outcomeOf)
+  }
+
+  /** Applies without publishing, except where slots of deleted services are needed at once. */
+  async #applyAll(
+    commands: readonly Command[],
+  ): Promise<{ config: Config; results: Result<Config>[] }> {
+    let config = this.#config
+    const results: Result<Config>[] = []
+    for (const command of commands) {
+      let result = apply(config, command)
+      const full = !result.ok && result.error.code === 'TABLE_FULL'
+      if (full && config.retiredServiceSlots.length > 0) {
+        if ((await this.#publish(config)) === undefined) {
+          config = this.#config
+          result = apply(config, command)
+        }
+      }
+      if (result.ok) config = result.value
+      results.push(result)
+    }
+    return { config, results }
+  }
+
+  /** Makes `next` the configuration; returns why not. */
+  async #publish(next: Config): Promise<ControlError | undefined> {
+    const before = this.#config
+    if (next === before) return undefined
+    const { port } = this.#options
+    try {
+      await port.publish(next)
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error)
+      this.#options.log.error(`the data plane refused the change: ${message}`)
+      return new ControlError('DATAPLANE_FAILED', `the data plane refused the change: ${message}`)
+    }
+    // Every worker has adopted it, so no worker names a deleted service any more.
+    this.#config = releaseRetired(next)
+    this.#generation++
+    this.#rates.follow(this.#config, port.counters())
+    this.#announce(before)
+    return undefined
+  }
+
+  #announce(before: Config): void {
+    const { log } = this.#options
+    const actions = diff(before, this.#config)
+    if (actions.length <= LOGGED_ACTIONS_MAX) {
+      actions.forEach((action) => log.info(describeAction(action)))
+    } else {
+      log.info('configuration changed', { actions: actions.length })
+    }
+    for (const listener of this.#listeners) listener(before, this.#config)
+    if (this.#config.sysctls.expire_nodest_conn !== 0) this.#sweep(before)
+  }
+
+  /** expire_nodest_conn: connections of removed destinations end with the removal (spec 1.6). */
+  #sweep(before: Config): void {
+    const known = new Set(before.trash.map((entry) => entry.destination.slot))
+    for (const { destination } of this.#config.trash) {
+      if (known.has(destination.slot)) continue
+      this.#options.port.expire(destination.slot).catch((error: unknown) => {
+        this.#options.log.warn(`connections of a removed destination stay: ${String(error)}`)
+      })
+    }
+  }
+
+  #zero(id: ServiceId | undefined): void {
+    const only = id === undefined ? undefined : findService(this.#config, id)
+    this.#rates.zero(this.#config, only)
+  }
+
+  #estimate(): void {
+    if (this.#config.sysctls.run_estimation === 0) return
+    this.#rates.tick(this.#config, this.#options.port.counters())
+  }
+
+  async #reap(): Promise<void> {
+    if (this.#config.trash.length === 0) return
+    const { clock, log, port } = this.#options
+    try {
+      const slotsInUse = await port.slotsInUse()
+      await this.execute([{ kind: 'reap', nowMs: clock.monotonicMs(), slotsInUse }])
+    } catch (error) {
+      log.warn(`removed destinations keep their slots for now: ${String(error)}`)
+    }
+  }
+
+  /** All services in kernel order, or the one asked for. */
+  services(only?: ServiceId): Result<ServiceView[]> {
+    const loads = this.#options.port.loads()
+    if (only === undefined) {
+      const all = enumerateServices(this.#config.services.values())
+      return { ok: true, value: all.map((s) => serviceView(s, this.#rates, loads)) }
+    }
+    const service = findService(this.#config, only)
+    if (service === undefined) {
+      return failure('SERVICE_UNKNOWN', `there is no service ${serviceKey(only)}`)
+    }
+    return { ok: true, value: [serviceView(service, this.#rates, loads)] }
+  }
+
+  info(): InfoView {
+    const { timeouts, sysctls } = this.#config
+    return { tableSize: this.#options.port.info().tableSize, timeouts, sysctls }
+  }
+
+  status(): StatusView {
+    const { clock, port, version } = this.#options
+    const loads = port.loads()
+    let [destinations, active, inactive] = [0, 0, 0]
+    for (const service of this.#config.services.values()) {
+      for (const { slot } of service.destinations) {
+        const load = loads.destination(slot)
+        destinations++
+        active += load.active
+        inactive += load.inactive
+      }
+    }
+    const drops = [...port.counters().drops()].filter(([, count]) => count > 0n)
+    const { io, interfaces } = port.info()
+    return {
+      version,
+      pid: process.pid,
+      uptimeSec: Math.floor((clock.monotonicMs() - this.#startedMs) / 1000),
+      io,
+      interfaces,
+      generation: this.#generation,
+      workers: port.workers(),
+      services: this.#config.services.size,
+      destinations,
+      trash: this.#config.trash.length,
+      active,
+      inactive,
+      ...trafficView(this.#rates.total),
+      drops: Object.fromEntries(drops.map(([name, count]) => [name, String(count)])),
+    }
+  }
+
+  /** Connections, then templates, that pass the filter. */
+  async connections(
+    filter: RowFilter,
+    onBatch: (rows: readonly ConnectionView[]) => void | Promise<void>,
+  ): Promise<void> {
+    const { port } = this.#options
+    const mark = (rows: readonly ConnectionRow[], template: boolean) =>
+      rows.filter((row) => matchesFilter(row, filter)).map((row) => ({ ...row, template }))
+    await port.connections(filter, (rows) => onBatch(mark(rows, false)))
+    await onBatch(mark(await port.templates(), true))
+  }
+}
+
+function outcomeOf(result: Result<Config>): Outcome {
+  if (result.ok) return { ok: true }
+  return { ok: false, code: result.error.code, message: result.error.message }
+}

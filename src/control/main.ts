@@ -1,0 +1,216 @@
+/** `uvs run`: flags, wiring, signals; no logic. */
+import { availableParallelism } from 'node:os'
+import { prepareSocket } from './api/access.js'
+import { startApi } from './api/server.js'
+import { createRoutes } from './api/routes.js'
+import type { Clock } from './clock.js'
+import { systemResolver } from './cli/resolver.js'
+import { loadConfig, loadRules } from './config/load.js'
+import { reconcile } from './config/reconcile.js'
+import type { NativeConfig, Settings } from './config/native-format.js'
+import type { RunningDataplane, StartDataplane } from './dataplane-port.js'
+import { Director } from './director.js'
+import { startParts } from './lifecycle.js'
+import type { Part } from './lifecycle.js'
+import { createLog } from './log.js'
+import type { Log } from './log.js'
+import { registerDataplaneMetrics } from './metrics/dataplane.js'
+import { createRegistry } from './metrics/registry.js'
+import { apply } from './model/apply.js'
+import type { PublicCommand } from './model/commands.js'
+import { emptyConfig } from './model/config.js'
+import type { Capacity, Config } from './model/config.js'
+import { ControlError } from './model/errors.js'
+import { mergeSettings, parseRunFlags, UsageError } from './run-options.js'
+import type { RunFlags, RunSettings } from './run-options.js'
+
+/** What the program gets from its host; tests give something else. */
+export interface Host {
+  readonly startDataplane: StartDataplane
+  readonly capacity: Capacity
+  readonly clock: Clock
+  readonly defaultSocket: string
+  readonly version: string
+  readonly stderrIsTerminal: boolean
+  err(text: string): void
+  /** Tells a service manager (sd_notify states). */
+  notify(state: string, log: Log): void
+  /** Resolves with the name of the signal that ends the program. */
+  untilStopped(onReload: () => void): Promise<string>
+}
+
+/** Runs until stopped; returns the exit status. */
+export async function runDaemon(argv: readonly string[], host: Host): Promise<number> {
+  let flags: RunFlags
+  try {
+    flags = parseRunFlags(argv, host.defaultSocket)
+    const file = flags.config === undefined ? undefined : loadConfig(flags.config)
+    const settings = mergeSettings(flags, file?.settings ?? NO_SETTINGS, availableParallelism())
+    return await runWith(flags, settings, file, host)
+  } catch (error) {
+    host.err(`uvs: ${error instanceof Error ? error.message : String(error)}\n`)
+    return error instanceof UsageError ? 2 : 1
+  }
+}
+
+const NO_SETTINGS: Settings = { sysctls: {} }
+
+async function runWith(
+  flags: RunFlags,
+  settings: RunSettings,
+  file: NativeConfig | undefined,
+  host: Host,
+): Promise<number> {
+  const format = flags.logFormat ?? (host.stderrIsTerminal ? 'text' : 'json')
+  const log = createLog(format, (line) => host.err(`${line}\n`), host.clock.wallMs)
+  const config = await firstConfig(flags, settings, file, host.capacity)
+  const daemon = new Daemon(flags, settings, host, log, file)
+  const stop = await startParts(daemon.parts(config), (name, error) =>
+    log.error(`${name} did not stop cleanly: ${String(error)}`),
+  )
+  const stopped = host.untilStopped(() => void daemon.reload())
+  host.err('uvs ready\n')
+  host.notify('READY=1', log)
+  const signal = await stopped
+  log.info('stopping', { signal })
+  host.notify('STOPPING=1', log)
+  await stop()
+  return 0
+}
+
+/** The configuration before the first packet: file, rules, flags. Throws on the first refusal. */
+async function firstConfig(
+  flags: RunFlags,
+  settings: RunSettings,
+  file: NativeConfig | undefined,
+  capacity: Capacity,
+): Promise<Config> {
+  const empty = emptyConfig(capacity)
+  const commands: PublicCommand[] = [
+    ...settingCommands(flags, file?.settings ?? NO_SETTINGS),
+    { kind: 'setDefaultLocalAddresses', addresses: settings.localAddresses },
+    ...reconcile(empty, [], file?.services ?? []),
+    ...(flags.rules === undefined ? [] : await loadRules(flags.rules, systemResolver())),
+  ]
+  return commands.reduce(applyOrThrow, empty)
+}
+
+function applyOrThrow(config: Config, command: PublicCommand): Config {
+  const result = apply(config, command)
+  if (result.ok) return result.value
+  throw result.error
+}
+
+/** The flags are applied after the file, so they win. */
+function settingCommands(flags: RunFlags, file: Settings): PublicCommand[] {
+  const commands: PublicCommand[] = [...Object.entries(file.sysctls), ...flags.sysctls].map(
+    ([name, value]) => ({ kind: 'setSysctl', name, value }),
+  )
+  if (file.timeouts !== undefined) commands.push({ kind: 'setTimeouts', timeouts: file.timeouts })
+  return commands
+}
+
+class Daemon {
+  readonly #flags: RunFlags
+  readonly #settings: RunSettings
+  readonly #host: Host
+  readonly #log: Log
+  #file: NativeConfig | undefined
+  #dataplane: RunningDataplane | undefined
+  #director: Director | undefined
+
+  constructor(
+    flags: RunFlags,
+    settings: RunSettings,
+    host: Host,
+    log: Log,
+    file: NativeConfig | undefined,
+  ) {
+    this.#flags = flags
+    this.#settings = settings
+    this.#host = host
+    this.#log = log
+    this.#file = file
+  }
+
+  /**
+   * In the order in which they start. The control socket comes after the data plane, so that whoever
+   * reaches it finds a director; that another daemon has it is found out before anything is touched.
+   */
+  parts(config: Config): Part[] {
+    const { socket, http } = this.#flags
+    return [
+      { name: 'socket check', start: () => this.#checkSocket(socket) },
+      { name: 'data plane', start: () => this.#startDataplane(config) },
+      { name: 'director', start: () => this.#startDirector(config) },
+      { name: 'control socket', start: () => this.#startApi({ path: socket }) },
+      ...(http === undefined ? [] : [{ name: 'HTTP listener', start: () => this.#startApi(http) }]),
+    ]
+  }
+
+  async #checkSocket(path: string): Promise<() => Promise<void>> {
+    await prepareSocket(path)
+    return () => Promise.resolve()
+  }
+
+  async #startDataplane(config: Config): Promise<() => Promise<void>> {
+    const { io, interfaces, workers, tunName, announce } = this.#settings
+    const log = this.#log
+    const options = { io, interfaces, workers, tunName, announce, config, log }
+    const dataplane = await this.#host.startDataplane(options)
+    this.#dataplane = dataplane
+    return () => dataplane.stop()
+  }
+
+  #startDirector(config: Config): Promise<() => Promise<void>> {
+    const { clock, version } = this.#host
+    const port = this.#dataplane!
+    const director = new Director({ port, config, clock, log: this.#log, version })
+    director.start()
+    this.#director = director
+    return Promise.resolve(() => director.stop())
+  }
+
+  async #startApi(
+    at: { path: string } | { host: string; port: number },
+  ): Promise<() => Promise<void>> {
+    const director = this.#director!
+    const registry = createRegistry()
+    registerDataplaneMetrics({
+      registry,
+      port: this.#dataplane!,
+      config: () => director.config,
+      rates: director.rates,
+    })
+    const metrics = async () => ({ text: await registry.metrics(), type: registry.contentType })
+    const server = await startApi(at, createRoutes({ director, metrics }), this.#log)
+    return () => server.close()
+  }
+
+  /** SIGHUP. A bad file changes nothing and says why. */
+  async reload(): Promise<void> {
+    const path = this.#flags.config
+    const director = this.#director
+    if (path === undefined || director === undefined) {
+      return this.#log.warn('nothing to reload: uvs was started without --config')
+    }
+    try {
+      const file = loadConfig(path)
+      const { localAddresses } = mergeSettings(this.#flags, file.settings, 1)
+      const commands: PublicCommand[] = [
+        ...settingCommands(this.#flags, file.settings),
+        { kind: 'setDefaultLocalAddresses', addresses: localAddresses },
+        ...reconcile(director.config, this.#file?.services ?? [], file.services),
+      ]
+      // The whole file is tried first, so that half of a bad one never takes effect.
+      commands.reduce(applyOrThrow, director.config)
+      const refused = (await director.execute(commands)).find((outcome) => !outcome.ok)
+      if (refused?.ok === false) throw new ControlError(refused.code, refused.message)
+      this.#file = file
+      this.#log.info(`reloaded ${path}`)
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error)
+      this.#log.error(`reload refused, nothing changed: ${why}`)
+    }
+  }
+}

@@ -1,0 +1,160 @@
+/**
+ * The estimator behind --stats and --rate (spec 7.2 to 7.4): every PERIOD_MS the counters are sampled,
+ * and each rate moves a quarter of the way to what the last period showed. What users see are the
+ * sampled values, so they lag by up to one period. Pure: counters come in, the caller keeps time.
+ */
+import type { CounterReader, TrafficCounters } from '../dataplane-port.js'
+import type { Config } from '../model/config.js'
+import type { Destination } from '../model/destination.js'
+import type { Service } from '../model/service.js'
+
+/** Fixed by the formula: its shifts assume two seconds. */
+export const PERIOD_MS = 2000
+
+const FIELDS = ['connections', 'inPackets', 'outPackets', 'inBytes', 'outBytes'] as const
+type Field = (typeof FIELDS)[number]
+type Numbers = Record<Field, bigint>
+
+/** Fraction bits of the state, and what rounds a reading, by kind of counter. */
+const COUNT_SCALE = { shift: 9n, readShift: 10n, round: 0x1ffn } as const
+const BYTE_SCALE = { shift: 4n, readShift: 5n, round: 0xfn } as const
+
+const scaleOf = (field: Field) => (field.endsWith('Bytes') ? BYTE_SCALE : COUNT_SCALE)
+
+const ZERO: Readonly<Numbers> = {
+  connections: 0n,
+  inPackets: 0n,
+  outPackets: 0n,
+  inBytes: 0n,
+  outBytes: 0n,
+}
+
+function combine(compute: (field: Field) => bigint): Numbers {
+  return {
+    connections: compute('connections'),
+    inPackets: compute('inPackets'),
+    outPackets: compute('outPackets'),
+    inBytes: compute('inBytes'),
+    outBytes: compute('outBytes'),
+  }
+}
+
+/** One service, one destination, or the total. */
+export class Estimator {
+  readonly #born: TrafficCounters
+  #zeroPoint: TrafficCounters
+  #sampled: TrafficCounters
+  #state: Numbers = { ...ZERO }
+
+  /** Counting starts at `start`; what a slot counted before does not belong to it. */
+  constructor(start: TrafficCounters) {
+    this.#born = start
+    this.#zeroPoint = start
+    this.#sampled = start
+  }
+
+  /** One run, PERIOD_MS after the one before. */
+  tick(counters: TrafficCounters): void {
+    const before = this.#sampled
+    const state = this.#state
+    for (const field of FIELDS) {
+      const rate = (counters[field] - before[field]) << scaleOf(field).shift
+      state[field] += (rate - state[field]) >> 2n
+    }
+    this.#sampled = counters
+  }
+
+  /** Counters start again from the last sample, rates from zero. */
+  zero(): void {
+    this.#zeroPoint = this.#sampled
+    this.#state = { ...ZERO }
+  }
+
+  /** Sampled counters since the zero point. */
+  stats(): TrafficCounters {
+    return combine((field) => this.#sampled[field] - this.#zeroPoint[field])
+  }
+
+  /** Per second, truncated as the kernel does. */
+  rates(): TrafficCounters {
+    return combine((field) => {
+      const { round, readShift } = scaleOf(field)
+      return (this.#state[field] + round) >> readShift
+    })
+  }
+
+  /** Live counters since creation; not affected by zero(), for metrics that may not go back. */
+  since(counters: TrafficCounters): TrafficCounters {
+    return combine((field) => counters[field] - this.#born[field])
+  }
+}
+
+type ServiceEstimators = Map<number, { incarnation: number; estimator: Estimator }>
+type DestinationEstimators = Map<number, { epoch: number; estimator: Estimator }>
+
+/** The estimators of a configuration, kept by what they measure, not by slot alone. */
+export class RateBook {
+  readonly total: Estimator
+  #services: ServiceEstimators = new Map()
+  #destinations: DestinationEstimators = new Map()
+
+  constructor(counters: CounterReader) {
+    this.total = new Estimator(counters.total())
+  }
+
+  /**
+   * Follows a configuration that is about to be published: new objects start at the present counters
+   * of their slot, objects that are gone are forgotten, those in the trash are kept.
+   */
+  follow(config: Config, counters: CounterReader): void {
+    const services: ServiceEstimators = new Map()
+    const destinations: DestinationEstimators = new Map()
+    const keep = ({ slot, statisticsEpoch: epoch }: Destination) => {
+      const old = this.#destinations.get(slot)
+      const estimator =
+        old?.epoch === epoch ? old.estimator : new Estimator(counters.destination(slot))
+      destinations.set(slot, { epoch, estimator })
+    }
+    for (const { slot, incarnation, destinations: list } of config.services.values()) {
+      const old = this.#services.get(slot)
+      const estimator =
+        old?.incarnation === incarnation ? old.estimator : new Estimator(counters.service(slot))
+      services.set(slot, { incarnation, estimator })
+      list.forEach(keep)
+    }
+    config.trash.forEach((entry) => keep(entry.destination))
+    this.#services = services
+    this.#destinations = destinations
+  }
+
+  /** One run over everything in service; the trash stands still. */
+  tick(config: Config, counters: CounterReader): void {
+    this.total.tick(counters.total())
+    for (const service of config.services.values()) {
+      this.service(service).tick(counters.service(service.slot))
+      for (const destination of service.destinations) {
+        this.destination(destination).tick(counters.destination(destination.slot))
+      }
+    }
+  }
+
+  /** Zeroes one service with its destinations, or everything. */
+  zero(config: Config, only?: Service): void {
+    const services = only === undefined ? config.services.values() : [only]
+    for (const service of services) {
+      service.destinations.forEach((destination) => this.destination(destination).zero())
+      this.service(service).zero()
+    }
+    if (only === undefined) this.total.zero()
+  }
+
+  /** The estimator of a service of the followed configuration. */
+  service({ slot }: Service): Estimator {
+    return this.#services.get(slot)?.estimator ?? new Estimator(ZERO)
+  }
+
+  /** The estimator of a destination of the followed configuration. */
+  destination({ slot }: Destination): Estimator {
+    return this.#destinations.get(slot)?.estimator ?? new Estimator(ZERO)
+  }
+}

@@ -1,0 +1,41 @@
+/** `uvs run` on this host: the real data plane, clock and signals. Loaded only for that command. */
+import { readFileSync } from 'node:fs'
+import { LIMITS } from '../dataplane/layout.js'
+import { defaultSocket } from './cli/uvs.js'
+import { systemClock } from './clock.js'
+import { startDataplane } from './dataplane.js'
+import { runDaemon } from './main.js'
+import { notifySystemd } from './notify.js'
+
+/** Runs the daemon; returns the exit status. */
+export function run(argv: readonly string[]): Promise<number> {
+  return runDaemon(argv, {
+    startDataplane,
+    capacity: {
+      services: LIMITS.SERVICES,
+      destinations: LIMITS.DESTINATIONS,
+      localAddresses: LIMITS.LOCAL_ADDRESSES,
+    },
+    clock: systemClock,
+    defaultSocket: defaultSocket(),
+    version: packageVersion(),
+    stderrIsTerminal: process.stderr.isTTY,
+    err: (text) => void process.stderr.write(text),
+    notify: notifySystemd,
+    untilStopped,
+  })
+}
+
+function packageVersion(): string {
+  const file = new URL('../../../package.json', import.meta.url)
+  return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version
+}
+
+/** SIGTERM and SIGINT end the program, SIGHUP reloads. */
+function untilStopped(onReload: () => void): Promise<string> {
+  return new Promise((resolve) => {
+    process.once('SIGTERM', resolve)
+    process.once('SIGINT', resolve)
+    process.on('SIGHUP', onReload)
+  })
+}

@@ -1,0 +1,66 @@
+/** The director's state as the API shows it. Pure. */
+import type { DestinationView, RatesView, ServiceView, StatsView } from './api/views.js'
+import type { LoadReader, TrafficCounters } from './dataplane-port.js'
+import type { Estimator, RateBook } from './metrics/rates.js'
+import type { Destination } from './model/destination.js'
+import type { Service } from './model/service.js'
+
+function statsView(t: TrafficCounters): StatsView {
+  return {
+    connections: String(t.connections),
+    inPackets: String(t.inPackets),
+    outPackets: String(t.outPackets),
+    inBytes: String(t.inBytes),
+    outBytes: String(t.outBytes),
+  }
+}
+
+function ratesView(t: TrafficCounters): RatesView {
+  return {
+    connections: Number(t.connections),
+    inPackets: Number(t.inPackets),
+    outPackets: Number(t.outPackets),
+    inBytes: Number(t.inBytes),
+    outBytes: Number(t.outBytes),
+  }
+}
+
+/** Counters and rates of one estimator. */
+export function trafficView(estimator: Estimator): { stats: StatsView; rates: RatesView } {
+  return { stats: statsView(estimator.stats()), rates: ratesView(estimator.rates()) }
+}
+
+export function serviceView(service: Service, rates: RateBook, loads: LoadReader): ServiceView {
+  const { id, scheduler, flags, persistentSec, netmask, engine } = service
+  return {
+    protocol: id.protocol,
+    address: id.address.text,
+    port: id.port,
+    fwmark: id.fwmark,
+    scheduler,
+    flags,
+    persistentSec,
+    netmask,
+    engine,
+    localAddresses: service.localAddresses.map((address) => address.text),
+    ...trafficView(rates.service(service)),
+    destinations: service.destinations.map((d) => destinationView(d, rates, loads)),
+  }
+}
+
+function destinationView(d: Destination, rates: RateBook, loads: LoadReader): DestinationView {
+  const { active, inactive, persistent } = loads.destination(d.slot)
+  return {
+    address: d.address.text,
+    port: d.port,
+    method: d.method,
+    weight: d.weight,
+    upperThreshold: d.upperThreshold,
+    lowerThreshold: d.lowerThreshold,
+    tunnel: d.tunnel,
+    active,
+    inactive,
+    persistent,
+    ...trafficView(rates.destination(d)),
+  }
+}

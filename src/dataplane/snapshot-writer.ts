@@ -1,0 +1,244 @@
+/**
+ * Configuration -> the immutable block that workers read. Pure but for the allocation; the layout is
+ * layout.ts, the meaning of each field is written there.
+ */
+import { mappedBytes } from '../control/model/address.js'
+import type { Address } from '../control/model/address.js'
+import { effectiveLocalAddresses } from '../control/model/config.js'
+import type { Config } from '../control/model/config.js'
+import type { Destination } from '../control/model/destination.js'
+import type { Service } from '../control/model/service.js'
+import {
+  DESTINATION_FLAG,
+  LAYOUT_HASH,
+  METHOD,
+  NO_SLOT,
+  RECORDS,
+  SCHEDULER_ID,
+  SNAPSHOT_MAGIC,
+  SYSCTL_INDEX,
+  TCP_STATE,
+} from './layout.js'
+import type { Field, RecordName } from './layout.js'
+
+const METHOD_CODE: Readonly<Record<Destination['method'], number>> = {
+  masquerade: METHOD.MASQUERADE,
+  local: METHOD.LOCAL,
+  tunnel: METHOD.TUNNEL,
+  direct: METHOD.DIRECT,
+  fullnat: METHOD.FULLNAT,
+}
+
+/** Codes of the netlink interface (spec 9.1). */
+const TUNNEL_TYPE = { ipip: 0, gue: 1, gre: 2 } as const
+const TUNNEL_CHECKSUM = { nocsum: 0, csum: 1, remcsum: 2 } as const
+
+/** Seconds by TCP state: spec 3.6, with ESTABLISHED and FIN_WAIT as set by the operator. */
+const TCP_TIMEOUT_SEC: Readonly<Record<keyof typeof TCP_STATE, number>> = {
+  NONE: 2,
+  ESTABLISHED: 900,
+  SYN_SENT: 120,
+  SYN_RECV: 60,
+  FIN_WAIT: 120,
+  TIME_WAIT: 120,
+  CLOSE: 10,
+  CLOSE_WAIT: 60,
+  LAST_ACK: 30,
+  LISTEN: 120,
+  SYNACK: 120,
+}
+
+/** The same for FULLNAT (spec 12.8). */
+const FULLNAT_TIMEOUT_SEC: Readonly<Record<keyof typeof TCP_STATE, number>> = {
+  NONE: 2,
+  ESTABLISHED: 90,
+  SYN_SENT: 3,
+  SYN_RECV: 30,
+  FIN_WAIT: 7,
+  TIME_WAIT: 7,
+  CLOSE: 3,
+  CLOSE_WAIT: 7,
+  LAST_ACK: 7,
+  LISTEN: 120,
+  SYNACK: 30,
+}
+
+type Values = Readonly<Record<string, number | Address>>
+
+class BlockWriter {
+  readonly bytes: Uint8Array
+  readonly #view: DataView
+
+  constructor(length: number) {
+    this.bytes = new Uint8Array(new SharedArrayBuffer(length))
+    this.#view = new DataView(this.bytes.buffer, 0, length)
+  }
+
+  /** Writes the named fields of a record that starts at `offset`. */
+  record(name: RecordName, offset: number, values: Values): void {
+    const fields: Readonly<Record<string, Field>> = RECORDS[name].fields
+    for (const [field, value] of Object.entries(values)) {
+      const [type, at] = fields[field]
+      if (typeof value === 'object') this.bytes.set(mappedBytes(value), offset + at)
+      else if (type === 'u8') this.#view.setUint8(offset + at, value)
+      else if (type === 'u16') this.#view.setUint16(offset + at, value, true)
+      else if (type === 'i32') this.#view.setInt32(offset + at, value, true)
+      else this.#view.setUint32(offset + at, value, true)
+    }
+  }
+
+  words(offset: number, values: readonly number[]): void {
+    values.forEach((value, i) => this.#view.setUint32(offset + 4 * i, value, true))
+  }
+
+  address(offset: number, value: Address): void {
+    this.bytes.set(mappedBytes(value), offset)
+  }
+}
+
+/** What the host adds to a configuration. */
+export interface HostFacts {
+  /** FULLNAT local ports, both ends included. */
+  readonly localPortFirst: number
+  readonly localPortLast: number
+  /** Addresses to answer ARP and ND for, with the index of the port that does. */
+  readonly announces: readonly { readonly address: Address; readonly port: number }[]
+}
+
+/** The block of one generation, in shared memory of its own. */
+export function writeSnapshot(config: Config, generation: number, host: HostFacts): Uint8Array {
+  const services = [...config.services.values()]
+  const listed = services.map((service) => ({
+    service,
+    local: effectiveLocalAddresses(config, service),
+  }))
+  const order = services.flatMap((service) => service.destinations.map((d) => d.slot))
+  const local = listed.flatMap((entry) => entry.local)
+  const serviceCount = 1 + services.reduce((most, s) => Math.max(most, s.slot), -1)
+  const destinationCount = 1 + highestDestination(config)
+  const serviceOffset = RECORDS.snapshotHeader.bytes
+  const destinationOffset = serviceOffset + serviceCount * RECORDS.service.bytes
+  const localAddressOffset = destinationOffset + destinationCount * RECORDS.destination.bytes
+  const orderOffset = localAddressOffset + local.length * 16
+  const announceOffset = orderOffset + order.length * 4
+  const bytes = announceOffset + host.announces.length * RECORDS.announce.bytes
+  const block = new BlockWriter(bytes)
+  block.record('snapshotHeader', 0, {
+    magic: SNAPSHOT_MAGIC,
+    layoutHash: LAYOUT_HASH,
+    generation,
+    bytes,
+    serviceCount,
+    serviceOffset,
+    destinationCount,
+    destinationOffset,
+    orderCount: order.length,
+    orderOffset,
+    localAddressCount: local.length,
+    localAddressOffset,
+    localPortFirst: host.localPortFirst,
+    localPortLast: host.localPortLast,
+    announceCount: host.announces.length,
+    announceOffset,
+    udpTimeoutSec: config.timeouts.udpSec,
+  })
+  writeTimers(block, config)
+  writeServices(block, serviceOffset, listed)
+  writeDestinations(block, destinationOffset, config)
+  block.words(orderOffset, order)
+  local.forEach((address, i) => block.address(localAddressOffset + 16 * i, address))
+  host.announces.forEach((announce, i) => {
+    block.record('announce', announceOffset + i * RECORDS.announce.bytes, announce)
+  })
+  return block.bytes
+}
+
+function highestDestination(config: Config): number {
+  let highest = -1
+  for (const { destinations } of config.services.values()) {
+    for (const { slot } of destinations) highest = Math.max(highest, slot)
+  }
+  for (const { destination } of config.trash) highest = Math.max(highest, destination.slot)
+  return highest
+}
+
+function writeTimers(block: BlockWriter, { timeouts, sysctls }: Config): void {
+  const { fields } = RECORDS.snapshotHeader
+  const states = Object.keys(TCP_STATE) as (keyof typeof TCP_STATE)[]
+  const tcp = { ...TCP_TIMEOUT_SEC, ESTABLISHED: timeouts.tcpSec, FIN_WAIT: timeouts.tcpFinSec }
+  block.words(
+    fields.tcpTimeoutSec[1],
+    states.map((state) => tcp[state]),
+  )
+  block.words(
+    fields.fullnatTcpTimeoutSec[1],
+    states.map((state) => FULLNAT_TIMEOUT_SEC[state]),
+  )
+  const names = Object.keys(SYSCTL_INDEX) as (keyof typeof SYSCTL_INDEX)[]
+  for (const name of names) {
+    block.words(fields.sysctls[1] + 4 * SYSCTL_INDEX[name], [sysctls[name]])
+  }
+}
+
+const PROTOCOL = { tcp: 6, udp: 17, sctp: 132 } as const
+
+function writeServices(
+  block: BlockWriter,
+  offset: number,
+  listed: readonly { service: Service; local: readonly Address[] }[],
+): void {
+  let orderFirst = 0
+  let localFirst = 0
+  for (const { service, local } of listed) {
+    const { id } = service
+    block.record('service', offset + service.slot * RECORDS.service.bytes, {
+      address: id.address,
+      port: id.port,
+      protocol: id.fwmark === 0 ? PROTOCOL[id.protocol] : 0,
+      family: id.address.family,
+      fwmark: id.fwmark,
+      flags: service.flags,
+      schedulerId: SCHEDULER_ID[service.scheduler],
+      orderFirst,
+      orderCount: service.destinations.length,
+      persistentSec: service.persistentSec,
+      netmask: service.netmask,
+      localFirst,
+      localCount: local.length,
+      used: 1,
+      incarnation: service.incarnation,
+    })
+    orderFirst += service.destinations.length
+    localFirst += local.length
+  }
+}
+
+function writeDestinations(block: BlockWriter, offset: number, config: Config): void {
+  const write = (destination: Destination, serviceSlot: number, flags: number) => {
+    block.record('destination', offset + destination.slot * RECORDS.destination.bytes, {
+      address: destination.address,
+      port: destination.port,
+      method: METHOD_CODE[destination.method],
+      family: destination.address.family,
+      weight: destination.weight,
+      lastWeight: destination.lastWeight,
+      upperThreshold: destination.upperThreshold,
+      lowerThreshold: destination.lowerThreshold,
+      serviceSlot,
+      flags,
+      tunnelType: TUNNEL_TYPE[destination.tunnel.type],
+      tunnelFlags: TUNNEL_CHECKSUM[destination.tunnel.checksum],
+      tunnelPort: destination.tunnel.port,
+      used: 1,
+      incarnation: destination.incarnation,
+    })
+  }
+  const slotByIncarnation = new Map<number, number>()
+  for (const service of config.services.values()) {
+    slotByIncarnation.set(service.incarnation, service.slot)
+    for (const d of service.destinations) write(d, service.slot, DESTINATION_FLAG.AVAILABLE)
+  }
+  for (const { destination, serviceIncarnation } of config.trash) {
+    write(destination, slotByIncarnation.get(serviceIncarnation) ?? NO_SLOT, 0)
+  }
+}
