@@ -1,7 +1,7 @@
 // In: nothing but a call of poll(). Does: one burst through the nine stops, in this order:
 //   1 in        take_burst      io/
 //   2 parse     parse_burst     parse/
-//   3 lookup    lookup_burst    conn/
+//   3 lookup    look_up         conn/
 //   4 classify  miss            classify/
 //   5 ask       miss            upcall/        -> TypeScript writes verdicts -> resolve()
 //   7 track     hit_in/hit_out  conn/tracker.cc
@@ -19,6 +19,11 @@
 #include "parse/parse.h"
 
 namespace uvs {
+namespace {
+
+constexpr uint16_t kFtpPort = 21;
+
+}  // namespace
 
 Core::Core(const CoreMemory& memory, std::vector<std::unique_ptr<Port>> ports,
            std::unique_ptr<NextHops> hops, Clock& clock, uint64_t seed)
@@ -80,8 +85,12 @@ uint32_t Core::poll(uint32_t wait_us) {
     last_busy_us_ = now_us_;
     shared::lane_add(memory_.words->bursts, uint64_t{1});
     parse_burst(count);
-    lookup_burst(count);
-    for (uint32_t i = 0; i < count; i++) handle(static_cast<uint16_t>(i));
+    const uint32_t ahead = count < kAhead ? count : kAhead;
+    for (uint32_t i = 0; i < ahead; i++) look_up(i);
+    for (uint32_t i = 0; i < count; i++) {
+      if (i + kAhead < count) look_up(i + kAhead);
+      handle(static_cast<uint16_t>(i));
+    }
   }
   open_ = batch_.size() != 0;
   if (!open_) finish();
@@ -138,28 +147,26 @@ void Core::wait(uint32_t wait_us) {
   read_clock();
 }
 
-// Stop 2.
+// Stop 2. The bucket that the lookup will read is asked for at once, so that it is there when the
+// whole burst is parsed.
 void Core::parse_burst(uint32_t count) {
   for (uint32_t i = 0; i < count; i++) {
     if (i + 2 < count) __builtin_prefetch(frames_[i + 2].data);
-    packets_[i].frame = frames_[i];
-    parse(packets_[i], ports_[frames_[i].port]->link());
+    Packet& packet = packets_[i];
+    packet.frame = frames_[i];
+    parse(packet, ports_[packet.frame.port]->link());
+    if (packet.kind != PacketKind::kFlow) continue;
+    packet.hash = table_.hash(packet.key);
+    table_.prefetch_index(packet.hash);
   }
 }
 
-// Stop 3, in two passes over the burst so that the cache misses of many packets overlap: first the
-// index buckets, then the connections they name.
-void Core::lookup_burst(uint32_t count) {
-  for (uint32_t i = 0; i < count; i++) {
-    if (packets_[i].kind != PacketKind::kFlow) continue;
-    packets_[i].hash = table_.hash(packets_[i].key);
-    table_.prefetch_index(packets_[i].hash);
-  }
-  for (uint32_t i = 0; i < count; i++) {
-    if (packets_[i].kind != PacketKind::kFlow) continue;
-    entries_[i] = table_.peek(packets_[i].hash);
-    if (entries_[i] != kNoEntry) table_.prefetch_entry(entries_[i]);
-  }
+// Stop 3. Runs kAhead packets before handle(): the connection that the bucket names is on its way
+// while the packets before it are forwarded.
+void Core::look_up(uint32_t number) {
+  if (packets_[number].kind != PacketKind::kFlow) return;
+  entries_[number] = table_.peek(packets_[number].hash);
+  if (entries_[number] != kNoEntry) table_.prefetch_entry(entries_[number]);
 }
 
 void Core::handle(uint16_t number) {
@@ -243,15 +250,15 @@ void Core::hit_out(Packet& packet, uint32_t id) {
 }
 
 void Core::count_in(const DestinationRecord& destination, uint16_t slot, uint32_t bytes) {
+  if (destination.service_slot == kNoSlot) return;  // spec 7.1: counts nothing at any level
   counters_.in_packet(counters_.destinations[slot], bytes);
-  if (destination.service_slot == kNoSlot) return;
   counters_.in_packet(counters_.services[destination.service_slot], bytes);
   counters_.in_packet(*counters_.total, bytes);
 }
 
 void Core::count_out(const DestinationRecord& destination, uint16_t slot, uint32_t bytes) {
-  counters_.out_packet(counters_.destinations[slot], bytes);
   if (destination.service_slot == kNoSlot) return;
+  counters_.out_packet(counters_.destinations[slot], bytes);
   counters_.out_packet(counters_.services[destination.service_slot], bytes);
   counters_.out_packet(*counters_.total, bytes);
 }
@@ -269,6 +276,7 @@ void Core::miss(uint16_t number) {
   const bool tcp = packet.key.protocol == kProtoTcp;
   if (tcp && ((packet.tcp_flags & kTcpRst) != 0 ||
               ((packet.tcp_flags & kTcpSyn) == 0 && snapshot_.sysctl(kSysctlSloppyTcp) == 0))) {
+    if (batch_.join(packet, number)) return;  // its SYN is in this burst
     counters_.count(Reason::kNotSyn);
     egress_.reset(packet, now);
     return;
@@ -310,14 +318,20 @@ void Core::resolve_one(uint32_t record) {
 void Core::refuse(const MissRecord& miss, Packet& packet) {
   switch (miss.verdict) {
     case kVerdictNone:
+      // Spec 5.4: a port that merely hit the FTP rule is the host's, which answers with RST.
+      if (snapshot_.service(miss.service_slot)->port == kFtpPort && miss.virtual_port != kFtpPort) {
+        counters_.count(Reason::kNoService);
+        egress_.reset(packet, static_cast<uint32_t>(now_ms_));
+        break;
+      }
       // Spec 5.4: TCP clients too get the ICMP error, never a RST.
       counters_.count(Reason::kNoDestination);
       egress_.answer(packet, IcmpError::kPortUnreachable, 0, packet.key.destination,
                      static_cast<uint32_t>(now_ms_));
       break;
-    case kVerdictDrop: counters_.count(Reason::kSchedulerFailed); break;
     case kVerdictPass: counters_.count(Reason::kNoService); break;
-    default: break;
+    default:
+      if (miss.verdict < 0) counters_.count(Reason::kSchedulerFailed);
   }
 }
 
@@ -325,7 +339,13 @@ bool Core::create(const MissRecord& miss, const Packet& packet, uint32_t* id) {
   const auto slot = static_cast<uint32_t>(miss.verdict);
   const DestinationRecord* destination = snapshot_.destination(slot);
   const ServiceRecord* service = snapshot_.service(miss.service_slot);
-  assert(destination != nullptr && service != nullptr);
+  assert(service != nullptr);
+  // A scheduler is replaceable code: a slot that names nothing usable must not end the process.
+  if (destination == nullptr || (destination->flags & kDestinationAvailable) == 0) [[unlikely]] {
+    counters_.count(Reason::kSchedulerFailed, miss.packets);
+    tracker_.release_template(miss.template_ref);
+    return false;
+  }
   NewConn wanted{};
   wanted.in = packet.key;
   wanted.destination = destination->address;
@@ -341,7 +361,7 @@ bool Core::create(const MissRecord& miss, const Packet& packet, uint32_t* id) {
                                                     miss.virtual_port == service->port);
   wanted.destination_port =
       maps_port ? Be16::of(destination->port) : packet.key.destination_port;
-  if (wanted.method == kMethodFullnat && !choose_local(*service, &wanted)) {
+  if (wanted.method == kMethodFullnat && !choose_local(miss, *service, &wanted)) {
     tracker_.release_template(miss.template_ref);
     return false;
   }
@@ -359,9 +379,9 @@ bool Core::create(const MissRecord& miss, const Packet& packet, uint32_t* id) {
 }
 
 // Spec 12.2, 12.3: the service's local addresses in turn, a free port of this worker on one.
-bool Core::choose_local(const ServiceRecord& service, NewConn* wanted) {
+bool Core::choose_local(const MissRecord& miss, const ServiceRecord& service, NewConn* wanted) {
   if (service.local_count == 0) {
-    counters_.count(Reason::kLocalAddressNone);
+    counters_.count(Reason::kLocalAddressNone, miss.packets);
     return false;
   }
   const uint32_t tries = service.local_count < LocalPorts::kAddressAttempts
@@ -375,7 +395,7 @@ bool Core::choose_local(const ServiceRecord& service, NewConn* wanted) {
       return true;
     }
   }
-  counters_.count(Reason::kLocalPortExhausted);
+  counters_.count(Reason::kLocalPortExhausted, miss.packets);
   return false;
 }
 
@@ -395,6 +415,8 @@ void Core::icmp(Packet& packet) {
   }
   Conn& conn = table_.at(entry >> 1);
   const bool from_client = (entry & 1) == 0;
+  const uint32_t bytes = packet.l3_bytes;  // as received: a tunnel makes it longer
+  if (from_client && !has_reply_key(conn.method)) conn.in_packets++;  // spec 3.13
   if (!transmitter_.related(packet, conn, from_client, static_cast<uint32_t>(now_ms_))) {
     counters_.count(Reason::kIcmpBadChecksum);
     return;
@@ -402,9 +424,9 @@ void Core::icmp(Packet& packet) {
   const DestinationRecord* destination = snapshot_.destination(conn.destination_slot);
   if (destination == nullptr || (destination->flags & kDestinationAvailable) == 0) return;
   if (from_client) {
-    count_in(*destination, conn.destination_slot, packet.l3_bytes);
+    count_in(*destination, conn.destination_slot, bytes);
   } else {
-    count_out(*destination, conn.destination_slot, packet.l3_bytes);
+    count_out(*destination, conn.destination_slot, bytes);
   }
 }
 

@@ -82,13 +82,16 @@ class Core {
   // After traffic the core looks again for this long before it waits in ppoll().
   static constexpr uint32_t kSpinUs = 40;
 
+  // Packets between the lookup of one and its handling: covers a memory access.
+  static constexpr uint32_t kAhead = 12;
+
   enum class Hit : uint8_t { kDone, kMiss };
 
   void read_clock();
   uint32_t take_burst();
   void wait(uint32_t wait_us);
   void parse_burst(uint32_t count);
-  void lookup_burst(uint32_t count);
+  void look_up(uint32_t number);
   void handle(uint16_t number);
   Hit hit_in(Packet& packet, uint32_t id);
   void forward_in(Packet& packet, uint32_t id, const DestinationRecord& destination);
@@ -97,7 +100,7 @@ class Core {
   void miss(uint16_t number);
   void resolve_one(uint32_t record);
   bool create(const MissRecord& miss, const Packet& packet, uint32_t* id);
-  bool choose_local(const ServiceRecord& service, NewConn* wanted);
+  bool choose_local(const MissRecord& miss, const ServiceRecord& service, NewConn* wanted);
   void refuse(const MissRecord& miss, Packet& packet);
   void icmp(Packet& packet);
   void finish();

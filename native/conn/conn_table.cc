@@ -48,6 +48,12 @@ bool ConnTable::attach(uint8_t* memory, size_t bytes, uint32_t connections, uint
   if (fresh) {
     wheel_.start(tick);
     *header_ = Header{kTableMagic, kLayoutHash, connections, 0, 0, 0, seed, {}};
+  } else {
+    // Next hops were slots of the thread that is gone; ours number them anew.
+    for (uint32_t id = 0; id < header_->used; id++) {
+      conns_[id].hop_in = kNoSlot;
+      conns_[id].hop_out = kNoSlot;
+    }
   }
   seed_ = header_->seed;
   return true;

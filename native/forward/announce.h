@@ -53,9 +53,10 @@ class Announcer {
   };
 
   const Entry* find(const Addr& address, uint16_t port) const;
-  bool add(const AnnounceRecord& record, uint8_t rounds_left);
+  void add(const Addr& address, uint16_t port);
   bool answer_arp(Packet& packet);
   bool answer_solicitation(Packet& packet);
+  static void build_one(const Entry& entry, const uint8_t* own, Frame* out);
 
   const NextHops& hops_;
   std::unique_ptr<Entry[]> entries_;   // kAnnouncedMax, in list order

@@ -19,9 +19,10 @@ void decrement_ttl(Packet& packet) {
   }
   Ip4 ip(packet.ip());
   assert(ip.ttl() > 1);
-  const Be16 old = load16(ip.at + 8);  // TTL and protocol are one word of the checksum
   ip.set_ttl(static_cast<uint8_t>(ip.ttl() - 1));
-  ip.set_checksum(update_checksum(ip.checksum().raw, difference16(old, load16(ip.at + 8))));
+  // The TTL is the first byte of its word, so that the word always falls by the same.
+  constexpr Be16 kBefore = Be16::of(0x0100);
+  ip.set_checksum(update_checksum(ip.checksum().raw, difference16(kBefore, Be16{})));
 }
 
 }  // namespace uvs

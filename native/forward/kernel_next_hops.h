@@ -65,7 +65,7 @@ class KernelNextHops : public NextHops {
   static constexpr uint16_t kNoRouteSlot = 0;
   static constexpr uint32_t kRefreshMs = 15000;  // a hop in use is probed this often...
   static constexpr uint32_t kRefreshSpreadMs = 4096;  // ...later by as much as this, by slot
-  static constexpr uint32_t kInUseMs = 60000;    // used within: kept fresh, not reused
+  static constexpr uint32_t kInUseMs = 60000;    // used within this time: not reused
   static constexpr uint32_t kAskAgainMs = 1000;  // an unanswered or failed question
   static constexpr uint32_t kSweepMs = 16;       // between two steps of the sweep
   static constexpr uint32_t kSweepHops = 64;     // hops looked at in one step: all within 1 s
@@ -85,19 +85,18 @@ class KernelNextHops : public NextHops {
   };
   struct PortState {
     HopPort port;
-    LinkInfo link;
-    bool known;  // the kernel has the interface
+    LinkInfo link;  // as the kernel last told
   };
 
   KernelNextHops(std::span<const HopPort> ports, uint16_t host_port);
-  bool learn_links();
+  RtStatus learn_links();
   uint16_t resolve(const Addr& destination, uint32_t now_ms);
   bool describe(const Addr& destination, const RouteInfo& route, NextHop* hop);
-  uint32_t mtu_of(const RouteInfo& route);
+  uint32_t mtu_of(const RouteInfo& route, const PortState* port);
   uint16_t slot_of(const NextHop& wanted, uint32_t now_ms);
   uint16_t free_slot(uint32_t now_ms);
+  void reclaim(uint32_t now_ms);
   void start_hop(uint16_t slot, uint32_t now_ms);
-  void link_in(uint16_t slot);
   void unlink(uint16_t slot);
   static uint32_t bucket_of(const Addr& gateway, uint32_t ifindex);
   const PortState* port_of(uint32_t ifindex) const;
@@ -106,12 +105,14 @@ class KernelNextHops : public NextHops {
   void read_events(uint32_t now_ms);
   void on_message(const RtMessage& message, uint32_t now_ms);
   void on_link(const RtMessage& message);
+  void adopt_link(PortState* port, const LinkInfo& link);
   void on_neighbour(const NeighbourInfo& neighbour, bool gone, uint32_t now_ms);
   void apply_neighbour(uint16_t slot, const NeighbourInfo& neighbour, uint32_t now_ms);
   void relearn(uint32_t now_ms);
   void ask(uint16_t slot, uint32_t now_ms);
   void sweep(uint32_t now_ms);
   void sweep_hop(uint16_t slot, uint32_t now_ms);
+  void forget_routes(uint32_t now_ms);
   void step_generation(uint32_t now_ms);
 
   RtSocket requests_;
@@ -128,12 +129,13 @@ class KernelNextHops : public NextHops {
   Stray strays_[kStraysMax];
   uint32_t stray_count_ = 0;
   uint32_t high_water_ = 1;    // slots below have been used; slot 0 is kNoRouteSlot
+  uint16_t free_ = kEnd;       // unused slots below the high-water mark, chained
   uint32_t sweep_cursor_ = 0;
   uint32_t swept_ms_ = 0;
-  uint32_t changed_ms_ = 0;    // last step of generation()
+  uint32_t changed_ms_ = 0u - kAskAgainMs;  // last step of generation()
+  uint32_t reclaimed_ms_ = 0u - kAskAgainMs;
   bool routes_changed_ = false;
-  bool lost_events_ = false;
-  bool failed_once_ = false;   // the kernel could not be asked: ask again soon
+  bool failed_once_ = false;   // an address got slot 0 for want of an answer or a slot
   uint32_t expired_ = 0;       // packets given up since service() was called
 };
 

@@ -25,8 +25,8 @@ uint64_t write_addresses(uint8_t* ip, uint8_t family, const Addr& source, const 
     return difference;
   }
   Ip6 header(ip);
-  const uint64_t difference = add_sums(difference128(header.source(), source.bytes),
-                                       difference128(header.destination(), destination.bytes));
+  const uint64_t difference = difference128(header.source(), source.bytes) +
+                              difference128(header.destination(), destination.bytes);
   std::memcpy(header.source(), source.bytes, 16);
   std::memcpy(header.destination(), destination.bytes, 16);
   return difference;
@@ -61,12 +61,12 @@ void rewrite_ends(Packet& packet, const Ends& to) {
 
   if (packet.checksum_partial()) {
     // The field holds the pseudo-header sum, not complemented; who finishes it sums the ports too.
-    store16(field, Be16{fold(add_sums(addresses, old))});
+    store16(field, Be16{fold(addresses + old)});
     return;
   }
   if (udp && old == 0) [[unlikely]]
     return add_udp_checksum(packet, to);
-  const uint16_t sum = update_checksum(old, add_sums(addresses, ports));
+  const uint16_t sum = update_checksum(old, addresses + ports);
   store16(field, Be16{udp && sum == 0 ? uint16_t{0xffff} : sum});
 }
 

@@ -32,7 +32,7 @@ class NextHops {
 
   // Reads notifications and runs timers; call between bursts. Parked packets whose hop became
   // ready are lent in `ready` (with link header; valid until the next call), at most `max`.
-  // `*expired` counts packets given up.
+  // Packets given up are added to `*expired`.
   struct Ready {
     Frame frame;
     uint16_t slot;

@@ -15,10 +15,6 @@ class ParkedPackets {
   // Copies `ip_packet` behind the others of `slot`. False: too many wait, or it fits no buffer.
   bool put(uint16_t slot, const Frame& ip_packet, uint32_t now_ms);
 
-  // The packet of `slot` that waits longest: its copy, with kHeadroom in front. It is lent until
-  // free_lent(). False: none waits.
-  bool take(uint16_t slot, Frame* out);
-
   // Gives up what waits for `slot`; returns how many packets that was.
   uint32_t drop(uint16_t slot);
 
@@ -35,18 +31,23 @@ class ParkedPackets {
     return count;
   }
 
-  // Whether there is a packet for which `wanted(slot)` holds; the first one's slot in `*slot`.
-  template <typename Wanted>
-  bool first_of(Wanted wanted, uint16_t* slot) const {
-    for (uint16_t i = first_; i != kEnd; i = items_[i].next) {
-      if (!wanted(items_[i].slot)) continue;
-      *slot = items_[i].slot;
-      return true;
+  // Lends the packets for which `wanted(slot)` holds, oldest first, while `give(slot, frame)`
+  // takes them (returns true). Each frame has kHeadroom in front; all are lent until free_lent().
+  template <typename Wanted, typename Give>
+  void lend(Wanted wanted, Give give) {
+    for (uint16_t item = first_; item != kEnd;) {
+      const uint16_t next = items_[item].next;
+      if (wanted(items_[item].slot)) {
+        if (!give(items_[item].slot, items_[item].frame)) return;
+        unlink(item);
+        items_[item].next = lent_;
+        lent_ = item;
+      }
+      item = next;
     }
-    return false;
   }
 
-  // Takes back the memory of everything that take() lent.
+  // Takes back the memory of everything that lend() lent.
   void free_lent();
 
   uint32_t size() const { return size_; }
@@ -68,6 +69,7 @@ class ParkedPackets {
   };
 
   uint8_t* buffer_of(uint16_t item) const;
+  void unlink(uint16_t item);
   void remove(uint16_t item);
   void release(uint16_t item);
 

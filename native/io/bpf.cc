@@ -84,7 +84,9 @@ void BpfAssembler::load_map(Reg destination, int map) {
   emit(0, 0, 0, 0, 0);
 }
 
-void BpfAssembler::to_host16(Reg reg) { emit(BPF_ALU | BPF_END | BPF_TO_BE, number(reg), 0, 0, 16); }
+void BpfAssembler::to_host16(Reg reg) {
+  emit(BPF_ALU | BPF_END | BPF_TO_BE, number(reg), 0, 0, 16);
+}
 
 void BpfAssembler::load(Size size, Reg destination, Reg base, int16_t offset) {
   emit(static_cast<uint8_t>(BPF_LDX | BPF_MEM | static_cast<uint8_t>(size)), number(destination),
@@ -132,8 +134,7 @@ BpfProgram BpfAssembler::finish() {
   return BpfProgram{instructions_};
 }
 
-UniqueFd bpf_load(const BpfProgram& program, bpf_prog_type type, const char* name,
-                  IoError* error) {
+UniqueFd bpf_load(const BpfProgram& program, bpf_prog_type type, const char* name, IoError* error) {
   bpf_attr attribute{};
   attribute.prog_type = type;
   attribute.insns = pointer(program.instructions.data());

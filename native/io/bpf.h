@@ -61,8 +61,8 @@ class BpfAssembler {
   void move(Reg destination, Reg source) { op(Alu::kMove, destination, source); }
   void move(Reg destination, int32_t immediate) { op(Alu::kMove, destination, immediate); }
   void move64(Reg destination, uint64_t immediate);
-  void load_map(Reg destination, int map);    // address of a map, by borrowed descriptor
-  void to_host16(Reg reg);                    // network order to host order
+  void load_map(Reg destination, int map);  // address of a map, by borrowed descriptor
+  void to_host16(Reg reg);                  // network order to host order
   void load(Size size, Reg destination, Reg base, int16_t offset);
   void store(Size size, Reg base, int16_t offset, Reg source);
   void store(Size size, Reg base, int16_t offset, int32_t immediate);
@@ -76,7 +76,8 @@ class BpfAssembler {
 
  private:
   void emit(uint8_t code, uint8_t destination, uint8_t source, int16_t offset, int32_t immediate);
-  void emit_jump(uint8_t code, uint8_t destination, uint8_t source, int32_t immediate, Label target);
+  void emit_jump(uint8_t code, uint8_t destination, uint8_t source, int32_t immediate,
+                 Label target);
 
   static constexpr uint32_t kUnbound = UINT32_MAX;
   struct Fixup {
@@ -90,8 +91,7 @@ class BpfAssembler {
 
 // Loads a program; `name` at most 15 of [A-Za-z0-9_.]. On refusal by the verifier the error's
 // sentence ends with the verifier's last words.
-UniqueFd bpf_load(const BpfProgram& program, bpf_prog_type type, const char* name,
-                  IoError* error);
+UniqueFd bpf_load(const BpfProgram& program, bpf_prog_type type, const char* name, IoError* error);
 
 UniqueFd bpf_create_map(bpf_map_type type, uint32_t key_bytes, uint32_t value_bytes,
                         uint32_t entries, const char* name, IoError* error);

@@ -48,8 +48,8 @@ std::unique_ptr<Classifier> Classifier::open(uint32_t workers, IoError* error) {
       bpf_create_map(BPF_MAP_TYPE_HASH, sizeof(ClassifierKey), sizeof(ClassifierEntry::flags),
                      kClassifierEntriesMax, "uvs_entries", error);
   if (!made->entries_map_.open()) return nullptr;
-  made->config_map_ = bpf_create_map(BPF_MAP_TYPE_ARRAY, sizeof(uint32_t),
-                                     sizeof(ClassifierConfig), 1, "uvs_config", error);
+  made->config_map_ = bpf_create_map(BPF_MAP_TYPE_ARRAY, sizeof(uint32_t), sizeof(ClassifierConfig),
+                                     1, "uvs_config", error);
   if (!made->config_map_.open() || !made->publish_config(error)) return nullptr;
   const struct {
     ClassifierUse use;
@@ -62,9 +62,9 @@ std::unique_ptr<Classifier> Classifier::open(uint32_t workers, IoError* error) {
       {ClassifierUse::kQuiet, BPF_PROG_TYPE_SCHED_CLS, "uvs_quiet", &made->quiet_},
   };
   for (const auto& program : programs) {
-    *program.to = bpf_load(classifier_program(program.use, made->entries_map_.get(),
-                                              made->config_map_.get(), workers),
-                           program.type, program.name, error);
+    *program.to = bpf_load(
+        classifier_program(program.use, made->entries_map_.get(), made->config_map_.get(), workers),
+        program.type, program.name, error);
     if (!program.to->open()) return nullptr;
   }
   return made;
@@ -85,10 +85,10 @@ bool Classifier::set_local_ports(uint16_t first, uint16_t last, IoError* error) 
 bool Classifier::set_entries(std::span<const ClassifierEntry> entries, IoError* error) {
   const std::vector<ClassifierEntry> wanted = sorted(entries);
   if (wanted.size() > kClassifierEntriesMax) {
-    *error = refusal("ERR_TOO_MANY_ENTRIES",
-                     "services, destinations and addresses need " +
-                         std::to_string(wanted.size()) + " classifier entries; at most " +
-                         std::to_string(kClassifierEntriesMax) + " fit");
+    *error = refusal("ERR_TOO_MANY_ENTRIES", "services, destinations and addresses need " +
+                                                 std::to_string(wanted.size()) +
+                                                 " classifier entries; at most " +
+                                                 std::to_string(kClassifierEntriesMax) + " fit");
     return false;
   }
   // Look-ups for all-port entries are switched on before the first comes.

@@ -21,13 +21,13 @@ namespace uvs {
 namespace {
 
 // Stack, offsets from the frame pointer.
-constexpr int16_t kKey = -24;          // ClassifierKey
-constexpr int16_t kSourceEnd = -40;    // Addr
+constexpr int16_t kKey = -24;             // ClassifierKey
+constexpr int16_t kSourceEnd = -40;       // Addr
 constexpr int16_t kDestinationEnd = -56;  // Addr
-constexpr int16_t kPorts = -64;        // source, destination, as in the packet
-constexpr int16_t kOuter = -80;        // Addr: destination of an ICMP error
-constexpr int16_t kHeader = -128;      // bytes of the packet
-constexpr int16_t kConfigKey = -136;   // u32 0
+constexpr int16_t kPorts = -64;           // source, destination, as in the packet
+constexpr int16_t kOuter = -80;           // Addr: destination of an ICMP error
+constexpr int16_t kHeader = -128;         // bytes of the packet
+constexpr int16_t kConfigKey = -136;      // u32 0
 
 constexpr int16_t kKeyPort = kKey + static_cast<int16_t>(offsetof(ClassifierKey, port));
 constexpr int16_t kKeyProtocol = kKey + static_cast<int16_t>(offsetof(ClassifierKey, protocol));
@@ -484,21 +484,27 @@ void Writer::by_client(int16_t address, int16_t port, Action action) {
     return;
   }
   // steer() in steering.cc, line by line.
-  const auto mix = [this](uint64_t multiplier) {
-    a_.move64(Reg::r1, multiplier);
-    a_.op(Alu::kMul, Reg::r0, Reg::r1);
+  const auto fold = [this] {
     a_.move(Reg::r1, Reg::r0);
     a_.op(Alu::kShiftRight, Reg::r1, 32);
     a_.op(Alu::kXor, Reg::r0, Reg::r1);
   };
+  const auto multiply = [this](uint64_t by) {
+    a_.move64(Reg::r1, by);
+    a_.op(Alu::kMul, Reg::r0, Reg::r1);
+  };
   a_.load(Size::k64, Reg::r0, Reg::fp, address);
-  mix(kSteerMultiply[0]);
+  multiply(kSteerMultiply[0]);
+  fold();
   a_.load(Size::k64, Reg::r1, Reg::fp, static_cast<int16_t>(address + 8));
   a_.op(Alu::kXor, Reg::r0, Reg::r1);
-  mix(kSteerMultiply[1]);
+  fold();
+  multiply(kSteerMultiply[1]);
+  fold();
   a_.load(Size::k16, Reg::r1, Reg::fp, port);
   a_.op(Alu::kAdd, Reg::r0, Reg::r1);
-  mix(kSteerMultiply[2]);
+  multiply(kSteerMultiply[2]);
+  fold();
   a_.op(Alu::kShiftLeft, Reg::r0, 32);
   a_.op(Alu::kShiftRight, Reg::r0, 32);
   a_.op(Alu::kMod, Reg::r0, static_cast<int32_t>(workers_));

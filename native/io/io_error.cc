@@ -11,7 +11,7 @@ namespace {
 
 std::string code_of(int number) {
   const char* name = ::strerrorname_np(number);
-  return name != nullptr ? name : "E" + std::to_string(number);
+  return name != nullptr ? name : std::string("E").append(std::to_string(number));
 }
 
 bool starts_with(const std::string& text, const char* start) { return text.rfind(start, 0) == 0; }

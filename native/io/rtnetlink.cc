@@ -223,11 +223,12 @@ RtStatus RtSocket::route(const Addr& destination, RouteInfo* out) {
     *out = kept.item;
     return kept.found ? status : RtStatus{RtCode::kMalformed, 0};
   }
-  // ip_route_output_key() says what kind of "no" it is by its error (net/ipv4/fib_semantics.c
+  // The error is the kind of "no": none, unreachable, blackhole, prohibit (net/ipv4/fib_semantics.c
   // fib_props).
-  const bool no = status.error == ENETUNREACH || status.error == EHOSTUNREACH ||
-                  status.error == EINVAL || status.error == EACCES || status.error == EAGAIN;
-  if (no && status.code != RtCode::kTimeout) return {RtCode::kUnreachable, status.error};
+  if (status.error == ENETUNREACH || status.error == EHOSTUNREACH || status.error == EINVAL ||
+      status.error == EACCES) {
+    return {RtCode::kUnreachable, status.error};
+  }
   return status;
 }
 

@@ -8,7 +8,9 @@ namespace uvs {
 uint32_t steer(const Addr& client, Be16 port) {
   uint64_t x = client.high() * kSteerMultiply[0];
   x ^= x >> 32;
-  x = (x ^ client.low()) * kSteerMultiply[1];
+  x ^= client.low();
+  // The host part of an IPv4 address lies in the highest bits, where a product would lose it.
+  x = (x ^ x >> 32) * kSteerMultiply[1];
   x ^= x >> 32;
   x = (x + port.raw) * kSteerMultiply[2];
   x ^= x >> 32;

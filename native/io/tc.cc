@@ -76,7 +76,8 @@ int read_answers(int fd, const Visit& visit) {
 }
 
 // Sends a request and waits for its end; returns 0 or an errno.
-int ask(Request& request, const Visit& visit = [](const nlmsghdr&) {}) {
+int ask(
+    Request& request, const Visit& visit = [](const nlmsghdr&) {}) {
   const UniqueFd fd(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
   if (!fd.open()) return errno;
   sockaddr_nl kernel{};
@@ -111,8 +112,7 @@ bool is_ours(const nlmsghdr& m) {
     for (auto* i = static_cast<rtattr*>(RTA_DATA(a)); RTA_OK(i, inner_left);
          i = RTA_NEXT(i, inner_left)) {
       if (i->rta_type == TCA_BPF_NAME) {
-        return std::strncmp(static_cast<const char*>(RTA_DATA(i)), kQuietName,
-                            RTA_PAYLOAD(i)) == 0;
+        return std::strncmp(static_cast<const char*>(RTA_DATA(i)), kQuietName, RTA_PAYLOAD(i)) == 0;
       }
     }
   }
@@ -150,6 +150,10 @@ bool attach_quiet(uint32_t ifindex, const std::string& name, int program, bool* 
   const int number = ask(request);
   if (number == 0) return true;
   *error = system_error(number, "rtnetlink RTM_NEWTFILTER", name);
+  // One priority holds filters of one kind (tcf_proto_lookup in net/sched/cls_api.c).
+  if (number == EINVAL || number == EEXIST) {
+    error->sentence += ": another tc filter has priority 1 at ingress: move it to a later one";
+  }
   if (*made_qdisc) {
     IoError ignored;
     detach_quiet(ifindex, name, true, nullptr, &ignored);

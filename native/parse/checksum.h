@@ -9,6 +9,7 @@
 // A change of some words from m to m' is the sum of ~m and m'. It is worked out once and can be
 // added to every checksum that covers the words.
 #pragma once
+#include <bit>
 #include <cstddef>
 
 #include "parse/bytes.h"
@@ -21,13 +22,15 @@ inline uint64_t add_sums(uint64_t a, uint64_t b) {
   return sum + (sum < a);
 }
 
+// A sum in 32 bits: both halves added by turning the word by half, the carry in the upper one.
+inline uint32_t fold32(uint64_t sum) {
+  return static_cast<uint32_t>((sum + std::rotl(sum, 32)) >> 32);
+}
+
 // A sum in 16 bits; 0 only if every word added was 0.
 inline uint16_t fold(uint64_t sum) {
-  sum = (sum & 0xffffffffu) + (sum >> 32);
-  sum = (sum & 0xffffffffu) + (sum >> 32);
-  uint32_t half = static_cast<uint32_t>((sum & 0xffffu) + (sum >> 16));
-  half = (half & 0xffffu) + (half >> 16);
-  return static_cast<uint16_t>(half);
+  const uint32_t half = fold32(sum);
+  return static_cast<uint16_t>((half + std::rotl(half, 16)) >> 16);
 }
 
 // Sum of `length` bytes at any address; an odd last byte counts as the first of its word.
@@ -60,7 +63,8 @@ inline uint16_t checksum_of(const uint8_t* data, size_t length) {
 uint16_t transport_checksum(const Addr& source, const Addr& destination, uint8_t protocol,
                             const uint8_t* data, size_t length);
 
-// What a change of words adds to a sum (RFC 1624).
+// What a change of words adds to a sum (RFC 1624). Every difference is below 2^34, so that several
+// of them may be added with a plain +.
 inline uint64_t difference16(Be16 old, Be16 now) {
   return static_cast<uint64_t>(static_cast<uint16_t>(~old.raw)) + now.raw;
 }
@@ -68,18 +72,18 @@ inline uint64_t difference32(uint32_t old_raw, uint32_t now_raw) {
   return static_cast<uint64_t>(~old_raw) + now_raw;
 }
 inline uint64_t difference64(uint64_t old_raw, uint64_t now_raw) {
-  return add_sums(~old_raw, now_raw);
+  return static_cast<uint64_t>(fold32(~old_raw)) + fold32(now_raw);
 }
 // 16 bytes each, an IPv6 address.
 inline uint64_t difference128(const uint8_t* old, const uint8_t* now) {
-  return add_sums(difference64(load_raw64(old), load_raw64(now)),
-                  difference64(load_raw64(old + 8), load_raw64(now + 8)));
+  return difference64(load_raw64(old), load_raw64(now)) +
+         difference64(load_raw64(old + 8), load_raw64(now + 8));
 }
 
 // A checksum after the words it covers changed by `difference`.
 inline uint16_t update_checksum(uint16_t checksum, uint64_t difference) {
   const uint16_t sum = static_cast<uint16_t>(~checksum);
-  return static_cast<uint16_t>(~fold(add_sums(difference, sum)));
+  return static_cast<uint16_t>(~fold(difference + sum));
 }
 
 }  // namespace uvs

@@ -13,25 +13,44 @@ void MissBatch::clear() {
   std::memset(lookup_, 0, sizeof lookup_);
 }
 
+uint32_t MissBatch::find(const Packet& packet, uint32_t* at) const {
+  const FlowKey& key = packet.key;
+  for (*at = packet.hash % kLookup; lookup_[*at] != 0; *at = (*at + 1) % kLookup) {
+    const uint32_t i = lookup_[*at] - 1u;
+    const MissRecord& r = records_[i];
+    if (hashes_[i] == packet.hash && r.client_address == key.source &&
+        r.virtual_address == key.destination && r.client_port == key.source_port.host() &&
+        r.virtual_port == key.destination_port.host() && r.protocol == key.protocol) {
+      return i;
+    }
+  }
+  return kBurst;
+}
+
+void MissBatch::append(uint32_t i, uint16_t packet_number) {
+  next_[packet_number] = kEnd;
+  next_[last_[i]] = packet_number;
+  last_[i] = packet_number;
+  records_[i].packets++;
+}
+
+bool MissBatch::join(const Packet& packet, uint16_t packet_number) {
+  uint32_t at;
+  const uint32_t i = size_ == 0 ? kBurst : find(packet, &at);
+  if (i == kBurst) return false;
+  append(i, packet_number);
+  return true;
+}
+
 void MissBatch::add(const Packet& packet, uint16_t packet_number, uint16_t service_slot,
                     uint16_t flags) {
   const FlowKey& key = packet.key;
   next_[packet_number] = kEnd;
-  uint32_t at = packet.hash % kLookup;
+  uint32_t at;
+  const uint32_t known = find(packet, &at);
   // One-packet scheduling asks for every packet anew (spec 3.8).
-  const bool merge = (flags & kMissOnePacket) == 0;
-  for (; lookup_[at] != 0; at = (at + 1) % kLookup) {
-    const uint32_t i = lookup_[at] - 1u;
-    MissRecord& r = records_[i];
-    if (merge && hashes_[i] == packet.hash && r.client_address == key.source &&
-        r.virtual_address == key.destination && r.client_port == key.source_port.host() &&
-        r.virtual_port == key.destination_port.host() && r.protocol == key.protocol) {
-      next_[last_[i]] = packet_number;
-      last_[i] = packet_number;
-      r.packets++;
-      return;
-    }
-  }
+  if (known != kBurst && (flags & kMissOnePacket) == 0) return append(known, packet_number);
+  while (lookup_[at] != 0) at = (at + 1) % kLookup;
   assert(size_ < kBurst);
   const uint32_t i = size_++;
   lookup_[at] = static_cast<uint8_t>(i + 1);

@@ -21,6 +21,10 @@ class MissBatch {
   // Puts packet number `packet` of the burst into the batch for `service_slot`.
   void add(const Packet& packet, uint16_t packet_number, uint16_t service_slot, uint16_t flags);
 
+  // Chains a packet behind the record of its flow, if there is one: what would be no new flow by
+  // itself (a RST, an ACK) still belongs to the SYN in front of it. False: no such record.
+  bool join(const Packet& packet, uint16_t packet_number);
+
   uint32_t size() const { return size_; }
   const MissRecord& record(uint32_t i) const { return records_[i]; }
 
@@ -32,6 +36,10 @@ class MissBatch {
  private:
   static constexpr uint32_t kLookup = 256;
   static_assert(kLookup >= 4 * kBurst && kBurst < 255);
+
+  // Record of a packet's flow, kBurst when there is none; `*at` is then the free place for it.
+  uint32_t find(const Packet& packet, uint32_t* at) const;
+  void append(uint32_t record, uint16_t packet_number);
 
   MissRecord* records_ = nullptr;
   uint32_t size_ = 0;

@@ -13,7 +13,7 @@ import { decodeConnections, type ConnectionRecord } from '../dataplane/connectio
 import { CounterBlocks } from '../dataplane/counters.js'
 import { LIMITS, TEMPLATE_STATE } from '../dataplane/layout.js'
 import { LoadView } from '../dataplane/load-view.js'
-import { allocateBlocks, type SharedBlocks } from '../dataplane/memory.js'
+import { allocateBlocks } from '../dataplane/memory.js'
 import {
   cleanPortLeftovers,
   openPorts,
@@ -67,7 +67,6 @@ class Dataplane implements DataplanePort {
   readonly #options: DataplaneOptions
   readonly #ports: NativePortSet
   readonly #host: HostSide
-  readonly #blocks: SharedBlocks
   readonly #supervisor: Supervisor
   readonly #counters: CounterBlocks
   readonly #scheduler: SchedulerState
@@ -82,7 +81,6 @@ class Dataplane implements DataplanePort {
     this.#ports = ports
     this.#host = host
     const blocks = allocateBlocks(options.workers, CONNECTIONS_MAX)
-    this.#blocks = blocks
     const descriptors = ports.descriptors()
     this.#supervisor = new Supervisor({
       blocks,
@@ -187,8 +185,8 @@ class Dataplane implements DataplanePort {
     const facts = await this.#host.facts(config)
     const snapshot = writeSnapshot(config, ++this.#generation, facts)
     const view = new SnapshotView(snapshot, this.#view)
+    this.#load.adoptForPublish(view)
     reconcileSchedulers(this.#view, view, this.#scheduler)
-    this.#load.adopt(view)
     this.#view = view
     return snapshot
   }

@@ -5,11 +5,11 @@
  *
  * | block | what | written by | under |
  * |---|---|---|---|
- * | services | one cache line per service slot, fields SERVICE_WORD | schedulers, main | its lock; rr: CAS |
+ * | services | a cache line per service slot, SERVICE_WORD | schedulers, main | its lock; rr: CAS |
  * | pool | free lists of entries and members | schedulers, main | its lock |
- * | tables | which service owns an address table | main | main only |
- * | buckets | heads of the address tables of lblc and lblcr | schedulers, main | the service's lock |
- * | entries, members | pool of table entries and lblcr set members | schedulers, main | the service's lock |
+ * | tables | which service owns an address table | main | - |
+ * | buckets | heads of the address tables | schedulers, main | the service's lock |
+ * | entries, members | table entries, lblcr set members | schedulers, main | the service's lock |
  *
  * Generation: main writes the snapshot generation of the last change to a service's state here
  * before it publishes that snapshot (reconcile.ts). A worker that still works with an older

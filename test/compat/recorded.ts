@@ -21,5 +21,8 @@ export interface Recording {
 }
 
 export function recordings(): Recording[] {
-  return JSON.parse(readFileSync(join(SOURCE_DIRECTORY, 'recorded.json'), 'utf8')) as Recording[]
+  return readFileSync(join(SOURCE_DIRECTORY, 'recorded.jsonl'), 'utf8')
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line) as Recording)
 }

@@ -1,4 +1,4 @@
-/** Collection and limits of the lblc and lblcr tables (spec 2.11), and stale workers (decision 5). */
+/** Collection and limits of the lblc and lblcr tables (spec 2.11), and workers that lag behind. */
 import assert from 'node:assert/strict'
 import { hash32 } from '../../src/scheduler/hash.js'
 import { collectAddressTables } from '../../src/scheduler/reconcile.js'

@@ -135,7 +135,7 @@ export class SchedulerRig {
     return this.blocks.templateBlocks
   }
 
-  /** Main's part of publishing only: thresholds and scheduler state; returns the view for `adopt`. */
+  /** Main's part of publishing: thresholds and scheduler state; returns the view to adopt. */
   reconcile(spec: Omit<SnapshotSpec, 'generation'>): SnapshotView {
     const block = buildSnapshot({ ...spec, generation: ++this.#generation })
     const view = new SnapshotView(block, this.view)

@@ -8,7 +8,7 @@
  *
  * | life | who | what |
  * |---|---|---|
- * | free -> used | worker, bucket lock | `create`: key, destination, timer; +1 persistent in its lane |
+ * | free -> used | worker, bucket lock | `create`: key, destination; +1 persistent in its lane |
  * | used, hit | worker, bucket lock | `connections` + 1, timer restarted |
  * | used | core, no lock | `connections` - 1 when a slave ends or could not be made; ASSURED |
  * | used -> invalid | worker, bucket lock | destination unusable: cannot be found again, runs out |

@@ -1,6 +1,6 @@
 /**
  * Runs the real ipvsadm 1.31 over the lines of cases.ts and writes what it printed to
- * test/compat/recorded.json. By hand, where ipvsadm and a C compiler are installed:
+ * test/compat/recorded.jsonl. By hand, where ipvsadm and a C compiler are installed:
  *
  *     npm run build:ts && node dist/test/compat/record/record.js
  */
@@ -66,8 +66,8 @@ try {
   compile()
   const recordings = runs().map(record)
   writeFileSync(
-    join(SOURCE_DIRECTORY, 'recorded.json'),
-    `[\n${recordings.map((r) => JSON.stringify(r)).join(',\n')}\n]\n`,
+    join(SOURCE_DIRECTORY, 'recorded.jsonl'),
+    recordings.map((r) => `${JSON.stringify(r)}\n`).join(''),
   )
 } finally {
   rmSync(work, { recursive: true })

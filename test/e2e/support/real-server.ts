@@ -3,7 +3,7 @@
  *
  *   node real-server.js NAME PORT...
  *
- * `/bytes/N` gives N bytes instead. SIGUSR2 prints `served N`: requests since the start.
+ * `/bytes/N` gives N bytes instead, `/peer` the name and the address the request came from. SIGUSR2 prints `served N`: requests since the start.
  */
 import { createServer } from 'node:http'
 import process from 'node:process'
@@ -17,7 +17,9 @@ for (const port of ports) {
   const web = createServer((request, response) => {
     served++
     const wanted = /^\/bytes\/(\d+)$/.exec(request.url ?? '')?.[1]
-    const body = wanted === undefined ? name : Buffer.alloc(Math.min(Number(wanted), BYTES_MAX), 46)
+    const peer = request.socket.remoteAddress?.replace('::ffff:', '')
+    const text = request.url === '/peer' ? `${name} ${peer}` : name
+    const body = wanted === undefined ? text : Buffer.alloc(Math.min(Number(wanted), BYTES_MAX), 46)
     response.writeHead(200, { 'content-type': 'text/plain', 'content-length': body.length })
     response.end(body)
   })

@@ -1,0 +1,120 @@
+// Opens and closes what port_set.h describes, in an order that leaves nothing behind on failure.
+#include "io/port_set.h"
+
+#include <cassert>
+#include <utility>
+
+#include "io/tc.h"
+
+namespace uvs {
+
+std::unique_ptr<PortSet> PortSet::open(const PortSetOptions& options, IoError* error) {
+  assert(options.workers >= 1 && options.workers <= kMaxWorkers);
+  const bool packets = options.kind == PortKind::kAfPacket;
+  const size_t ports = packets ? options.interfaces.size() + (options.host_port ? 1 : 0) : 1;
+  if (ports == 0 || ports > kMaxPorts || (packets && options.interfaces.empty())) {
+    *error = refusal("ERR_ARGUMENT", "give 1 to " + std::to_string(kMaxPorts - 1) + " interfaces");
+    return nullptr;
+  }
+  std::unique_ptr<PortSet> made(new PortSet());
+  made->workers_ = options.workers;
+  made->classifier_ = Classifier::open(options.workers, error);
+  if (made->classifier_ == nullptr) return nullptr;
+  if (packets && !made->open_sockets(options, error)) return nullptr;
+  if ((!packets || options.host_port) && !made->open_tun_queues(options, error)) return nullptr;
+  return made;
+}
+
+bool PortSet::open_sockets(const PortSetOptions& options, IoError* error) {
+  for (const std::string& name : options.interfaces) {
+    Interface interface;
+    if (!find_interface(name, &interface, error)) return false;
+    for (const Interface& other : interfaces_) {
+      if (other.index != interface.index) continue;
+      *error = refusal("ERR_ARGUMENT", name + ": the interface is named twice");
+      return false;
+    }
+    std::vector<UniqueFd> sockets;
+    for (uint32_t worker = 0; worker < workers_; worker++) {
+      PacketSocketOptions socket;
+      socket.ring_frames = options.ring_frames;
+      socket.filter_program = classifier_->filter_program();
+      socket.steering_program = classifier_->steering_program();
+      socket.workers = workers_;
+      socket.worker = worker;
+      socket.first_socket = worker == 0 ? -1 : sockets[0].get();
+      sockets.push_back(open_packet_socket(interface, socket, error));
+      if (!sockets.back().open()) return false;
+    }
+    descriptors_.push_back(std::move(sockets));
+    ifindexes_.push_back(interface.index);
+    interfaces_.push_back(std::move(interface));
+    quiet_.emplace_back();
+  }
+  return true;
+}
+
+bool PortSet::open_tun_queues(const PortSetOptions& options, IoError* error) {
+  TunOptions tun;
+  tun.name = options.tun_name;
+  tun.queues = workers_;
+  tun.steering_program = classifier_->steering_program();
+  TunDevice device;
+  if (!open_tun(tun, &device, error)) return false;
+  descriptors_.push_back(std::move(device.queues));
+  ifindexes_.push_back(device.ifindex);
+  return true;
+}
+
+int PortSet::descriptor(uint32_t worker, uint32_t port) const {
+  assert(port < descriptors_.size() && worker < workers_);
+  return descriptors_[port][worker].get();
+}
+
+bool PortSet::attach_quiet(IoError* error) {
+  for (size_t i = 0; i < interfaces_.size(); i++) {
+    if (quiet_[i].attached) continue;
+    if (!uvs::attach_quiet(interfaces_[i].index, interfaces_[i].name, classifier_->quiet_program(),
+                           &quiet_[i].made_qdisc, error)) {
+      IoError ignored;
+      detach_quiet(&ignored);
+      return false;
+    }
+    quiet_[i].attached = true;
+  }
+  return true;
+}
+
+bool PortSet::detach_quiet(IoError* error) {
+  bool good = true;
+  for (size_t i = 0; i < interfaces_.size(); i++) {
+    if (!quiet_[i].attached) continue;
+    good &= uvs::detach_quiet(interfaces_[i].index, interfaces_[i].name, quiet_[i].made_qdisc,
+                              nullptr, error);
+    quiet_[i] = Quiet{};
+  }
+  return good;
+}
+
+void PortSet::close() {
+  IoError ignored;
+  detach_quiet(&ignored);
+  descriptors_.clear();
+  classifier_.reset();
+}
+
+bool PortSet::clean_leftovers(const std::vector<std::string>& interfaces, IoError* error) {
+  bool good = true;
+  for (const std::string& name : interfaces) {
+    Interface interface;
+    IoError absent;
+    if (!find_interface(name, &interface, &absent)) continue;
+    bool found = false;
+    good &= uvs::detach_quiet(interface.index, name, false, &found, error);
+    // The qdisc was ours to make most likely, and when it is empty nobody misses it.
+    if (found) good &= uvs::detach_quiet(interface.index, name, true, nullptr, error);
+  }
+  return good;
+}
+
+}  // namespace uvs

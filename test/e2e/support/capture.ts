@@ -1,0 +1,47 @@
+/** tcpdump on a host of the lab, with an answer to "has it seen everything?". */
+import type { Host, Program } from '../../support/namespace.js'
+
+// Sizes of the marking pings: out of the way of real traffic, and each used once.
+let markerBytes = 1000
+
+/** Packets on one device, as tcpdump prints them, one line each. */
+export class Capture {
+  private readonly host: Host
+  private readonly program: Program
+  private readonly markerTarget: string
+
+  private constructor(host: Host, program: Program, markerTarget: string) {
+    this.host = host
+    this.program = program
+    this.markerTarget = markerTarget
+  }
+
+  /**
+   * Starts tcpdump with a pcap filter and waits until it listens. `markerTarget` is an IPv4
+   * neighbour behind the device: stop() pings it to know that all earlier packets were seen.
+   */
+  static async start(
+    host: Host,
+    device: string,
+    filter: string,
+    markerTarget: string,
+  ): Promise<Capture> {
+    const options = ['--immediate-mode', '-l', '-e', '-nn', '-v', '-i', device]
+    const expression = `(${filter}) or (icmp[icmptype] == icmp-echo)`
+    const program = host.spawn(['tcpdump', ...options, expression])
+    await program.waitForOutput(/listening on/)
+    return new Capture(host, program, markerTarget)
+  }
+
+  /** Ends the capture; resolves to its packets in order, headers on one line each. */
+  async stop(): Promise<string[]> {
+    markerBytes++
+    await this.host.expect(['ping', '-c1', '-W5', '-s', String(markerBytes), this.markerTarget])
+    await this.program.waitForOutput(new RegExp(`echo request.*length ${markerBytes + 8}\\b`))
+    await this.program.stop()
+    // -v breaks a packet over lines; the later ones are indented.
+    const text = this.program.stdout.replace(/\n[ \t]+/g, ' ')
+    const lines = text.split('\n').filter((line) => line !== '')
+    return lines.filter((line) => !line.includes('ICMP echo request'))
+  }
+}

@@ -1,0 +1,481 @@
+// The classifier's programs against a slow, obvious classifier written from the table in
+// io/classifier_program.h: random frames from a small world, so that most of them hit an entry.
+// The programs run in the kernel by BPF_PROG_TEST_RUN; no frame touches a network.
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <optional>
+#include <set>
+#include <vector>
+
+#include "check.h"
+#include "io/classifier.h"
+#include "io/steering.h"
+
+namespace uvs {
+namespace {
+
+using test::Random;
+
+constexpr uint32_t kShot = 2;
+constexpr uint32_t kUnspec = UINT32_MAX;
+constexpr uint32_t kWhole = UINT32_MAX;
+
+Addr Ip4(uint32_t host) { return Addr::v4(Be32::of(host)); }
+
+Addr Ip6(uint8_t last) {
+  uint8_t bytes[16] = {0x20, 0x01, 0x0d, 0xb8};
+  bytes[15] = last;
+  return Addr::v6(bytes);
+}
+
+// A small world: few addresses and ports, each of a random meaning.
+Addr PickAddress(Random& random, int family) {
+  const auto n = static_cast<uint32_t>(1 + random.Below(8));
+  return family == 4 ? Ip4(0xc6120000 + n) : Ip6(static_cast<uint8_t>(n));
+}
+
+Be16 PickPort(Random& random) {
+  static constexpr uint16_t kPorts[] = {53, 80, 443, 4999, 5000, 5001, 5003, 5999, 6000, 40000};
+  return Be16::of(kPorts[random.Below(std::size(kPorts))]);
+}
+
+uint8_t PickProtocol(Random& random) { return random.Below(2) == 0 ? 6 : 17; }
+
+struct Ends {
+  Addr source, destination;
+  Be16 source_port, destination_port;
+  uint8_t protocol;
+};
+
+struct Judgement {
+  bool wanted = false;
+  bool taken = false;  // kQuiet drops it
+  uint32_t worker = 0;
+};
+
+// The table of classifier_program.h, row by row.
+class Oracle {
+ public:
+  Oracle(std::vector<ClassifierEntry> entries, uint16_t first, uint16_t last, uint32_t workers)
+      : entries_(std::move(entries)), first_(first), last_(last), workers_(workers) {}
+
+  std::optional<uint32_t> Find(const Addr& a, Be16 port, uint8_t protocol, EntryKind kind) const {
+    std::optional<uint32_t> flags;
+    for (const ClassifierEntry& e : entries_) {
+      if (e.key.address == a && e.key.port == port && e.key.protocol == protocol &&
+          e.key.kind == kind) {
+        flags = flags.value_or(0) | e.flags;
+      }
+    }
+    return flags;
+  }
+  bool Has(const Addr& a, EntryKind kind) const { return Find(a, Be16{}, 0, kind).has_value(); }
+  uint32_t Source(const Addr& a, Be16 port, uint8_t protocol) const {
+    return Find(a, port, protocol, EntryKind::kSource).value_or(0) |
+           Find(a, Be16{}, protocol, EntryKind::kSource).value_or(0);
+  }
+  bool Local(const Addr& a, Be16 port) const {
+    return Has(a, EntryKind::kLocalAddress) && port.host() >= first_ && port.host() <= last_;
+  }
+
+  Judgement Flow(const Ends& e) const {
+    if (Find(e.destination, e.destination_port, e.protocol, EntryKind::kService) ||
+        Find(e.destination, Be16{}, e.protocol, EntryKind::kService)) {
+      return {true, true, worker_of_client(e.source, e.source_port, workers_)};
+    }
+    const uint32_t flags = Source(e.source, e.source_port, e.protocol);
+    if ((flags & kEntryFullnat) && Local(e.destination, e.destination_port)) {
+      return {true, true, worker_of_local_port(e.destination_port, workers_)};
+    }
+    if ((flags & kEntryMasquerade) && !Has(e.destination, EntryKind::kHost)) {
+      return {true, true, worker_of_client(e.destination, e.destination_port, workers_)};
+    }
+    return {};
+  }
+
+  Judgement Error(const Addr& outer, const Ends& quoted) const {
+    if (Has(outer, EntryKind::kVirtual)) {
+      return {true, false, worker_of_client(quoted.destination, quoted.destination_port, workers_)};
+    }
+    const uint32_t flags = Source(quoted.destination, quoted.destination_port, quoted.protocol);
+    if ((flags & kEntryFullnat) && Local(outer, quoted.source_port)) {
+      return {true, true, worker_of_local_port(quoted.source_port, workers_)};
+    }
+    if ((flags & kEntryMasquerade) && !Has(outer, EntryKind::kHost)) {
+      return {true, true, worker_of_client(quoted.source, quoted.source_port, workers_)};
+    }
+    return {};
+  }
+
+ private:
+  std::vector<ClassifierEntry> entries_;
+  uint16_t first_, last_;
+  uint32_t workers_;
+};
+
+using Bytes = std::vector<uint8_t>;
+
+void Append(Bytes& to, const void* data, size_t bytes) {
+  const auto* p = static_cast<const uint8_t*>(data);
+  to.insert(to.end(), p, p + bytes);
+}
+
+void Append16(Bytes& to, uint16_t host) {
+  to.push_back(static_cast<uint8_t>(host >> 8));
+  to.push_back(static_cast<uint8_t>(host));
+}
+
+// An Ethernet header to 00:00:00:00:00:00: the link address of loopback, where test runs happen.
+Bytes LinkHeader(uint16_t type) {
+  Bytes frame(12, 0);
+  Append16(frame, type);
+  return frame;
+}
+
+Bytes Transport(const Ends& e, size_t bytes = 20) {
+  Bytes l4(bytes, 0);
+  std::memcpy(l4.data(), &e.source_port.raw, 2);
+  std::memcpy(l4.data() + 2, &e.destination_port.raw, 2);
+  return l4;
+}
+
+// `options` in 4-byte words; `fragment` is the flags-and-offset field.
+Bytes Packet4(const Addr& source, const Addr& destination, uint8_t protocol, const Bytes& payload,
+              uint32_t options = 0, uint16_t fragment = 0) {
+  Bytes ip = {static_cast<uint8_t>(0x45 + options), 0};
+  Append16(ip, static_cast<uint16_t>(20 + options * 4 + payload.size()));
+  Append16(ip, 0);
+  Append16(ip, fragment);
+  ip.push_back(64);
+  ip.push_back(protocol);
+  Append16(ip, 0);
+  Append(ip, source.bytes + 12, 4);
+  Append(ip, destination.bytes + 12, 4);
+  ip.insert(ip.end(), options * 4, 1);
+  Append(ip, payload.data(), payload.size());
+  return ip;
+}
+
+// Extension headers by number (0, 43, 44, 60), each 8 or 16 bytes; routing without segments left.
+Bytes Packet6(const Addr& source, const Addr& destination, uint8_t protocol, const Bytes& payload,
+              const std::vector<uint8_t>& extensions = {}, uint16_t fragment = 0) {
+  Bytes chain;
+  for (size_t i = 0; i < extensions.size(); i++) {
+    chain.push_back(i + 1 < extensions.size() ? extensions[i + 1] : protocol);
+    if (extensions[i] == 44) {
+      chain.push_back(0);
+      Append16(chain, fragment);
+      chain.insert(chain.end(), 4, 0);
+    } else {
+      chain.push_back(static_cast<uint8_t>(i % 2));
+      chain.insert(chain.end(), 6 + 8 * (i % 2), 0);
+    }
+  }
+  Bytes ip = {0x60, 0, 0, 0};
+  Append16(ip, static_cast<uint16_t>(chain.size() + payload.size()));
+  ip.push_back(extensions.empty() ? protocol : extensions[0]);
+  ip.push_back(64);
+  Append(ip, source.bytes, 16);
+  Append(ip, destination.bytes, 16);
+  Append(ip, chain.data(), chain.size());
+  Append(ip, payload.data(), payload.size());
+  return ip;
+}
+
+Bytes OnLink(int family, const Bytes& packet) {
+  Bytes frame = LinkHeader(family == 4 ? 0x0800 : 0x86dd);
+  Append(frame, packet.data(), packet.size());
+  return frame;
+}
+
+bool MayLoad(const char* test) {
+  if (::geteuid() == 0) return true;
+  std::printf("  # SKIPPED, NOT TESTED: %s: needs root (CAP_BPF, CAP_NET_ADMIN)\n", test);
+  return false;
+}
+
+ClassifierEntry Entry(const Addr& address, uint16_t port, uint8_t protocol, EntryKind kind,
+                      uint32_t flags = 0) {
+  return ClassifierEntry{{address, Be16::of(port), protocol, kind, 0}, flags};
+}
+
+std::vector<ClassifierEntry> RandomEntries(Random& random) {
+  std::vector<ClassifierEntry> entries;
+  for (int family : {4, 6}) {
+    for (int i = 0; i < 8; i++) {
+      const uint16_t port = random.Below(8) == 0 ? 0 : PickPort(random).host();
+      entries.push_back(Entry(PickAddress(random, family), port, PickProtocol(random),
+                              EntryKind::kService));
+      const uint16_t source = random.Below(4) == 0 ? 0 : PickPort(random).host();
+      entries.push_back(Entry(PickAddress(random, family), source, PickProtocol(random),
+                              EntryKind::kSource, static_cast<uint32_t>(random.Below(4))));
+    }
+    for (EntryKind kind : {EntryKind::kLocalAddress, EntryKind::kHost, EntryKind::kVirtual,
+                           EntryKind::kAnnounce}) {
+      for (int i = 0; i < 3; i++) {
+        entries.push_back(Entry(PickAddress(random, family), 0, 0, kind));
+      }
+    }
+  }
+  return entries;
+}
+
+Ends PickEnds(Random& random, int family) {
+  return Ends{PickAddress(random, family), PickAddress(random, family), PickPort(random),
+              PickPort(random), PickProtocol(random)};
+}
+
+std::vector<uint8_t> PickExtensions(Random& random) {
+  static constexpr uint8_t kKinds[] = {0, 43, 44, 60};
+  std::vector<uint8_t> extensions;
+  for (uint64_t n = random.Below(3) == 0 ? random.Below(6) : 0; n > 0; n--) {
+    extensions.push_back(kKinds[random.Below(4)]);
+  }
+  return extensions;
+}
+
+struct Sample {
+  Bytes frame;
+  Judgement want;
+};
+
+// A packet with these ends, in a shape drawn at random; `judge` is asked when the shape is one
+// that the classifier reads.
+struct Shaped {
+  Bytes packet;
+  bool readable;
+};
+
+Shaped Shape(Random& random, int family, const Addr& source, const Addr& destination,
+             uint8_t protocol, const Bytes& payload) {
+  // 0x2000: more fragments, still the first. 0x0001: a later one.
+  const uint16_t fragments4[] = {0, 0, 0, 0x4000, 0x2000, 0x0001};
+  const uint16_t fragments6[] = {0, 0, 1, 8};
+  if (family == 4) {
+    const uint16_t fragment = fragments4[random.Below(6)];
+    const auto options = static_cast<uint32_t>(random.Below(4) == 0 ? random.Below(11) : 0);
+    return {Packet4(source, destination, protocol, payload, options, fragment), fragment != 1};
+  }
+  const std::vector<uint8_t> extensions = PickExtensions(random);
+  const uint16_t fragment = fragments6[random.Below(4)];
+  const bool later = fragment == 8 && std::count(extensions.begin(), extensions.end(), 44) > 0;
+  return {Packet6(source, destination, protocol, payload, extensions, fragment),
+          !later && extensions.size() <= kClassifierExtensionsMax};
+}
+
+Sample FlowSample(Random& random, const Oracle& oracle, int family) {
+  const Ends e = PickEnds(random, family);
+  const Shaped shaped =
+      Shape(random, family, e.source, e.destination, e.protocol, Transport(e));
+  return {OnLink(family, shaped.packet), shaped.readable ? oracle.Flow(e) : Judgement{}};
+}
+
+Sample ErrorSample(Random& random, const Oracle& oracle, int family) {
+  const uint8_t types4[] = {3, 4, 11, 3, 11, 0, 8, 5, 12};
+  const uint8_t types6[] = {1, 2, 3, 4, 2, 127, 128, 129, 134};
+  const uint8_t type = family == 4 ? types4[random.Below(9)] : types6[random.Below(9)];
+  const Ends quoted = PickEnds(random, family);
+  const Shaped inner = Shape(random, family, quoted.source, quoted.destination, quoted.protocol,
+                             Transport(quoted, 8));
+  Bytes message = {type, 0, 0, 0, 0, 0, 0, 0};
+  Append(message, inner.packet.data(), inner.packet.size());
+  const Addr from = PickAddress(random, family);
+  const Addr to = random.Below(2) == 0 ? quoted.source : PickAddress(random, family);
+  const Shaped outer =
+      Shape(random, family, from, to, static_cast<uint8_t>(family == 4 ? 1 : 58), message);
+  const bool error = family == 4 ? type == 3 || type == 4 || type == 11 : type < 128;
+  return {OnLink(family, outer.packet),
+          error && inner.readable && outer.readable ? oracle.Error(to, quoted) : Judgement{}};
+}
+
+Sample AskSample(Random& random, const Oracle& oracle, int family) {
+  const Addr target = PickAddress(random, family);
+  const bool announced = oracle.Has(target, EntryKind::kAnnounce);
+  if (family == 6) {
+    Bytes message(24, 0);
+    const uint8_t types[] = {135, 135, 136, 133};
+    message[0] = types[random.Below(4)];
+    std::memcpy(message.data() + 8, target.bytes, 16);
+    return {OnLink(6, Packet6(PickAddress(random, 6), PickAddress(random, 6), 58, message)),
+            {message[0] == 135 && announced, false, 0}};
+  }
+  Bytes frame = LinkHeader(0x0806);
+  const auto operation = static_cast<uint8_t>(1 + random.Below(2));
+  const uint8_t fixed[] = {0, 1, 8, 0, 6, 4, 0, operation};
+  Append(frame, fixed, sizeof fixed);
+  frame.insert(frame.end(), 16, 7);
+  Append(frame, target.bytes + 12, 4);
+  return {frame, {operation == 1 && announced, false, 0}};
+}
+
+void CheckSample(Classifier& classifier, const Sample& sample, uint64_t number) {
+  uint32_t filter = 0;
+  uint32_t steer = 0;
+  uint32_t quiet = 0;
+  const Bytes& frame = sample.frame;
+  REQUIRE(bpf_run(classifier.filter_program(), frame.data(), frame.size(), &filter));
+  REQUIRE(bpf_run(classifier.steering_program(), frame.data(), frame.size(), &steer));
+  REQUIRE(bpf_run(classifier.quiet_program(), frame.data(), frame.size(), &quiet));
+  const int before = test::Failures();
+  CHECK_EQ(filter, sample.want.wanted ? kWhole : 0u);
+  CHECK_EQ(steer, sample.want.worker);
+  CHECK_EQ(quiet, sample.want.taken ? kShot : kUnspec);
+  if (test::Failures() != before) {
+    std::printf("  # sample %lu: %s\n", static_cast<unsigned long>(number),
+                test::Show(frame).c_str());
+  }
+}
+
+}  // namespace
+
+TEST(programs_agree_with_the_table_on_random_frames) {
+  if (!MayLoad(__func__)) return;
+  Random random(0x75767331);
+  uint32_t wanted = 0;
+  uint32_t taken = 0;
+  for (uint32_t workers : {1u, 2u, 3u, 8u}) {
+    IoError error;
+    const auto classifier = Classifier::open(workers, &error);
+    if (!CHECK(classifier != nullptr)) std::printf("  # %s\n", error.sentence.c_str());
+    REQUIRE(classifier != nullptr);
+    for (int world = 0; world < 6; world++) {
+      const auto entries = RandomEntries(random);
+      REQUIRE(classifier->set_entries(entries, &error));
+      const auto first = static_cast<uint16_t>(world == 5 ? 1 : 5000);
+      const auto last = static_cast<uint16_t>(world == 5 ? 0 : 5999);
+      REQUIRE(classifier->set_local_ports(first, last, &error));
+      const Oracle oracle(entries, first, last, workers);
+      for (uint64_t i = 0; i < 1500; i++) {
+        const int family = random.Below(2) == 0 ? 4 : 6;
+        const uint64_t kind = random.Below(10);
+        const Sample sample = kind < 5   ? FlowSample(random, oracle, family)
+                              : kind < 9 ? ErrorSample(random, oracle, family)
+                                         : AskSample(random, oracle, family);
+        const int failures = test::Failures();
+        CheckSample(*classifier, sample, i);
+        if (test::Failures() != failures) return;
+        wanted += sample.want.wanted;
+        taken += sample.want.taken;
+      }
+    }
+  }
+  // The world is small enough that every verdict occurs often.
+  CHECK_GT(wanted, 5000);
+  CHECK_GT(wanted - taken, 500);
+  CHECK_LT(wanted, 30000);
+}
+
+TEST(frames_cut_off_anywhere_are_not_wanted_unless_their_ends_are_there) {
+  if (!MayLoad(__func__)) return;
+  IoError error;
+  const auto classifier = Classifier::open(2, &error);
+  REQUIRE(classifier != nullptr);
+  const Ends e{Ip4(0xc6120001), Ip4(0xc6120002), Be16::of(40000), Be16::of(80), 6};
+  const Ends e6{Ip6(1), Ip6(2), Be16::of(40000), Be16::of(80), 6};
+  const std::vector<ClassifierEntry> entries = {
+      Entry(e.destination, 80, 6, EntryKind::kService),
+      Entry(e6.destination, 80, 6, EntryKind::kService)};
+  REQUIRE(classifier->set_entries(entries, &error));
+  for (int family : {4, 6}) {
+    const Bytes frame =
+        family == 4 ? OnLink(4, Packet4(e.source, e.destination, 6, Transport(e)))
+                    : OnLink(6, Packet6(e6.source, e6.destination, 6, Transport(e6), {0, 60}));
+    const size_t enough = frame.size() - 16;  // the ports are there
+    for (size_t bytes = 34; bytes <= frame.size(); bytes++) {
+      uint32_t filter = 7;
+      // Kernels refuse to run a frame without its whole IP header: then it is not wanted either.
+      if (!bpf_run(classifier->filter_program(), frame.data(), bytes, &filter)) filter = 0;
+      CHECK_EQ(filter, bytes >= enough ? kWhole : 0u);
+    }
+  }
+}
+
+TEST(frames_of_a_vlan_or_to_another_link_address_are_not_wanted) {
+  if (!MayLoad(__func__)) return;
+  IoError error;
+  const auto classifier = Classifier::open(1, &error);
+  REQUIRE(classifier != nullptr);
+  const Ends e{Ip4(0xc6120001), Ip4(0xc6120002), Be16::of(40000), Be16::of(80), 6};
+  const ClassifierEntry service = Entry(e.destination, 80, 6, EntryKind::kService);
+  REQUIRE(classifier->set_entries({&service, 1}, &error));
+  Bytes frame = OnLink(4, Packet4(e.source, e.destination, 6, Transport(e)));
+  uint32_t filter = 0;
+  uint32_t quiet = 0;
+  REQUIRE(bpf_run(classifier->filter_program(), frame.data(), frame.size(), &filter));
+  CHECK_EQ(filter, kWhole);
+  frame[0] = 2;  // a unicast address that is not ours
+  REQUIRE(bpf_run(classifier->filter_program(), frame.data(), frame.size(), &filter));
+  REQUIRE(bpf_run(classifier->quiet_program(), frame.data(), frame.size(), &quiet));
+  CHECK_EQ(filter, 0u);
+  CHECK_EQ(quiet, kUnspec);
+  frame[0] = 0;
+  const Bytes tag = {0x81, 0, 0, 5};
+  frame.insert(frame.begin() + 12, tag.begin(), tag.end());
+  REQUIRE(bpf_run(classifier->filter_program(), frame.data(), frame.size(), &filter));
+  CHECK_EQ(filter, 0u);
+}
+
+TEST(entries_are_replaced_by_difference) {
+  if (!MayLoad(__func__)) return;
+  IoError error;
+  const auto classifier = Classifier::open(1, &error);
+  REQUIRE(classifier != nullptr);
+  Random random(7);
+  for (int round = 0; round < 50; round++) {
+    auto entries = RandomEntries(random);
+    entries.resize(random.Below(entries.size() + 1));
+    REQUIRE(classifier->set_entries(entries, &error));
+    const Oracle oracle(entries, 1, 0, 1);
+    const uint16_t first = 1;
+    REQUIRE(classifier->set_local_ports(first, 0, &error));
+    for (int i = 0; i < 40; i++) {
+      const Sample sample = FlowSample(random, oracle, random.Below(2) == 0 ? 4 : 6);
+      CheckSample(*classifier, sample, static_cast<uint64_t>(i));
+    }
+  }
+  REQUIRE(classifier->set_entries({}, &error));
+  CHECK_EQ(classifier->entry_count(), 0u);
+  std::vector<ClassifierEntry> many;
+  for (uint32_t i = 0; i < kClassifierEntriesMax; i++) {
+    many.push_back(Entry(Ip4(0xc6120000 + i / 65000), static_cast<uint16_t>(1 + i % 65000), 6,
+                         EntryKind::kService));
+  }
+  REQUIRE(classifier->set_entries(many, &error));
+  many.push_back(Entry(Ip4(0xc6130000), 1, 6, EntryKind::kService));
+  CHECK(!classifier->set_entries(many, &error));
+  CHECK_EQ(error.code, "ERR_TOO_MANY_ENTRIES");
+  CHECK_EQ(classifier->entry_count(), kClassifierEntriesMax);
+}
+
+TEST(steering_spreads_clients_and_ports_evenly) {
+  for (uint32_t workers : {2u, 3u, 4u, 16u}) {
+    std::vector<uint32_t> ports(workers);
+    std::vector<uint32_t> clients(workers);
+    for (uint32_t i = 0; i < 16000; i++) {
+      ports[worker_of_client(Ip4(0xc6120001), Be16::of(static_cast<uint16_t>(i)), workers)]++;
+      clients[worker_of_client(Ip4(0xc6120000 + i), Be16::of(40000), workers)]++;
+    }
+    for (uint32_t w = 0; w < workers; w++) {
+      CHECK_GT(ports[w], 16000 / workers * 85 / 100);
+      CHECK_GT(clients[w], 16000 / workers * 85 / 100);
+    }
+  }
+}
+
+TEST(local_ports_belong_to_the_worker_of_their_low_bits) {
+  CHECK_EQ(local_port_mask(1), 0u);
+  CHECK_EQ(local_port_mask(2), 1u);
+  CHECK_EQ(local_port_mask(3), 3u);
+  CHECK_EQ(local_port_mask(16), 15u);
+  for (uint32_t workers = 1; workers <= 16; workers++) {
+    for (uint32_t worker = 0; worker < workers; worker++) {
+      const auto port = static_cast<uint16_t>(5000 / 16 * 16 + worker);
+      CHECK_EQ(worker_of_local_port(Be16::of(port), workers), worker);
+    }
+  }
+}
+
+}  // namespace uvs

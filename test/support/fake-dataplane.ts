@@ -1,0 +1,133 @@
+/**
+ * A data plane without packets: remembers what was published and shows the loads, counters and rows a
+ * test puts into it.
+ */
+import type {
+  ConnectionRow,
+  DestinationLoad,
+  RunningDataplane,
+  TrafficCounters,
+  WorkerStatus,
+} from '../../src/control/dataplane-port.js'
+import type { Clock } from '../../src/control/clock.js'
+import type { Log } from '../../src/control/log.js'
+import type { Config } from '../../src/control/model/config.js'
+
+export const NO_TRAFFIC: TrafficCounters = {
+  connections: 0n,
+  inPackets: 0n,
+  outPackets: 0n,
+  inBytes: 0n,
+  outBytes: 0n,
+}
+
+const NO_LOAD: DestinationLoad = { active: 0, inactive: 0, persistent: 0 }
+
+export class FakeDataplane implements RunningDataplane {
+  readonly published: Config[] = []
+  readonly expired: (number | 'all')[] = []
+  readonly loadBySlot = new Map<number, DestinationLoad>()
+  readonly serviceTraffic = new Map<number, TrafficCounters>()
+  readonly destinationTraffic = new Map<number, TrafficCounters>()
+  readonly drops = new Map<string, bigint>()
+  totalTraffic = NO_TRAFFIC
+  rows: ConnectionRow[] = []
+  templateRows: ConnectionRow[] = []
+  stopped = false
+  /** Decides whether a configuration is refused; throws to refuse. */
+  check: (config: Config) => void = () => undefined
+
+  async publish(config: Config): Promise<void> {
+    await Promise.resolve()
+    this.check(config)
+    this.published.push(config)
+  }
+
+  loads() {
+    return { destination: (slot: number) => this.loadBySlot.get(slot) ?? NO_LOAD }
+  }
+
+  counters() {
+    return {
+      service: (slot: number) => this.serviceTraffic.get(slot) ?? NO_TRAFFIC,
+      destination: (slot: number) => this.destinationTraffic.get(slot) ?? NO_TRAFFIC,
+      total: () => this.totalTraffic,
+      drops: () => this.drops,
+    }
+  }
+
+  async connections(
+    _filter: unknown,
+    onBatch: (rows: readonly ConnectionRow[]) => void | Promise<void>,
+  ): Promise<void> {
+    if (this.rows.length > 0) await onBatch(this.rows)
+  }
+
+  templates(): Promise<readonly ConnectionRow[]> {
+    return Promise.resolve(this.templateRows)
+  }
+
+  expire(destinationSlot: number | 'all'): Promise<number> {
+    this.expired.push(destinationSlot)
+    return Promise.resolve(0)
+  }
+
+  workers(): readonly WorkerStatus[] {
+    return [{ id: 0, state: 'RUNNING', generation: 1, heartbeatAgeMs: 3, restarts: 0 }]
+  }
+
+  slotsInUse(): Promise<ReadonlySet<number>> {
+    const busy = [...this.loadBySlot].filter(([, l]) => l.active + l.inactive + l.persistent > 0)
+    return Promise.resolve(new Set(busy.map(([slot]) => slot)))
+  }
+
+  info() {
+    return { io: 'fake', interfaces: ['fake0'], tableSize: 4096 }
+  }
+
+  stop(): Promise<void> {
+    this.stopped = true
+    return Promise.resolve()
+  }
+}
+
+/** A clock that moves only when told to. */
+export class FakeClock implements Clock {
+  #nowMs = 0
+  #timers: { periodMs: number; dueMs: number; action: () => void }[] = []
+
+  wallMs = (): number => this.#nowMs
+  monotonicMs = (): number => this.#nowMs
+
+  every(periodMs: number, action: () => void): () => void {
+    const timer = { periodMs, dueMs: this.#nowMs + periodMs, action }
+    this.#timers.push(timer)
+    return () => {
+      this.#timers = this.#timers.filter((other) => other !== timer)
+    }
+  }
+
+  /** Runs every timer that becomes due, in order; lets promises settle in between. */
+  async advance(ms: number): Promise<void> {
+    const end = this.#nowMs + ms
+    for (;;) {
+      const due = this.#timers.toSorted((a, b) => a.dueMs - b.dueMs)[0]
+      if (due === undefined || due.dueMs > end) break
+      this.#nowMs = due.dueMs
+      due.dueMs += due.periodMs
+      due.action()
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    this.#nowMs = end
+  }
+}
+
+export interface MemoryLog extends Log {
+  readonly lines: string[]
+}
+
+export function memoryLog(): MemoryLog {
+  const lines: string[] = []
+  const at = (level: string) => (message: string) => void lines.push(`${level} ${message}`)
+  return { lines, debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') }
+}
