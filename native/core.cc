@@ -269,7 +269,7 @@ void Core::miss(uint16_t number) {
   Packet& packet = packets_[number];
   const uint16_t slot = find_service(snapshot_, packet.key);
   if (slot == kNoSlot) {
-    counters_.count(Reason::kNoService);
+    leave_to_host(packet, Reason::kNoService);
     return;
   }
   const auto now = static_cast<uint32_t>(now_ms_);
@@ -295,6 +295,18 @@ void Core::miss(uint16_t number) {
     flags |= kMissOnePacket;
   }
   batch_.add(packet, number, slot, flags);
+}
+
+// The kernel's ACCEPT (spec 5.2, 5.3): a reply of a masqueraded destination that is none, say a
+// client's direct connection to it. The quiet filter has taken it from the host, so it is given
+// back through the port to the host's stack, which routes it.
+void Core::leave_to_host(Packet& packet, Reason reason) {
+  counters_.count(reason);
+  if (memory_.host_port < 0) return;
+  const NextHop bare{};
+  Frame frame = packet.frame;
+  put_link(frame, packet.l3, bare, packet.family);
+  egress_.enqueue(static_cast<uint16_t>(memory_.host_port), frame);
 }
 
 void Core::resolve_one(uint32_t record) {
@@ -329,7 +341,7 @@ void Core::refuse(const MissRecord& miss, Packet& packet) {
       egress_.answer(packet, IcmpError::kPortUnreachable, 0, packet.key.destination,
                      static_cast<uint32_t>(now_ms_));
       break;
-    case kVerdictPass: counters_.count(Reason::kNoService); break;
+    case kVerdictPass: leave_to_host(packet, Reason::kNoService); break;
     default:
       if (miss.verdict < 0) counters_.count(Reason::kSchedulerFailed);
   }
@@ -410,7 +422,12 @@ void Core::icmp(Packet& packet) {
   uint32_t entry = kNoEntry;
   if (quoted_flow(packet, &inverse)) entry = table_.find(inverse, table_.hash(inverse));
   if (entry == kNoEntry) {
-    counters_.count(Reason::kIcmpUnrelated);
+    // Messages to a virtual address are the host's too and it has its own copy of them.
+    if (snapshot_.is_virtual(packet.key.destination)) {
+      counters_.count(Reason::kIcmpUnrelated);
+    } else {
+      leave_to_host(packet, Reason::kIcmpUnrelated);
+    }
     return;
   }
   Conn& conn = table_.at(entry >> 1);
@@ -458,7 +475,7 @@ void Core::housekeeping() {
 }
 
 void Core::announce() {
-  Frame* frames = egress_.scratch(kBurst);
+  Frame* frames = egress_.scratch(Egress::Scratch::kAnswers, kBurst);
   const uint32_t count = announcer_.build(frames, kBurst, static_cast<uint32_t>(now_ms_));
   for (uint32_t i = 0; i < count; i++) egress_.enqueue(frames[i].port, frames[i]);
   egress_.flush();

@@ -36,6 +36,7 @@ struct CoreMemory {
   Counters counters;
   uint32_t worker = 0;
   uint32_t workers = 1;
+  int32_t host_port = -1;  // port to the host's own stack; -1: none
 };
 
 // The clock of a core, monotonic microseconds; tests and benchmarks bring their own.
@@ -103,6 +104,7 @@ class Core {
   bool choose_local(const MissRecord& miss, const ServiceRecord& service, NewConn* wanted);
   void refuse(const MissRecord& miss, Packet& packet);
   void icmp(Packet& packet);
+  void leave_to_host(Packet& packet, Reason reason);
   void finish();
   void announce();
   void housekeeping();

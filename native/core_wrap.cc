@@ -91,6 +91,8 @@ CoreWrap::CoreWrap(const Napi::CallbackInfo& info) : Napi::ObjectWrap<CoreWrap>(
     throw_coded(env, "ERR_BUSY", "another thread still holds this worker's memory");
     return;
   }
+  const int32_t host_port = options.Get("hostPort").ToNumber().Int32Value();
+  memory.host_port = host_port < static_cast<int32_t>(ports.size()) ? host_port : -1;
   Clock& clock = manual_ ? static_cast<Clock&>(manual_clock_) : system_clock_;
   bool lossless = false;
   const uint64_t seed = options.Get("seed").IsBigInt()

@@ -32,9 +32,13 @@ constexpr uint32_t kNeighbourWaitMs = 3000;   // then they are dropped, as the k
 static_assert(kNextHops < kNoSlot, "a connection holds next hops as u16");
 static_assert(kNeighbourWaitingEach <= kNeighbourWaiting);
 
-// Frames made by the core in one burst: ICMP answers, announcements, tunnel segments.
+// Frames made by the core in one burst, by kind; when a kind runs out the burst so far is sent.
 constexpr uint32_t kSegmentsPerSuperFrame = 128;  // 65535 / 512, the smallest MSS that is cut
-constexpr uint32_t kScratchFrames = 1024;
-static_assert(kScratchFrames >= 2 * kSegmentsPerSuperFrame + kBurst);
+constexpr uint32_t kFragmentsPerPacket = 64;      // 65535 / 1024; more is refused
+constexpr uint32_t kScratchSegments = 1024;
+constexpr uint32_t kScratchFragments = 256;
+constexpr uint32_t kScratchAnswers = 128;
+static_assert(kScratchSegments >= kSegmentsPerSuperFrame);
+static_assert(kScratchFragments >= kFragmentsPerPacket && kScratchAnswers >= kBurst);
 
 }  // namespace uvs

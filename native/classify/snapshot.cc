@@ -80,7 +80,7 @@ SnapshotError check_snapshot(const uint8_t* block, size_t bytes) {
   return SnapshotError::kNone;
 }
 
-Snapshot::Snapshot() : lookup_(kLookupSize, 0) {}
+Snapshot::Snapshot() : lookup_(kLookupSize, 0), virtual_(kLookupSize, 0) {}
 
 uint32_t Snapshot::hash(const Addr& address, uint16_t port, uint8_t protocol) {
   const uint64_t key = address.high() ^ (address.low() * 0x9e3779b97f4a7c15u) ^
@@ -96,6 +96,7 @@ void Snapshot::adopt(const uint8_t* block) {
   announces_ = reinterpret_cast<const AnnounceRecord*>(block + header_->announce_offset);
   port_zero_ = ftp_ = false;
   std::memset(lookup_.data(), 0, lookup_.size() * sizeof(lookup_[0]));
+  std::memset(virtual_.data(), 0, virtual_.size() * sizeof(virtual_[0]));
   for (uint32_t slot = 0; slot < header_->service_count; slot++) {
     const ServiceRecord& s = services_[slot];
     if (s.used == 0) continue;
@@ -105,7 +106,17 @@ void Snapshot::adopt(const uint8_t* block) {
     uint32_t at = hash(s.address, s.port, s.protocol);
     while (lookup_[at] != 0) at = (at + 1) % kLookupSize;
     lookup_[at] = static_cast<uint16_t>(slot + 1);
+    if (is_virtual(s.address)) continue;
+    for (at = hash(s.address, 0, 0); virtual_[at] != 0;) at = (at + 1) % kLookupSize;
+    virtual_[at] = static_cast<uint16_t>(slot + 1);
   }
+}
+
+bool Snapshot::is_virtual(const Addr& address) const {
+  for (uint32_t at = hash(address, 0, 0); virtual_[at] != 0; at = (at + 1) % kLookupSize) {
+    if (services_[virtual_[at] - 1].address == address) return true;
+  }
+  return false;
 }
 
 uint16_t Snapshot::find_exact(const Addr& address, uint16_t port, uint8_t protocol) const {

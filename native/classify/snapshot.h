@@ -56,6 +56,9 @@ class Snapshot {
   // Service slot of an exact (address, port, protocol), kNoSlot when there is none.
   uint16_t find_exact(const Addr& address, uint16_t port, uint8_t protocol) const;
 
+  // True if `address` is the address of any service.
+  bool is_virtual(const Addr& address) const;
+
   bool has_port_zero() const { return port_zero_; }
   bool has_ftp() const { return ftp_; }
 
@@ -67,6 +70,7 @@ class Snapshot {
   const Addr* local_addresses_ = nullptr;
   const AnnounceRecord* announces_ = nullptr;
   std::vector<uint16_t> lookup_;  // open addressing, service slot + 1
+  std::vector<uint16_t> virtual_;  // the same by address alone, one service each
   bool port_zero_ = false;
   bool ftp_ = false;
 };

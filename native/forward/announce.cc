@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "forward/address_hash.h"
 #include "parse/arp.h"
 #include "parse/checksum.h"
 #include "parse/ether.h"
@@ -134,9 +135,7 @@ bool meant_for(const uint8_t* frame, const uint8_t* own) {
 }
 
 uint32_t index_of(const Addr& address, uint32_t entries) {
-  const uint64_t mixed =
-      (address.low() ^ address.high() * 0x9e3779b97f4a7c15u) * 0xff51afd7ed558ccdu;
-  return static_cast<uint32_t>(mixed >> 40) % entries;
+  return static_cast<uint32_t>(hash_address(address) % entries);
 }
 
 }  // namespace

@@ -14,7 +14,10 @@ Egress::Egress(std::span<const std::unique_ptr<Port>> ports, NextHops& hops, Cou
       hops_(hops),
       counters_(counters),
       queues_(ports.size()),
-      scratch_memory_(new uint8_t[size_t{kScratchFrames} * kFrameSlotBytes]) {}
+      arenas_{Arena(kScratchSegments), Arena(kScratchFragments), Arena(kScratchAnswers)} {}
+
+Egress::Arena::Arena(uint32_t count)
+    : memory(new uint8_t[size_t{count} * kFrameSlotBytes]), frames(count) {}
 
 bool Egress::send(Frame frame, uint32_t l3, uint8_t family, uint16_t slot, uint32_t now_ms) {
   const NextHop& hop = hops_.at(slot);
@@ -37,16 +40,20 @@ void Egress::enqueue(uint16_t port, const Frame& frame) {
   queue.frames_waiting[queue.count++] = frame;
 }
 
-Frame* Egress::scratch(uint32_t count) {
-  assert(count <= kScratchFrames);
-  if (scratch_used_ + count > kScratchFrames) flush();
-  Frame* first = &scratch_frames_[scratch_used_];
+Frame* Egress::scratch(Scratch kind, uint32_t count) {
+  Arena& arena = arenas_[static_cast<uint8_t>(kind)];
+  assert(count <= arena.frames.size());
+  if (arena.used + count > arena.frames.size()) {
+    send_queues();
+    arena.used = 0;
+  }
+  Frame* first = &arena.frames[arena.used];
   for (uint32_t i = 0; i < count; i++) {
     first[i] = Frame{};
-    first[i].data = &scratch_memory_[size_t{scratch_used_ + i} * kFrameSlotBytes] + kHeadroom;
+    first[i].data = &arena.memory[size_t{arena.used + i} * kFrameSlotBytes] + kHeadroom;
     first[i].headroom = kHeadroom;
   }
-  scratch_used_ += count;
+  arena.used += count;
   return first;
 }
 
@@ -71,11 +78,15 @@ void Egress::flush_port(uint16_t port) {
   queue.count = 0;
 }
 
-void Egress::flush() {
+void Egress::send_queues() {
   for (uint16_t port = 0; port < queues_.size(); port++) {
     if (queues_[port].count != 0) flush_port(port);
   }
-  scratch_used_ = 0;
+}
+
+void Egress::flush() {
+  send_queues();
+  for (Arena& arena : arenas_) arena.used = 0;
 }
 
 bool Egress::allow_answer(uint32_t now_ms) {
@@ -101,14 +112,14 @@ void Egress::answer_frame(Frame* frame, const Addr& to, uint32_t now_ms) {
 void Egress::answer(const Packet& packet, IcmpError error, uint32_t mtu, const Addr& local,
                     uint32_t now_ms) {
   if (!allow_answer(now_ms)) return;
-  Frame* frame = scratch(1);
+  Frame* frame = scratch(Scratch::kAnswers, 1);
   if (!build_icmp_error(packet, error, mtu, local, frame)) return;
   answer_frame(frame, packet.key.source, now_ms);
 }
 
 void Egress::reset(const Packet& packet, uint32_t now_ms) {
   if (packet.tcp_flags & kTcpRst || !allow_answer(now_ms)) return;
-  Frame* frame = scratch(1);
+  Frame* frame = scratch(Scratch::kAnswers, 1);
   build_tcp_reset(packet, frame);
   answer_frame(frame, packet.key.source, now_ms);
 }

@@ -25,11 +25,15 @@ class Egress {
   // Queues a complete frame on a port.
   void enqueue(uint16_t port, const Frame& frame);
 
-  // `count` scratch frames in a row; valid until flush(). Each has kHeadroom in front of
-  // data and room for kFrameSlotBytes - kHeadroom bytes. Flushes when there are not enough left.
-  Frame* scratch(uint32_t count);
+  // Scratch frames in a row, by what they are for; each has kHeadroom in front of data and room
+  // for kFrameSlotBytes - kHeadroom bytes. They stay until the same kind is asked for again and
+  // too few are left: then everything queued is sent and the kind starts from its first frame. So
+  // a caller may hold segments while it asks for fragments, but must have queued the segments it
+  // holds before it asks for more of them.
+  enum class Scratch : uint8_t { kSegments, kFragments, kAnswers };
+  Frame* scratch(Scratch kind, uint32_t count);
 
-  // Hands every queue to its port. Frame memory is free afterwards.
+  // Hands every queue to its port. Frame memory, scratch too, is free afterwards.
   void flush();
 
   // ICMP error about `packet` to its source, from `local` (spec 5.4, 5.5.1, 5.6); limited in rate.
@@ -61,6 +65,15 @@ class Egress {
     uint64_t bytes = 0;
   };
 
+  // A pool of scratch frames of one kind.
+  struct Arena {
+    explicit Arena(uint32_t count);
+    std::unique_ptr<uint8_t[]> memory;
+    std::vector<Frame> frames;
+    uint32_t used = 0;
+  };
+
+  void send_queues();
   void flush_port(uint16_t port);
   bool allow_answer(uint32_t now_ms);
   void answer_frame(Frame* frame, const Addr& to, uint32_t now_ms);
@@ -69,9 +82,7 @@ class Egress {
   NextHops& hops_;
   Counters& counters_;
   std::vector<Queue> queues_;
-  std::unique_ptr<uint8_t[]> scratch_memory_;
-  Frame scratch_frames_[kScratchFrames];
-  uint32_t scratch_used_ = 0;
+  Arena arenas_[3];  // by Scratch
   uint32_t tokens_ = kAnswersBurst;
   uint32_t tokens_ms_ = 0;
   NextHops::Ready ready_[kReadyMax];

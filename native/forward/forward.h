@@ -78,8 +78,11 @@ inline void put_link(Frame& frame, uint32_t l3, const NextHop& hop, uint8_t fami
   frame.length = static_cast<uint32_t>(static_cast<int32_t>(frame.length) + moved);
   frame.headroom = static_cast<uint32_t>(static_cast<int32_t>(frame.headroom) - moved);
   frame.data = start;
-  if (frame.vnet.flags != 0 || frame.vnet.gso_type != 0) {
+  // Only a partial checksum has a start, only a super-packet a header length (virtio 5.1.6.2).
+  if (frame.vnet.flags & kVnetNeedsCsum) {
     frame.vnet.csum_start = static_cast<uint16_t>(frame.vnet.csum_start + moved);
+  }
+  if (frame.vnet.gso_type != kVnetGsoNone) {
     frame.vnet.hdr_len = static_cast<uint16_t>(frame.vnet.hdr_len + moved);
   }
 }

@@ -7,6 +7,7 @@
 #include <cassert>
 #include <cstring>
 
+#include "forward/address_hash.h"
 #include "forward/forward.h"
 
 namespace uvs {
@@ -147,9 +148,7 @@ void KernelNextHops::count_stray(uint32_t ifindex) {
 // --- The table of hops
 
 uint32_t KernelNextHops::bucket_of(const Addr& gateway, uint32_t ifindex) {
-  const uint64_t mixed = (gateway.low() ^ gateway.high() * 0x9e3779b97f4a7c15u ^ ifindex) *
-                         0xff51afd7ed558ccdu;
-  return static_cast<uint32_t>(mixed >> 40) % kIndexEntries;
+  return static_cast<uint32_t>(hash_address(gateway, ifindex) % kIndexEntries);
 }
 
 uint16_t KernelNextHops::slot_of(const NextHop& wanted, uint32_t now_ms) {
@@ -365,6 +364,12 @@ void KernelNextHops::apply_neighbour(uint16_t slot, const NeighbourInfo& neighbo
     std::memcpy(hop.link, neighbour.link, 6);
     hop.state = HopState::kReady;
   } else if (neighbour.state == NeighbourState::kFailed) {
+    if (hop.state == HopState::kReady && now_ms - hop.last_used_ms < kRefreshMs) {
+      // Its old link address does not answer any more; it may have another one, so all are asked.
+      hop.state = HopState::kUnresolved;
+      ask(slot, now_ms);
+      return;
+    }
     hop.state = HopState::kUnreachable;
     meta_[slot].failed_ms = now_ms;
     expired_ += parked_.drop(slot);

@@ -10,10 +10,14 @@
 //   by an Ethernet port                   by the neighbour:
 //     REACHABLE STALE DELAY PROBE PERMANENT NOARP       kReady
 //     none, INCOMPLETE                    kUnresolved: asked (NTF_USE), packets wait
-//     FAILED                              kUnreachable for 1 s, then kUnresolved: the next packet
-//                                         asks again
+//     FAILED                              of a hop in use: kUnresolved, asked once more;
+//                                         otherwise kUnreachable for 1 s, then kUnresolved: the
+//                                         next packet asks
 // When the host port is the only port (TUN I/O) the kernel routes what uvs writes into it, so
 // every route that leaves the host leads there too, with the MTU of that route.
+//
+// IPv6 neighbours are asked for from the interface's link-local address (net/ipv6/ndisc.c
+// ndisc_solicit), so an Ethernet port needs one.
 //
 // Slots are reused only together with a step of generation(): connections keep slots.
 #pragma once

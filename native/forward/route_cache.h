@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <memory>
 
-#include "addr.h"
+#include "forward/address_hash.h"
 #include "limits.h"
 
 namespace uvs {
@@ -55,9 +55,7 @@ class RouteCache {
   };
 
   static uint32_t first_way(const Addr& address) {
-    const uint64_t mixed =
-        (address.low() ^ (address.high() * 0x9e3779b97f4a7c15u)) * 0xff51afd7ed558ccdu;
-    return static_cast<uint32_t>(mixed >> 40) % (kRouteCacheEntries / kWays) * kWays;
+    return static_cast<uint32_t>(hash_address(address) % (kRouteCacheEntries / kWays)) * kWays;
   }
 
   std::unique_ptr<Entry[]> entries_;

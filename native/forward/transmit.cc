@@ -11,7 +11,16 @@ constexpr uint32_t kOuter4Bytes = 20;
 constexpr uint32_t kOuter6Bytes = 40;
 constexpr uint32_t kMinMtu4 = 68;    // spec 5.6
 constexpr uint32_t kMinMtu6 = 1280;
-constexpr uint32_t kFragmentsMax = 64;
+
+// One segment of `whole` as a packet of its own.
+Packet piece_of(const Packet& whole, const Frame& frame) {
+  Packet piece = whole;
+  piece.frame = frame;
+  piece.l4 = static_cast<uint16_t>(whole.l4 - whole.l3);
+  piece.l3 = 0;
+  piece.l3_bytes = frame.length;
+  return piece;
+}
 
 }  // namespace
 
@@ -72,10 +81,27 @@ void Transmitter::out(Packet& packet, uint16_t slot, bool fragment, const Addr& 
     }
     return;
   }
-  counters_.count(Reason::kFragmentNeeded);
   if (packet.checksum_partial()) complete_checksum(packet);
-  Frame* pieces = egress_.scratch(kFragmentsMax);
-  const uint32_t count = fragment_ip4(packet, hops_.at(slot).mtu, pieces, kFragmentsMax);
+  if (!packet.is_gso()) {
+    cut(packet, slot, now_ms);
+    return;
+  }
+  // A super-packet whose segments are too long: segments first, as the kernel does.
+  Frame* pieces = egress_.scratch(Egress::Scratch::kSegments, kSegmentsPerSuperFrame);
+  const uint32_t count = segment(packet, pieces, kSegmentsPerSuperFrame);
+  if (count == 0) counters_.count(Reason::kOffloadBad);
+  for (uint32_t i = 0; i < count; i++) {
+    Packet piece = piece_of(packet, pieces[i]);
+    cut(piece, slot, now_ms);
+  }
+}
+
+// Sends an IPv4 packet in fragments that fit the next hop.
+void Transmitter::cut(Packet& packet, uint16_t slot, uint32_t now_ms) {
+  counters_.count(Reason::kFragmentNeeded);
+  Frame* pieces = egress_.scratch(Egress::Scratch::kFragments, kFragmentsPerPacket);
+  const uint32_t count = fragment_ip4(packet, hops_.at(slot).mtu, pieces, kFragmentsPerPacket);
+  if (count == 0) counters_.count(Reason::kTooBigSilent);
   for (uint32_t i = 0; i < count; i++) egress_.send(pieces[i], 0, packet.family, slot, now_ms);
 }
 
@@ -154,7 +180,10 @@ void Transmitter::tunnel_one(Packet& packet, const Addr& remote, uint16_t slot, 
     return;
   }
   const bool pmtu_disc = snapshot_.sysctl(kSysctlPmtuDisc) != 0;
-  encapsulate_ipip(packet, hop.source, remote, pmtu_disc, ++ip_id_);
+  if (!encapsulate_ipip(packet, hop.source, remote, pmtu_disc, ++ip_id_)) {
+    counters_.count(Reason::kTooBigSilent);
+    return;
+  }
   // Without pmtu_disc the outer packet may be too big for the path: it is cut (spec 5.6).
   const bool fragment = remote.is_v4() && packet.l3_bytes > hop.mtu;
   const uint8_t inner_family = packet.family;
@@ -185,15 +214,11 @@ void Transmitter::tunnel(Packet& packet, Conn& conn, uint16_t slot, uint32_t now
     tunnel_one(packet, remote, slot, now_ms);
     return;
   }
-  Frame* pieces = egress_.scratch(kSegmentsPerSuperFrame);
+  Frame* pieces = egress_.scratch(Egress::Scratch::kSegments, kSegmentsPerSuperFrame);
   const uint32_t count = segment(packet, pieces, kSegmentsPerSuperFrame);
   if (count == 0) counters_.count(Reason::kOffloadBad);
   for (uint32_t i = 0; i < count; i++) {
-    Packet piece = packet;
-    piece.frame = pieces[i];
-    piece.l4 = static_cast<uint16_t>(packet.l4 - packet.l3);
-    piece.l3 = 0;
-    piece.l3_bytes = pieces[i].length;
+    Packet piece = piece_of(packet, pieces[i]);
     tunnel_one(piece, remote, slot, now_ms);
   }
 }

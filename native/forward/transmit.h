@@ -31,6 +31,7 @@ class Transmitter {
              bool* fragment, uint32_t now_ms);
   void out(Packet& packet, uint16_t slot, bool fragment, const Addr& answer_from,
            uint32_t now_ms);
+  void cut(Packet& packet, uint16_t slot, uint32_t now_ms);
   void tunnel(Packet& packet, Conn& conn, uint16_t slot, uint32_t now_ms);
   void tunnel_one(Packet& packet, const Addr& remote, uint16_t slot, uint32_t now_ms);
 

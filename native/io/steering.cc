@@ -10,7 +10,7 @@ uint32_t steer(const Addr& client, Be16 port) {
   x ^= x >> 32;
   x ^= client.low();
   // The host part of an IPv4 address lies in the highest bits, where a product would lose it.
-  x = (x ^ x >> 32) * kSteerMultiply[1];
+  x = (x ^ (x >> 32)) * kSteerMultiply[1];
   x ^= x >> 32;
   x = (x + port.raw) * kSteerMultiply[2];
   x ^= x >> 32;

@@ -1,6 +1,6 @@
 /**
- * The data plane as control sees it: the only way in which the director touches packets, workers and
- * shared memory. Implemented by src/dataplane/supervisor.ts and, for tests, by a fake.
+ * The data plane as control sees it: the only way in which the director touches packets, workers
+ * and shared memory. Implemented by src/dataplane/supervisor.ts and, for tests, by a fake.
  */
 import type { Log } from './log.js'
 import type { Config } from './model/config.js'
@@ -82,8 +82,8 @@ export interface DataplaneInfo {
 
 export interface DataplanePort {
   /**
-   * Resolves when every worker has adopted the configuration. Rejects with a coded error when it was
-   * not taken; then the one before stays.
+   * Resolves when every worker has adopted the configuration. Rejects with a coded error when it
+   * was not taken; then the one before stays.
    */
   publish(config: Config): Promise<void>
   loads(): LoadReader

@@ -1,8 +1,8 @@
 /**
- * The one owner of the configuration. A change: command -> apply (pure, may refuse) -> publish to the
- * data plane -> side effects. Commands that wait are applied one after the other and published as
- * one change; if the data plane refuses it, they are tried again one by one, so that only the one at
- * fault fails.
+ * The one owner of the configuration. A change: command -> apply (pure, may refuse) -> publish to
+ * the data plane -> side effects. Commands that wait are applied one after the other and published
+ * as one change; if the data plane refuses it, they are tried again one by one, so that only the
+ * one at fault fails.
  */
 import type { ConnectionView, InfoView, Outcome, ServiceView, StatusView } from './api/views.js'
 import type { Clock } from './clock.js'
@@ -42,6 +42,7 @@ interface Waiting {
 /** Changes with more actions than this are logged as one line. */
 const LOGGED_ACTIONS_MAX = 20
 
+/** See the top of this file. */
 export class Director {
   readonly #options: DirectorOptions
   readonly #rates: RateBook

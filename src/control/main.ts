@@ -134,8 +134,9 @@ class Daemon {
   }
 
   /**
-   * In the order in which they start. The control socket comes after the data plane, so that whoever
-   * reaches it finds a director; that another daemon has it is found out before anything is touched.
+   * In the order in which they start. The control socket comes after the data plane, so that
+   * whoever reaches it finds a director; that another daemon has it is found out before anything is
+   * touched.
    */
   parts(config: Config): Part[] {
     const { socket, http } = this.#flags

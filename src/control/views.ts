@@ -30,6 +30,7 @@ export function trafficView(estimator: Estimator): { stats: StatsView; rates: Ra
   return { stats: statsView(estimator.stats()), rates: ratesView(estimator.rates()) }
 }
 
+/** A service with loads, counters and rates, destinations newest first. */
 export function serviceView(service: Service, rates: RateBook, loads: LoadReader): ServiceView {
   const { id, scheduler, flags, persistentSec, netmask, engine } = service
   return {

@@ -108,12 +108,8 @@ export interface HostFacts {
 /** The block of one generation, in shared memory of its own. */
 export function writeSnapshot(config: Config, generation: number, host: HostFacts): Uint8Array {
   const services = [...config.services.values()]
-  const listed = services.map((service) => ({
-    service,
-    local: effectiveLocalAddresses(config, service),
-  }))
   const order = services.flatMap((service) => service.destinations.map((d) => d.slot))
-  const local = listed.flatMap((entry) => entry.local)
+  const { local, placed: listed } = placeLocalAddresses(config, services)
   const serviceCount = 1 + services.reduce((most, s) => Math.max(most, s.slot), -1)
   const destinationCount = 1 + highestDestination(config)
   const serviceOffset = RECORDS.snapshotHeader.bytes
@@ -153,6 +149,33 @@ export function writeSnapshot(config: Config, generation: number, host: HostFact
   return block.bytes
 }
 
+interface PlacedService {
+  readonly service: Service
+  readonly localFirst: number
+  readonly localCount: number
+}
+
+/** One copy of each different list: many services share the default. */
+function placeLocalAddresses(
+  config: Config,
+  services: readonly Service[],
+): { local: Address[]; placed: PlacedService[] } {
+  const local: Address[] = []
+  const firstByList = new Map<string, number>()
+  const placed = services.map((service) => {
+    const list = effectiveLocalAddresses(config, service)
+    const key = list.map((address) => address.text).join()
+    let localFirst = firstByList.get(key)
+    if (localFirst === undefined) {
+      localFirst = local.length
+      firstByList.set(key, localFirst)
+      local.push(...list)
+    }
+    return { service, localFirst, localCount: list.length }
+  })
+  return { local, placed }
+}
+
 function highestDestination(config: Config): number {
   let highest = -1
   for (const { destinations } of config.services.values()) {
@@ -182,14 +205,9 @@ function writeTimers(block: BlockWriter, { timeouts, sysctls }: Config): void {
 
 const PROTOCOL = { tcp: 6, udp: 17, sctp: 132 } as const
 
-function writeServices(
-  block: BlockWriter,
-  offset: number,
-  listed: readonly { service: Service; local: readonly Address[] }[],
-): void {
+function writeServices(block: BlockWriter, offset: number, listed: readonly PlacedService[]): void {
   let orderFirst = 0
-  let localFirst = 0
-  for (const { service, local } of listed) {
+  for (const { service, localFirst, localCount } of listed) {
     const { id } = service
     block.record('service', offset + service.slot * RECORDS.service.bytes, {
       address: id.address,
@@ -204,12 +222,11 @@ function writeServices(
       persistentSec: service.persistentSec,
       netmask: service.netmask,
       localFirst,
-      localCount: local.length,
+      localCount,
       used: 1,
       incarnation: service.incarnation,
     })
     orderFirst += service.destinations.length
-    localFirst += local.length
   }
 }
 

@@ -1,4 +1,6 @@
-/** Our ipvsadm against what the real one printed: texts, exit status, and what it asked the kernel. */
+/**
+ * Our ipvsadm against what the real one printed: texts, exit status, and what it asked the kernel.
+ */
 import assert from 'node:assert/strict'
 import type { CliEnvironment } from '../../src/control/cli/environment.js'
 import { runIpvsadm } from '../../src/control/cli/ipvsadm.js'

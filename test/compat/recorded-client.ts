@@ -182,7 +182,9 @@ const CALL_NUMBER: Readonly<Partial<Record<PublicCommand['kind'], number>>> = {
   zero: 1167,
 }
 
-/** The shim's line for a command. Records of plain identities are zero where the tool leaves them. */
+/**
+ * The shim's line for a command. Records of plain identities are zero where the tool leaves them.
+ */
 function callText(command: PublicCommand): string {
   const words: (string | number)[] = [CALL_NUMBER[command.kind] ?? 0]
   if (command.kind === 'setTimeouts') {

@@ -207,14 +207,14 @@ std::vector<ClassifierEntry> RandomEntries(Random& random) {
   for (int family : {4, 6}) {
     for (int i = 0; i < 8; i++) {
       const uint16_t port = random.Below(8) == 0 ? 0 : PickPort(random).host();
-      entries.push_back(Entry(PickAddress(random, family), port, PickProtocol(random),
-                              EntryKind::kService));
+      entries.push_back(
+          Entry(PickAddress(random, family), port, PickProtocol(random), EntryKind::kService));
       const uint16_t source = random.Below(4) == 0 ? 0 : PickPort(random).host();
       entries.push_back(Entry(PickAddress(random, family), source, PickProtocol(random),
                               EntryKind::kSource, static_cast<uint32_t>(random.Below(4))));
     }
-    for (EntryKind kind : {EntryKind::kLocalAddress, EntryKind::kHost, EntryKind::kVirtual,
-                           EntryKind::kAnnounce}) {
+    for (EntryKind kind :
+         {EntryKind::kLocalAddress, EntryKind::kHost, EntryKind::kVirtual, EntryKind::kAnnounce}) {
       for (int i = 0; i < 3; i++) {
         entries.push_back(Entry(PickAddress(random, family), 0, 0, kind));
       }
@@ -268,8 +268,7 @@ Shaped Shape(Random& random, int family, const Addr& source, const Addr& destina
 
 Sample FlowSample(Random& random, const Oracle& oracle, int family) {
   const Ends e = PickEnds(random, family);
-  const Shaped shaped =
-      Shape(random, family, e.source, e.destination, e.protocol, Transport(e));
+  const Shaped shaped = Shape(random, family, e.source, e.destination, e.protocol, Transport(e));
   return {OnLink(family, shaped.packet), shaped.readable ? oracle.Flow(e) : Judgement{}};
 }
 
@@ -375,9 +374,8 @@ TEST(frames_cut_off_anywhere_are_not_wanted_unless_their_ends_are_there) {
   REQUIRE(classifier != nullptr);
   const Ends e{Ip4(0xc6120001), Ip4(0xc6120002), Be16::of(40000), Be16::of(80), 6};
   const Ends e6{Ip6(1), Ip6(2), Be16::of(40000), Be16::of(80), 6};
-  const std::vector<ClassifierEntry> entries = {
-      Entry(e.destination, 80, 6, EntryKind::kService),
-      Entry(e6.destination, 80, 6, EntryKind::kService)};
+  const std::vector<ClassifierEntry> entries = {Entry(e.destination, 80, 6, EntryKind::kService),
+                                                Entry(e6.destination, 80, 6, EntryKind::kService)};
   REQUIRE(classifier->set_entries(entries, &error));
   for (int family : {4, 6}) {
     const Bytes frame =

@@ -44,6 +44,13 @@ inline void WriteFile(const std::string& path, const std::string& text) {
   if (fd >= 0) close(fd);
 }
 
+// No duplicate address detection for interfaces that are made from now on.
+inline void AddressesAtOnce() {
+  for (const char* which : {"all", "default"}) {
+    WriteFile(std::string("/proc/sys/net/ipv6/conf/") + which + "/accept_dad", "0");
+  }
+}
+
 class FarSide {
  public:
   FarSide() {
@@ -53,6 +60,7 @@ class FarSide {
     if (pid_ == 0) {
       prctl(PR_SET_PDEATHSIG, SIGKILL);
       if (unshare(CLONE_NEWNET) != 0) _exit(1);
+      AddressesAtOnce();
       if (write(ready[1], "r", 1) != 1) _exit(1);
       for (;;) pause();
     }
@@ -60,6 +68,7 @@ class FarSide {
     CHECK_EQ(read(ready[0], &c, 1), 1);
     close(ready[0]);
     close(ready[1]);
+    AddressesAtOnce();
     const std::string far = std::to_string(pid_);
     Shell("ip link add near0 address 02:00:00:00:00:0a type veth peer name far0 address "
           "02:00:00:00:00:0b netns " + far);

@@ -137,8 +137,10 @@ struct Pair {
            Up(left, "left") && Up(right, "right");
   }
   static bool Up(const Netns& ns, const std::string& name) {
-    return Run(ns, "sysctl -qw net.ipv6.conf." + name + ".disable_ipv6=1 && ip link set lo up && "
-                   "ip link set " + name + " up");
+    return Run(ns, "sysctl -qw net.ipv6.conf." + name +
+                       ".disable_ipv6=1 && ip link set lo up && "
+                       "ip link set " +
+                       name + " up");
   }
 };
 

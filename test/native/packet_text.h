@@ -126,12 +126,12 @@ struct Text {
   uint8_t tos = 0;
   uint16_t id = 0x1234;
   uint16_t fragment = 0x4000;  // flags and offset, IPv4
-  Bytes ip_options;            // IPv4, a multiple of 4 bytes
-  std::vector<Extension> extensions;
+  Bytes ip_options = {};       // IPv4, a multiple of 4 bytes
+  std::vector<Extension> extensions = {};
   uint32_t sequence = 1;
   uint8_t tcp_flags = 0x10;
-  Bytes tcp_options;  // a multiple of 4 bytes
-  Bytes payload;      // ICMP: everything after type, code and checksum
+  Bytes tcp_options = {};  // a multiple of 4 bytes
+  Bytes payload = {};      // ICMP: everything after type, code and checksum
   uint8_t icmp_type = 8;
   uint8_t icmp_code = 0;
   bool udp_checksum = true;

@@ -9,8 +9,8 @@ export const SOCKET_MODE = 0o600
 const DIRECTORY_MODE = 0o755
 
 /**
- * Makes room for a socket: creates the directory, removes the leftover of a dead daemon, refuses when
- * a live one answers or when something else is there. Throws ControlError.
+ * Makes room for a socket: creates the directory, removes the leftover of a dead daemon, refuses
+ * when a live one answers or when something else is there. Throws ControlError.
  */
 export async function prepareSocket(path: string): Promise<void> {
   mkdirSync(dirname(path), { recursive: true, mode: DIRECTORY_MODE })
@@ -45,8 +45,9 @@ function answers(path: string): Promise<boolean> {
 }
 
 /**
- * For the TCP listener: a page in somebody's browser must not be able to send commands. Changes need
- * a JSON content type (which makes browsers ask first) and, if an Origin is given, our own host.
+ * For the TCP listener: a page in somebody's browser must not be able to send commands. Changes
+ * need a JSON content type (which makes browsers ask first) and, if an Origin is given, our own
+ * host.
  */
 export function crossSite(request: IncomingMessage): boolean {
   if (request.method === 'GET') return false

@@ -75,7 +75,8 @@ function serviceQuery(id: ServiceId): string {
 function absent(socketPath: string, why: string): ControlError {
   return new ControlError(
     'DAEMON_ABSENT',
-    `no uvs answers on ${socketPath} (${why}); start it with "uvs run", or name its socket in UVS_SOCKET`,
+    `no uvs answers on ${socketPath} (${why}); start it with "uvs run", ` +
+      'or name its socket in UVS_SOCKET',
   )
 }
 

@@ -1,7 +1,7 @@
 /**
- * argv -> what to do. Follows ipvsadm 1.31 step by step, because which of several mistakes is reported
- * depends on the order: options left to right, surplus arguments, scheduler flags, the validity
- * matrix, then the rules about values.
+ * argv -> what to do. Follows ipvsadm 1.31 step by step, because which of several mistakes is
+ * reported depends on the order: options left to right, surplus arguments, scheduler flags, the
+ * validity matrix, then the rules about values.
  */
 import type { Timeouts } from '../model/config.js'
 import type { PublicCommand } from '../model/commands.js'

@@ -1,6 +1,6 @@
 /**
- * The texts of ipvsadm --help and --version: programs read them to find out what the tool can do, so
- * they are the tool's own, character for character. Our additions are in `uvs help ipvsadm`.
+ * The texts of ipvsadm --help and --version: programs read them to find out what the tool can do,
+ * so they are the tool's own, character for character. Our additions are in `uvs help ipvsadm`.
  */
 
 export const VERSION_LINE = 'ipvsadm v1.31 2019/12/24 (compiled with popt and IPVS v1.2.1)\n'

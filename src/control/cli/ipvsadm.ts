@@ -130,8 +130,8 @@ function report(error: unknown, environment: CliEnvironment): number {
 const BATCH_MAX = 1000
 
 /**
- * -R: each line is a command line. Refusals are reported and the next line goes on; a mistake the tool
- * itself finds ends everything; the status is that of the last line.
+ * -R: each line is a command line. Refusals are reported and the next line goes on; a mistake the
+ * tool itself finds ends everything; the status is that of the last line.
  */
 async function restore(environment: CliEnvironment): Promise<number> {
   let status: number = IPVSADM_EXIT.OK

@@ -6,6 +6,7 @@ import type { Resolver } from './resolver.js'
 /** Text of `address:port`; `protocol` (tcp, udp, sctp) decides which service names apply. */
 export type EndpointText = (address: Address, port: number, protocol: string) => string
 
+/** In numbers, as with -n. */
 export const numericText: EndpointText = (address, port) => formatEndpoint(address, port)
 
 /** Looks up every address once, a few at a time, and returns a writer that uses the answers. */

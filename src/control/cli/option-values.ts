@@ -1,4 +1,7 @@
-/** What each option of a line does to the draft, with the tool's own checks and messages (spec 10.2). */
+/**
+ * What each option of a line does to the draft, with the tool's own checks and messages (spec
+ * 10.2).
+ */
 import { addressValue, ipv4ToNumber, parseAddress } from '../model/address.js'
 import type { Address } from '../model/address.js'
 import { TUNNEL_TYPES } from '../model/destination.js'

@@ -175,6 +175,7 @@ export function findOption(
   return BY_SHORT.get(spelling.short)
 }
 
+/** True for the name of a command, false for that of an option. */
 export function isCommand(name: string): name is CommandName {
   return Object.hasOwn(COMMANDS, name)
 }

@@ -4,7 +4,9 @@
  * anywhere, `--` as the end of options.
  */
 
-/** Whether an option takes a value; `optional` takes the next argument unless it starts with `-`. */
+/**
+ * Whether an option takes a value; `optional` takes the next argument unless it starts with `-`.
+ */
 export type ValueRule = 'none' | 'required' | 'optional'
 
 export interface OptionSyntax<Name extends string> {

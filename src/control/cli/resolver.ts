@@ -1,6 +1,6 @@
 /**
- * Names of hosts and ports, both ways. The interface is what the pure parts use; the system resolver
- * asks the host's own databases (/etc/services, /etc/hosts, DNS), as ipvsadm does.
+ * Names of hosts and ports, both ways. The interface is what the pure parts use; the system
+ * resolver asks the host's own databases (/etc/services, /etc/hosts, DNS), as ipvsadm does.
  */
 import { readFileSync } from 'node:fs'
 import { lookup, lookupService } from 'node:dns/promises'

@@ -69,6 +69,7 @@ function traffic(view: StatsView | RatesView): Traffic {
   }
 }
 
+/** A destination with its addresses and counters parsed. */
 export function shownDestination(view: DestinationView): ShownDestination {
   return {
     ...view,
@@ -78,6 +79,7 @@ export function shownDestination(view: DestinationView): ShownDestination {
   }
 }
 
+/** A service with everything below it parsed. */
 export function shownService(view: ServiceView): ShownService {
   const { protocol, address, port, fwmark } = view
   return {
@@ -90,6 +92,7 @@ export function shownService(view: ServiceView): ShownService {
   }
 }
 
+/** A row of the connection table with its ends parsed. */
 export function shownConnection(view: ConnectionView): ShownConnection {
   const endpoint = (e: { address: string; port: number }) => ({
     address: receivedAddress(e.address),

@@ -1,7 +1,7 @@
 /**
- * The order of listings. ipvsadm compares by 32-bit differences, which is no order at all for values
- * further apart than 2^31; what comes out then depends on the sorting method, so the C library's
- * merge sort is followed step by step.
+ * The order of listings. ipvsadm compares by 32-bit differences, which is no order at all for
+ * values further apart than 2^31; what comes out then depends on the sorting method, so the C
+ * library's merge sort is followed step by step.
  */
 import { addressValue } from '../model/address.js'
 import type { Address } from '../model/address.js'

@@ -44,8 +44,8 @@ export function formatStatus(status: StatusView, services: readonly ServiceView[
   const ports = interfaces.length > 0 ? ` on ${interfaces.join(', ')}` : ''
   const parts = [
     `uvs ${status.version}, pid ${status.pid}, up ${status.uptimeSec} s, ${io}${ports}\n`,
-    `${status.services} services, ${status.destinations} destinations (${status.trash} removed but ` +
-      `kept), ${status.active} active and ${status.inactive} inactive connections\n`,
+    `${status.services} services, ${status.destinations} destinations (${status.trash} removed ` +
+      `but kept), ${status.active} active and ${status.inactive} inactive connections\n`,
     `${ratesText(status.rates)}\n`,
     '\nworkers\n',
     table([

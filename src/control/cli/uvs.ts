@@ -10,6 +10,11 @@ import { commandHelp, GENERAL_HELP } from './uvs-help.js'
 
 /** Standard streams and the daemon behind `socket`. */
 export function processEnvironment(socket: string): CliEnvironment {
+  // Whoever reads the output may stop early (`ipvsadm -Lc | head`); that is no error of ours.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error
+    process.exit(0)
+  })
   return {
     program: 'ipvsadm',
     client: controlClient(socket),

@@ -58,6 +58,7 @@ const PERSISTENT_MAX_SEC = 86400 * 31
 const U16 = 0xffff
 const I32_MAX = 0x7fffffff
 
+/** One item of the list; reports mistakes through the node. */
 export function decodeService(node: Node): DesiredService {
   node.keys(SERVICE_KEYS)
   const id = decodeId(node)

@@ -1,6 +1,6 @@
 /**
- * Data-plane metrics, read from the shared counters at the moment of the scrape. Counters count from
- * the creation of the service or destination; zeroing with ipvsadm -Z does not touch them.
+ * Data-plane metrics, read from the shared counters at the moment of the scrape. Counters count
+ * from the creation of the service or destination; zeroing with ipvsadm -Z does not touch them.
  */
 import { Counter, Gauge } from 'prom-client'
 import type { Registry } from 'prom-client'

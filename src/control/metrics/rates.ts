@@ -1,7 +1,8 @@
 /**
- * The estimator behind --stats and --rate (spec 7.2 to 7.4): every PERIOD_MS the counters are sampled,
- * and each rate moves a quarter of the way to what the last period showed. What users see are the
- * sampled values, so they lag by up to one period. Pure: counters come in, the caller keeps time.
+ * The estimator behind --stats and --rate (spec 7.2 to 7.4): every PERIOD_MS the counters are
+ * sampled, and each rate moves a quarter of the way to what the last period showed. What users see
+ * are the sampled values, so they lag by up to one period. Pure: counters come in, the caller keeps
+ * time.
  */
 import type { CounterReader, TrafficCounters } from '../dataplane-port.js'
 import type { Config } from '../model/config.js'
@@ -103,8 +104,8 @@ export class RateBook {
   }
 
   /**
-   * Follows a configuration that is about to be published: new objects start at the present counters
-   * of their slot, objects that are gone are forgotten, those in the trash are kept.
+   * Follows a configuration that is about to be published: new objects start at the present
+   * counters of their slot, objects that are gone are forgotten, those in the trash are kept.
    */
   follow(config: Config, counters: CounterReader): void {
     const services: ServiceEstimators = new Map()

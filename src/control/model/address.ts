@@ -76,8 +76,8 @@ export function parseIpv6(text: string): Address | undefined {
 }
 
 /**
- * The forms inet_aton takes: one to four parts, each decimal, octal (0...) or hexadecimal (0x...), the
- * last one filling the remaining bytes; blanks and what follows them are ignored.
+ * The forms inet_aton takes: one to four parts, each decimal, octal (0...) or hexadecimal (0x...),
+ * the last one filling the remaining bytes; blanks and what follows them are ignored.
  */
 export function parseIpv4Aton(text: string): Address | undefined {
   const head = text.split(/\s/, 1)[0]
@@ -106,6 +106,7 @@ export function anyAddress(family: Family): Address {
   return family === 4 ? { family: 4, text: '0.0.0.0' } : { family: 6, text: '::' }
 }
 
+/** Equal family and value. */
 export function sameAddress(a: Address, b: Address): boolean {
   return a.family === b.family && a.text === b.text
 }

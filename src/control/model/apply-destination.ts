@@ -1,4 +1,6 @@
-/** The destination half of apply.ts: add with revival from the trash, edit, delete (spec 1.4, 1.6). */
+/**
+ * The destination half of apply.ts: add with revival from the trash, edit, delete (spec 1.4, 1.6).
+ */
 import { withService } from './config.js'
 import type { Config } from './config.js'
 import {
@@ -71,8 +73,8 @@ function create(config: Config, id: DestinationId): Placed {
   if (taken === undefined) {
     return failure(
       'TABLE_FULL',
-      `all ${config.destinationSlots.capacity} destination slots are in use; removed destinations ` +
-        'give theirs back two to three minutes after their last connection',
+      `all ${config.destinationSlots.capacity} destination slots are in use; removed ` +
+        'destinations give theirs back two to three minutes after their last connection',
     )
   }
   const incarnation = config.nextIncarnation

@@ -56,6 +56,7 @@ export function emptyConfig(capacity: Capacity): Config {
   }
 }
 
+/** The service with this identity, if there is one. */
 export function findService(config: Config, id: ServiceId): Service | undefined {
   return config.services.get(serviceKey(id))
 }

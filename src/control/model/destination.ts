@@ -60,10 +60,12 @@ export interface TrashedDestination {
 
 const INT_MAX = 0x7fffffff
 
+/** A string that is equal exactly for equal identities; also readable in logs. */
 export function destinationKey(id: DestinationId): string {
   return formatEndpoint(id.address, id.port)
 }
 
+/** Same address and port. */
 export function sameDestination(a: DestinationId, b: DestinationId): boolean {
   return a.port === b.port && a.address.text === b.address.text
 }

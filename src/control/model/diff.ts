@@ -1,4 +1,6 @@
-/** (old config, new config) -> what happened, for the log and for side effects outside the model. */
+/**
+ * (old config, new config) -> what happened, for the log and for side effects outside the model.
+ */
 import type { Address } from './address.js'
 import type { Config } from './config.js'
 import { destinationKey } from './destination.js'

@@ -1,7 +1,7 @@
 /**
- * Every way a request can be refused: a stable code, the kernel's errno for the same case (spec 1.3,
- * 1.4, 9.2), and the sentence ipvsadm 1.31 prints for that errno. One list serves the model, the API
- * and the command line.
+ * Every way a request can be refused: a stable code, the kernel's errno for the same case (spec
+ * 1.3, 1.4, 9.2), and the sentence ipvsadm 1.31 prints for that errno. One list serves the model,
+ * the API and the command line.
  */
 
 export const ERRNO_TEXT = {

@@ -35,6 +35,7 @@ export const SCHEDULERS = [
 
 export type SchedulerName = (typeof SCHEDULERS)[number]
 
+/** True for a scheduler that exists. */
 export function isScheduler(name: string): name is SchedulerName {
   return (SCHEDULERS as readonly string[]).includes(name)
 }

@@ -11,6 +11,7 @@ export interface SlotPool {
   readonly free: readonly number[]
 }
 
+/** A pool of `capacity` slots, all free. */
 export function slotPool(capacity: number): SlotPool {
   return { capacity, next: 0, free: [] }
 }

@@ -1,6 +1,6 @@
 /**
- * The destination trash (spec 1.6): removal, revival and the timed release of slots. Pure; whether a
- * slot is still referenced, and the time, are arguments.
+ * The destination trash (spec 1.6): removal, revival and the timed release of slots. Pure; whether
+ * a slot is still referenced, and the time, are arguments.
  */
 import type { Config } from './config.js'
 import { sameDestination } from './destination.js'
@@ -40,6 +40,7 @@ export function findTrashed(
   )
 }
 
+/** The configuration without one entry of the trash. */
 export function withoutTrashed(config: Config, entry: TrashedDestination): Config {
   return { ...config, trash: config.trash.filter((other) => other !== entry) }
 }

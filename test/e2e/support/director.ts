@@ -2,7 +2,9 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import process from 'node:process'
 import type { Host, Program, Result } from '../../support/namespace.js'
+import type { StatusView } from '../../../src/control/api/views.js'
 import { waitFor } from '../../support/wait.js'
 import {
   destinationAddress,
@@ -21,6 +23,8 @@ export interface DirectorOptions {
   /** 1 unless given. */
   workers?: number
   io?: 'af_packet' | 'tun'
+  /** FULLNAT's local addresses; the lab's unless given. */
+  localAddresses?: readonly string[]
   /** More flags of `uvs run`. */
   flags?: readonly string[]
   /** Name of a folder that stays when the director ends: to start another one on its socket. */
@@ -48,6 +52,26 @@ export interface DestinationLine {
   weight: number
   active: number
   inactive: number
+}
+
+// Folders to remove when this process is interrupted; the namespaces remove themselves.
+const folders = new Set<string>()
+
+function newFolder(): string {
+  if (folders.size === 0) {
+    // Before the test network's own handlers: those end the process.
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+      process.prependOnceListener(signal, removeFolders)
+    }
+    process.prependOnceListener('exit', removeFolders)
+  }
+  const folder = mkdtempSync(join(tmpdir(), 'uvs-test-'))
+  folders.add(folder)
+  return folder
+}
+
+function removeFolders(): void {
+  for (const folder of folders) rmSync(folder, { recursive: true, force: true })
 }
 
 /** A running director. */
@@ -78,11 +102,11 @@ export class Director {
 
   /** Starts one without waiting: for tests of what it says when it cannot. */
   static spawn(host: Host, options: DirectorOptions = {}): Director {
-    const folder = options.folder ?? mkdtempSync(join(tmpdir(), 'uvs-test-'))
+    const folder = options.folder ?? newFolder()
     const flags = [
       ...['--io', options.io ?? 'af_packet', '--iface', DEVICE],
       ...['--workers', String(options.workers ?? 1), '--socket', join(folder, 'uvs.sock')],
-      ...['--lip', LOCAL_ADDRESSES.join(',')],
+      ...['--lip', (options.localAddresses ?? LOCAL_ADDRESSES).join(',')],
       ...(options.flags ?? []),
     ]
     const program = host.spawn([UVS, 'run', ...flags])
@@ -131,8 +155,28 @@ export class Director {
   /** Asks it to end in an orderly way; resolves to its exit status. */
   async stop(): Promise<number> {
     const status = await this.program.stop()
-    if (this.ownsFolder) rmSync(this.folder, { recursive: true, force: true })
+    if (this.ownsFolder) {
+      rmSync(this.folder, { recursive: true, force: true })
+    }
     return status
+  }
+
+  /** What `uvs status` knows. */
+  async status(): Promise<StatusView> {
+    return JSON.parse(await this.uvs('status', '--json')) as StatusView
+  }
+
+  /** Ends one worker's thread as a crash would, and waits until its replacement runs. */
+  async killWorker(worker: number): Promise<void> {
+    const { restarts } = (await this.status()).workers[worker]
+    const words = ['-sS', '--fail', '--unix-socket', join(this.folder, 'uvs.sock')]
+    const body = JSON.stringify({ worker })
+    const target = ['-H', 'content-type: application/json', '-d', body]
+    await this.host.expect(['curl', ...words, ...target, 'http://uvs/v1/restartWorker'])
+    await waitFor(`worker ${worker} to be replaced`, async () => {
+      const now = (await this.status()).workers[worker]
+      return now.restarts > restarts && now.state === 'RUNNING'
+    })
   }
 
   /** `kill -9`: no chance to tidy up. */

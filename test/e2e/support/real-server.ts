@@ -21,7 +21,8 @@ for (const port of ports) {
     const text = request.url === '/peer' ? `${name} ${peer}` : name
     const body = wanted === undefined ? text : Buffer.alloc(Math.min(Number(wanted), BYTES_MAX), 46)
     response.writeHead(200, { 'content-type': 'text/plain', 'content-length': body.length })
-    response.end(body)
+    // Only when the whole request is here: uploads are tested too.
+    request.resume().once('end', () => response.end(body))
   })
   // A connection held open between requests is part of what is tested; so are many at once.
   web.keepAliveTimeout = 0

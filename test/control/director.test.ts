@@ -1,0 +1,142 @@
+/** The director: order, batches, refusals of the data plane, timers. */
+import assert from 'node:assert/strict'
+import { Director } from '../../src/control/director.js'
+import { emptyConfig } from '../../src/control/model/config.js'
+import { FakeClock, FakeDataplane, memoryLog, NO_TRAFFIC } from '../support/fake-dataplane.js'
+import {
+  addDestination,
+  addService,
+  CAPACITY,
+  deleteDestination,
+  serviceId,
+  serviceIn,
+} from './fixtures.js'
+
+const S = serviceId()
+const OK = { ok: true }
+
+function rig() {
+  const port = new FakeDataplane()
+  const clock = new FakeClock()
+  const log = memoryLog()
+  const config = emptyConfig(CAPACITY)
+  const director = new Director({ port, config, clock, log, version: '1' })
+  director.start()
+  return { port, clock, log, director }
+}
+
+describe('director', () => {
+  it('publishes what it applied, in order, and answers each command', async () => {
+    const { director, port, log } = rig()
+    const outcomes = await director.execute([
+      addService(S),
+      addService(S),
+      addDestination(S, '198.18.1.1'),
+    ])
+    assert.deepEqual(
+      outcomes.map((o) => (o.ok ? 'ok' : o.code)),
+      ['ok', 'SERVICE_EXISTS', 'ok'],
+    )
+    assert.equal(port.published.length, 1)
+    assert.equal(serviceIn(director.config, S).destinations.length, 1)
+    assert.ok(log.lines.some((line) => line.includes('service tcp 198.18.0.1:80 added')))
+  })
+
+  it('publishes commands that wait together as one change', async () => {
+    const { director, port } = rig()
+    const all = await Promise.all(
+      Array.from({ length: 6 }, (_, i) =>
+        director.execute([addService(serviceId('198.18.0.1', i + 1))]),
+      ),
+    )
+    assert.deepEqual(
+      all.flat(),
+      Array.from({ length: 6 }, () => OK),
+    )
+    assert.ok(port.published.length <= 2, `${port.published.length} changes`)
+    assert.equal(director.config.services.size, 6)
+  })
+
+  it('changes nothing when the data plane refuses, and blames only the one at fault', async () => {
+    const { director, port } = rig()
+    port.check = (config) => {
+      if (config.services.has('tcp 198.18.0.66:80')) throw new Error('too odd')
+    }
+    const outcomes = await director.execute([
+      addService(S),
+      addService(serviceId('198.18.0.66')),
+      addService(serviceId('198.18.0.3')),
+    ])
+    assert.deepEqual(
+      outcomes.map((o) => o.ok),
+      [true, false, true],
+    )
+    assert.ok(!outcomes[1].ok && outcomes[1].message.includes('too odd'))
+    assert.deepEqual(
+      [...director.config.services.keys()],
+      ['tcp 198.18.0.1:80', 'tcp 198.18.0.3:80'],
+    )
+  })
+
+  it('gives slots of deleted services to new ones, also within one batch', async () => {
+    const { director } = rig()
+    const many = Array.from({ length: CAPACITY.services }, (_, i) =>
+      addService(serviceId('198.18.0.1', i + 1)),
+    )
+    await director.execute(many)
+    const outcomes = await director.execute([{ kind: 'flush' }, ...many])
+    assert.deepEqual(
+      outcomes,
+      Array.from({ length: many.length + 1 }, () => OK),
+    )
+  })
+
+  it('samples every two seconds, and not while run_estimation is 0', async () => {
+    const { director, port, clock } = rig()
+    await director.execute([addService(S)])
+    const conns = () => {
+      const services = director.services()
+      assert.ok(services.ok)
+      return services.value[0].stats.connections
+    }
+    port.serviceTraffic.set(serviceIn(director.config, S).slot, { ...NO_TRAFFIC, connections: 9n })
+    await clock.advance(1999)
+    assert.equal(conns(), '0')
+    await clock.advance(1)
+    assert.equal(conns(), '9')
+    await director.execute([{ kind: 'zero', service: S }])
+    assert.equal(conns(), '0')
+    await director.execute([{ kind: 'setSysctl', name: 'run_estimation', value: '0' }])
+    port.serviceTraffic.set(serviceIn(director.config, S).slot, { ...NO_TRAFFIC, connections: 20n })
+    await clock.advance(10_000)
+    assert.equal(conns(), '0')
+  })
+
+  it('frees the slot of a removed destination two minutes after it fell idle', async () => {
+    const { director, port, clock } = rig()
+    await director.execute([addService(S), addDestination(S, '198.18.1.1')])
+    const { slot } = serviceIn(director.config, S).destinations[0]
+    port.loadBySlot.set(slot, { active: 0, inactive: 1, persistent: 0 })
+    await director.execute([deleteDestination(S, '198.18.1.1')])
+    await clock.advance(600_000)
+    assert.equal(director.config.trash.length, 1)
+    port.loadBySlot.set(slot, { active: 0, inactive: 0, persistent: 0 })
+    await clock.advance(120_000)
+    assert.equal(director.config.trash.length, 1)
+    await clock.advance(60_000)
+    assert.equal(director.config.trash.length, 0)
+    assert.deepEqual(director.config.destinationSlots.free, [slot])
+  })
+
+  it('ends connections of removed destinations only with expire_nodest_conn', async () => {
+    const { director, port } = rig()
+    const add = addDestination(S, '198.18.1.1')
+    await director.execute([addService(S), add])
+    const { slot } = serviceIn(director.config, S).destinations[0]
+    await director.execute([deleteDestination(S, '198.18.1.1')])
+    assert.deepEqual(port.expired, [])
+    await director.execute([{ kind: 'setSysctl', name: 'expire_nodest_conn', value: '1' }, add])
+    await director.execute([deleteDestination(S, '198.18.1.1')])
+    assert.deepEqual(port.expired, [slot])
+  })
+})

@@ -1,0 +1,178 @@
+/** Configuration -> block, read back field by field and through the schedulers' view. */
+import assert from 'node:assert/strict'
+import {
+  DESTINATION_FLAG,
+  LAYOUT_HASH,
+  METHOD,
+  NO_SLOT,
+  RECORDS,
+  SCHEDULER_ID,
+  SNAPSHOT_MAGIC,
+  SYSCTL_INDEX,
+  TCP_STATE,
+} from '../../src/dataplane/layout.js'
+import type { Field, RecordName } from '../../src/dataplane/layout.js'
+import { SnapshotView } from '../../src/dataplane/snapshot-view.js'
+import { writeSnapshot } from '../../src/dataplane/snapshot-writer.js'
+import { mappedBytes } from '../../src/control/model/address.js'
+import type { Config } from '../../src/control/model/config.js'
+import { markServiceId, SERVICE_FLAGS } from '../../src/control/model/service.js'
+import {
+  addDestination,
+  addService,
+  configOf,
+  deleteDestination,
+  ip,
+  serviceId,
+  serviceIn,
+} from './fixtures.js'
+
+const HOST = { localPortFirst: 5000, localPortLast: 65535, announces: [] }
+
+/** Reads one field of a block. */
+function reader(block: Uint8Array) {
+  const view = new DataView(block.buffer, block.byteOffset, block.byteLength)
+  const number = (record: RecordName, offset: number, field: string): number => {
+    const fields: Readonly<Record<string, Field>> = RECORDS[record].fields
+    const [type, at] = fields[field]
+    if (type === 'u8') return view.getUint8(offset + at)
+    if (type === 'u16') return view.getUint16(offset + at, true)
+    return type === 'i32' ? view.getInt32(offset + at, true) : view.getUint32(offset + at, true)
+  }
+  const header = (field: string) => number('snapshotHeader', 0, field)
+  const slot = (record: 'service' | 'destination', index: number) =>
+    header(`${record}Offset`) + index * RECORDS[record].bytes
+  return {
+    header,
+    word: (offset: number) => view.getUint32(offset, true),
+    bytes: (offset: number, length: number) => block.slice(offset, offset + length),
+    service: (index: number, field: string) => number('service', slot('service', index), field),
+    destination: (index: number, field: string) =>
+      number('destination', slot('destination', index), field),
+    destinationAddress: (index: number) => block.slice(slot('destination', index)).subarray(0, 16),
+  }
+}
+
+const A = serviceId()
+const B = serviceId('2001:db8::1', 53, 'udp')
+const MARK = markServiceId(9, 4)
+
+function example(): Config {
+  const persistent = { flags: SERVICE_FLAGS.PERSISTENT, persistentSec: 60, netmask: 0xffffff00 }
+  return configOf([
+    addService(A, { scheduler: 'wrr', ...persistent }),
+    addService(B, { scheduler: 'sh', flags: SERVICE_FLAGS.ONE_PACKET }),
+    addService(MARK),
+    addDestination(A, '198.18.1.1', { weight: 5 }, 8080),
+    addDestination(A, '198.18.1.2', { method: 'fullnat', upperThreshold: 9, lowerThreshold: 3 }),
+    addDestination(A, '198.18.1.3', {
+      method: 'tunnel',
+      tunnel: { type: 'gue', port: 6080, checksum: 'remcsum' },
+    }),
+    deleteDestination(A, '198.18.1.1', 8080),
+    { kind: 'setTimeouts', timeouts: { tcpSec: 77, tcpFinSec: 8, udpSec: 5 } },
+    { kind: 'setSysctl', name: 'sloppy_tcp', value: '1' },
+    { kind: 'setDefaultLocalAddresses', addresses: [ip('198.18.9.1'), ip('2001:db8::9')] },
+    { kind: 'addLocalAddress', service: MARK, address: ip('198.18.9.7') },
+  ])
+}
+
+describe('snapshot writer', () => {
+  const config = example()
+  const block = writeSnapshot(config, 42, HOST)
+  const read = reader(block)
+
+  it('has a header that describes the block', () => {
+    assert.equal(read.header('magic'), SNAPSHOT_MAGIC)
+    assert.equal(read.header('layoutHash'), LAYOUT_HASH)
+    assert.equal(read.header('generation'), 42)
+    assert.equal(read.header('bytes'), block.byteLength)
+    assert.ok(block.buffer instanceof SharedArrayBuffer)
+    assert.deepEqual([read.header('serviceCount'), read.header('destinationCount')], [3, 3])
+    assert.deepEqual([read.header('localPortFirst'), read.header('localPortLast')], [5000, 65535])
+  })
+
+  it('writes services by slot', () => {
+    const slot = serviceIn(config, A).slot
+    assert.equal(read.service(slot, 'schedulerId'), SCHEDULER_ID.wrr)
+    assert.equal(read.service(slot, 'protocol'), 6)
+    assert.equal(read.service(slot, 'flags'), SERVICE_FLAGS.PERSISTENT | SERVICE_FLAGS.HASHED)
+    assert.equal(read.service(slot, 'netmask'), 0xffffff00)
+    assert.equal(read.service(slot, 'orderCount'), 2)
+    const six = serviceIn(config, B).slot
+    assert.deepEqual([read.service(six, 'family'), read.service(six, 'protocol')], [6, 17])
+    const mark = serviceIn(config, MARK).slot
+    assert.deepEqual([read.service(mark, 'fwmark'), read.service(mark, 'protocol')], [9, 0])
+  })
+
+  it('lists destinations in list order, newest first', () => {
+    const first = read.service(serviceIn(config, A).slot, 'orderFirst')
+    const order = [0, 1].map((i) => read.word(read.header('orderOffset') + 4 * (first + i)))
+    assert.deepEqual(
+      order,
+      serviceIn(config, A).destinations.map((d) => d.slot),
+    )
+  })
+
+  it('writes destinations, those in the trash without AVAILABLE', () => {
+    const [tunnel, fullnat] = serviceIn(config, A).destinations.map((d) => d.slot)
+    const [gone] = config.trash.map((entry) => entry.destination.slot)
+    assert.equal(read.destination(tunnel, 'method'), METHOD.TUNNEL)
+    assert.deepEqual(
+      ['tunnelType', 'tunnelFlags', 'tunnelPort'].map((f) => read.destination(tunnel, f)),
+      [1, 2, 6080],
+    )
+    assert.equal(read.destination(fullnat, 'method'), METHOD.FULLNAT)
+    assert.deepEqual(
+      ['upperThreshold', 'lowerThreshold', 'flags'].map((f) => read.destination(fullnat, f)),
+      [9, 3, DESTINATION_FLAG.AVAILABLE],
+    )
+    assert.deepEqual(
+      ['flags', 'used', 'weight', 'port', 'serviceSlot'].map((f) => read.destination(gone, f)),
+      [0, 1, 5, 8080, serviceIn(config, A).slot],
+    )
+    assert.deepEqual(read.destinationAddress(gone), mappedBytes(ip('198.18.1.1')))
+    const orphaned = configOf([{ kind: 'deleteService', service: A }], config)
+    const after = reader(writeSnapshot(orphaned, 43, HOST))
+    assert.equal(after.destination(gone, 'serviceSlot'), NO_SLOT)
+    assert.equal(after.service(serviceIn(config, A).slot, 'used'), 0)
+  })
+
+  it('gives each service its own local addresses or the default of its family', () => {
+    const local = (id: typeof A) => {
+      const { slot } = serviceIn(config, id)
+      const count = read.service(slot, 'localCount')
+      assert.equal(count, 1)
+      const at = read.header('localAddressOffset') + 16 * read.service(slot, 'localFirst')
+      return read.bytes(at, 16)
+    }
+    assert.deepEqual(local(A), mappedBytes(ip('198.18.9.1')))
+    assert.deepEqual(local(B), mappedBytes(ip('2001:db8::9')))
+    assert.deepEqual(local(MARK), mappedBytes(ip('198.18.9.7')))
+  })
+
+  it('stores a shared list once', () => {
+    const many = configOf(
+      [1, 2, 3, 4].map((port) => addService(serviceId('198.18.0.1', port))),
+      configOf([{ kind: 'setDefaultLocalAddresses', addresses: [ip('198.18.9.1')] }]),
+    )
+    assert.equal(reader(writeSnapshot(many, 1, HOST)).header('localAddressCount'), 1)
+  })
+
+  it('writes timeouts and sysctls', () => {
+    const { fields } = RECORDS.snapshotHeader
+    const tcp = (state: keyof typeof TCP_STATE) =>
+      read.word(fields.tcpTimeoutSec[1] + 4 * TCP_STATE[state])
+    assert.deepEqual([tcp('ESTABLISHED'), tcp('FIN_WAIT'), tcp('SYN_RECV')], [77, 8, 60])
+    const fullnat = read.word(fields.fullnatTcpTimeoutSec[1] + 4 * TCP_STATE.ESTABLISHED)
+    assert.equal(fullnat, 90)
+    assert.equal(read.header('udpTimeoutSec'), 5)
+    assert.equal(read.word(fields.sysctls[1] + 4 * SYSCTL_INDEX.sloppy_tcp), 1)
+    assert.equal(read.word(fields.sysctls[1] + 4 * SYSCTL_INDEX.conn_reuse_mode), 1)
+  })
+
+  it('is what the schedulers can read, also when empty', () => {
+    assert.ok(new SnapshotView(block, undefined))
+    assert.ok(new SnapshotView(writeSnapshot(configOf([]), 1, HOST), undefined))
+  })
+})

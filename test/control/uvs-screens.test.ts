@@ -1,0 +1,75 @@
+/** The screens of `uvs status` and `uvs conns`. */
+import assert from 'node:assert/strict'
+import { runUvs } from '../../src/control/cli/uvs.js'
+import { NUMERIC, startRig } from './daemon-rig.js'
+import type { DaemonRig } from './daemon-rig.js'
+
+describe('uvs screens', () => {
+  let rig: DaemonRig
+  beforeEach(async () => {
+    rig = await startRig()
+  })
+  afterEach(() => rig.close())
+
+  async function run(words: string): Promise<string> {
+    let stdout = ''
+    const status = await runUvs(words.split(' '), () => ({
+      program: 'ipvsadm',
+      client: rig.client,
+      resolver: NUMERIC,
+      out: (text) => (stdout += text),
+      err: (text) => assert.fail(text),
+      readInput: () => Promise.resolve(''),
+    }))
+    assert.equal(status, 0)
+    return stdout
+  }
+
+  it('status: ports, workers, services, drops', async () => {
+    await rig.ipvsadm('-A -t 198.18.0.1:80 -s rr')
+    await rig.ipvsadm('-A -f 7 -6 -s lc')
+    await rig.ipvsadm('-a -t 198.18.0.1:80 -r 198.18.1.1 -m')
+    rig.port.loadBySlot.set(0, { active: 4, inactive: 5, persistent: 0 })
+    rig.port.drops.set('table_full', 9n)
+    rig.port.drops.set('tx_full', 0n)
+    const text = await run('status')
+    assert.match(text, /^uvs 0\.0\.0, pid \d+, up 0 s, fake on fake0\n2 services, 1 destinations/)
+    assert.match(text, /4 active and 5 inactive connections\n/)
+    assert.match(text, /\n {2}0 {3}running {2}1 {14}3 ms {7}0\n/)
+    assert.match(text, /\n {2}tcp 198\.18\.0\.1:80 {2}rr {9}1 {13}4 {7}5 {9}0\n/)
+    assert.match(text, /\n {2}fwmark 7 ipv6 /)
+    assert.match(text, /\n {2}table_full {2}9\n$/)
+    const json = JSON.parse(await run('status --json')) as Record<string, unknown>
+    assert.deepEqual(json.drops, { table_full: '9' })
+    assert.equal((json.serviceList as unknown[]).length, 2)
+  })
+
+  it('conns: one line per row, filters, JSON lines', async () => {
+    const end = (address: string, port: number) => ({ address, port })
+    const row = {
+      protocol: 'tcp',
+      state: 'ESTABLISHED',
+      expiresSec: 899,
+      client: end('2001:db8::5', 1000),
+      virtual: end('2001:db8::1', 80),
+      destination: end('198.18.1.1', 80),
+      method: 'fullnat',
+      flags: 0,
+    } as const
+    rig.port.rows = [
+      { ...row, local: end('198.18.9.1', 5000) },
+      { ...row, protocol: 'udp' },
+    ]
+    const lines = (await run('conns')).split('\n')
+    assert.equal(lines.length, 4)
+    assert.match(lines[1], /^tcp +ESTABLISHED +899s +\[2001:db8::5\]:1000 .* 198\.18\.9\.1:5000 /)
+    assert.match(lines[2], / - +198\.18\.1\.1:80 +fullnat$/)
+    assert.equal((await run('conns --protocol udp')).split('\n').length, 3)
+    assert.equal((await run('conns --client [2001:db8::5]:1001')).split('\n').length, 2)
+    const json = (await run('conns --json --state established')).trim().split('\n')
+    assert.deepEqual(
+      json.map((line) => (JSON.parse(line) as { protocol: string }).protocol),
+      ['tcp', 'udp'],
+    )
+  })
+})
