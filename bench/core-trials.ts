@@ -47,7 +47,13 @@ function oneService(method: Method, scheduler: string, destinations: number): Co
       kind: 'addDestination',
       service,
       destination: { address: address(`198.19.1.${i + 1}`), port: PORT },
-      options: { method, weight: 1 + (i % 4), upperThreshold: 0, lowerThreshold: 0, tunnel: PLAIN_TUNNEL },
+      options: {
+        method,
+        weight: 1 + (i % 4),
+        upperThreshold: 0,
+        lowerThreshold: 0,
+        tunnel: PLAIN_TUNNEL,
+      },
     })
   }
   for (let i = 0; method === 'fullnat' && i < 64; i++) {

@@ -17,8 +17,7 @@ Napi::Value table_bytes(const Napi::CallbackInfo& info) {
     return info.Env().Undefined();
   }
   const uint32_t connections = info[0].As<Napi::Number>().Uint32Value();
-  return Napi::Number::New(info.Env(),
-                           static_cast<double>(ConnTable::bytes_needed(connections)));
+  return Napi::Number::New(info.Env(), static_cast<double>(ConnTable::bytes_needed(connections)));
 }
 
 Napi::Value check(const Napi::CallbackInfo& info) {

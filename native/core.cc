@@ -211,8 +211,7 @@ bool Core::starts_over(const Packet& packet, uint32_t id, const DestinationRecor
 }
 
 Core::Hit Core::hit_in(Packet& packet, uint32_t id) {
-  const DestinationRecord* destination =
-      snapshot_.destination(table_.at(id).destination_slot);
+  const DestinationRecord* destination = snapshot_.destination(table_.at(id).destination_slot);
   if (starts_over(packet, id, destination)) {
     tracker_.end(id);
     return Hit::kMiss;
@@ -302,7 +301,8 @@ void Core::miss(uint16_t number) {
 // back through the port to the host's stack, which routes it.
 void Core::leave_to_host(Packet& packet, Reason reason) {
   counters_.count(reason);
-  if (memory_.host_port < 0) return;
+  // What the host itself sent would come back without end.
+  if (memory_.host_port < 0 || packet.frame.port == memory_.host_port) return;
   const NextHop bare{};
   Frame frame = packet.frame;
   put_link(frame, packet.l3, bare, packet.family);
@@ -371,17 +371,16 @@ bool Core::create(const MissRecord& miss, const Packet& packet, uint32_t* id) {
   // Spec 4.2 and 5.3: a persistent service maps only its own port.
   const bool maps_port = destination->port != 0 && ((service->flags & kServicePersistent) == 0 ||
                                                     miss.virtual_port == service->port);
-  wanted.destination_port =
-      maps_port ? Be16::of(destination->port) : packet.key.destination_port;
+  wanted.destination_port = maps_port ? Be16::of(destination->port) : packet.key.destination_port;
   if (wanted.method == kMethodFullnat && !choose_local(miss, *service, &wanted)) {
     tracker_.release_template(miss.template_ref);
     return false;
   }
   const CreateError error = tracker_.create(wanted, tick(), id);
   if (error != CreateError::kNone) {
-    counters_.count(error == CreateError::kTableFull ? Reason::kTableFull
-                                                     : Reason::kAddressTableFull,
-                    miss.packets);
+    counters_.count(
+        error == CreateError::kTableFull ? Reason::kTableFull : Reason::kAddressTableFull,
+        miss.packets);
     return false;
   }
   shared::lane_add(counters_.destinations[slot].connections, uint64_t{1});

@@ -36,8 +36,7 @@ std::unique_ptr<NextHops> open_kernel_hops(Napi::Env env,
                                            int32_t host_port) {
   std::vector<HopPort> described;
   for (size_t i = 0; i < ports.size(); i++) {
-    described.push_back(
-        HopPort{ports[i]->ifindex(), static_cast<uint16_t>(i), ports[i]->link()});
+    described.push_back(HopPort{ports[i]->ifindex(), static_cast<uint16_t>(i), ports[i]->link()});
   }
   RtStatus status;
   auto hops = KernelNextHops::open(
@@ -202,8 +201,8 @@ Napi::Value CoreWrap::adopt(const Napi::CallbackInfo& info) {
   const auto block = info[0].As<Napi::Uint8Array>();
   const SnapshotError error = check_snapshot(block.Data(), block.ByteLength());
   if (error != SnapshotError::kNone) {
-    throw_coded(env, "ERR_SNAPSHOT", std::string("snapshot refused: ") +
-                                         snapshot_error_text(error));
+    throw_coded(env, "ERR_SNAPSHOT",
+                std::string("snapshot refused: ") + snapshot_error_text(error));
     return env.Undefined();
   }
   core_->adopt(block.Data());

@@ -58,8 +58,7 @@ class Borrower {
     napi_get_typedarray_info(options_.Env(), array, &type, &length, &data, &buffer, &offset);
     const size_t records = array.ByteLength() / sizeof(T);
     if (records < least) {
-      fail(std::string(name) + " is shorter than " + std::to_string(least * sizeof(T)) +
-           " bytes");
+      fail(std::string(name) + " is shorter than " + std::to_string(least * sizeof(T)) + " bytes");
       return nullptr;
     }
     if (reinterpret_cast<uintptr_t>(data) % alignof(T) != 0) {

@@ -9,7 +9,7 @@ namespace uvs {
 
 constexpr uint32_t kBurst = kMaxBurst;  // frames taken from the ports at once
 
-constexpr uint32_t kFrameSlotBytes = 2048;        // ring slot for ordinary frames
+constexpr uint32_t kFrameSlotBytes = 2048;         // ring slot for ordinary frames
 constexpr uint32_t kSuperFrameBytes = 65536 + 64;  // a GSO super-packet with its link header
 constexpr uint32_t kMaxIpBytes = 65535;
 constexpr uint32_t kEthernetBytes = 14;
@@ -24,11 +24,11 @@ constexpr uint32_t kTcpMaxHeaderBytes = 60;
 constexpr uint32_t kIp4MaxHeaderBytes = 60;
 constexpr uint32_t kIp6ExtensionsMax = 8;  // extension headers walked before giving up
 
-constexpr uint32_t kNextHops = 4096;          // next hops (gateways and on-link neighbours)
+constexpr uint32_t kNextHops = 4096;            // next hops (gateways and on-link neighbours)
 constexpr uint32_t kRouteCacheEntries = 32768;  // addresses whose route is remembered
-constexpr uint32_t kNeighbourWaiting = 256;   // packets waiting for link addresses, in all
+constexpr uint32_t kNeighbourWaiting = 256;     // packets waiting for link addresses, in all
 constexpr uint32_t kNeighbourWaitingEach = 16;  // of one neighbour
-constexpr uint32_t kNeighbourWaitMs = 3000;   // then they are dropped, as the kernel's 3 probes
+constexpr uint32_t kNeighbourWaitMs = 3000;     // then they are dropped, as the kernel's 3 probes
 static_assert(kNextHops < kNoSlot, "a connection holds next hops as u16");
 static_assert(kNeighbourWaitingEach <= kNeighbourWaiting);
 

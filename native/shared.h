@@ -1,5 +1,6 @@
 // The only code that touches words which more than one thread sees. Every word has one writer,
-// except the template words, which are changed by atomic addition or or-ing (docs/shared-memory.md).
+// except the template words, which are changed by atomic addition or or-ing
+// (docs/shared-memory.md).
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -10,8 +11,7 @@ namespace uvs::shared {
 template <typename T>
 inline void lane_add(T& word, T delta) {
   std::atomic_ref<T> ref(word);
-  ref.store(static_cast<T>(ref.load(std::memory_order_relaxed) + delta),
-            std::memory_order_relaxed);
+  ref.store(static_cast<T>(ref.load(std::memory_order_relaxed) + delta), std::memory_order_relaxed);
 }
 
 template <typename T>

@@ -44,7 +44,11 @@ const IMPORTS: readonly ImportRule[] = [
     files: /^control\/dataplane\.ts$/,
     allow: [/^control\//, /^dataplane\/(?!worker$)/, /^scheduler\//],
   },
-  { files: /^control\/model\/address\.ts$/, allow: [/^control\/model\//], packages: /^(ip-num|node:net)$/ },
+  {
+    files: /^control\/model\/address\.ts$/,
+    allow: [/^control\/model\//],
+    packages: /^(ip-num|node:net)$/,
+  },
   { files: /^control\/model\//, allow: [/^control\/model\//], packages: /^$/ },
   {
     files: /^control\/(cli|web)\//,
@@ -192,7 +196,7 @@ describe('tidy: TypeScript', () => {
       import { a } from '../dataplane/layout.js'
       import type { b } from '../dataplane/miss-batch.js'
       import { type c } from '../dataplane/load-view.js'
-      import { d } from '../dataplane/load-view.js'
+      import { d } from '../dataplane/counters.js'
       export * from '../control/director.js'
       const e = await import('../../test/x.js')`
     catches(rule, 'src/scheduler/rr.ts', sample, 4)

@@ -58,10 +58,7 @@ export class MemoryCore {
       seed: 0x243f6a8885a308d3n,
       manualClock,
     })
-    this.load = new LoadView(
-      { load: blocks.loads, destinationState: blocks.destinationState },
-      0,
-    )
+    this.load = new LoadView({ load: blocks.loads, destinationState: blocks.destinationState }, 0)
     this.#state = new SchedulerState(blocks.scheduler, 0)
     this.#services = new BoundServices(this.#state)
     this.schedule = new ScheduleBatch({

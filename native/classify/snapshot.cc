@@ -33,6 +33,7 @@ bool destination_ok(const DestinationRecord& d, const SnapshotHeaderRecord& h) {
 const char* snapshot_error_text(SnapshotError error) {
   switch (error) {
     case SnapshotError::kNone: return "good";
+    case SnapshotError::kMisaligned: return "does not start on a multiple of four bytes";
     case SnapshotError::kTooShort: return "shorter than its header";
     case SnapshotError::kBadMagic: return "not a snapshot";
     case SnapshotError::kBadLayout: return "built from another layout";
@@ -46,6 +47,7 @@ const char* snapshot_error_text(SnapshotError error) {
 }
 
 SnapshotError check_snapshot(const uint8_t* block, size_t bytes) {
+  if (reinterpret_cast<uintptr_t>(block) % 4 != 0) return SnapshotError::kMisaligned;
   if (bytes < sizeof(SnapshotHeaderRecord)) return SnapshotError::kTooShort;
   const auto& h = *reinterpret_cast<const SnapshotHeaderRecord*>(block);
   if (h.magic != kSnapshotMagic) return SnapshotError::kBadMagic;

@@ -14,14 +14,15 @@ namespace uvs {
 // Why a block was refused; kNone: it is good.
 enum class SnapshotError : uint8_t {
   kNone,
+  kMisaligned,     // does not start on a multiple of four bytes
   kTooShort,
   kBadMagic,
-  kBadLayout,      // built from another layout.ts
-  kBadLength,      // header length is not the block's
-  kOutOfRange,     // a count or an offset points outside
-  kBadService,     // a field of a service is out of range
+  kBadLayout,   // built from another layout.ts
+  kBadLength,   // header length is not the block's
+  kOutOfRange,  // a count or an offset points outside
+  kBadService,  // a field of a service is out of range
   kBadDestination,
-  kBadOrder,       // the order list names a hole
+  kBadOrder,  // the order list names a hole
 };
 const char* snapshot_error_text(SnapshotError error);
 
@@ -69,7 +70,7 @@ class Snapshot {
   const DestinationRecord* destinations_ = nullptr;
   const Addr* local_addresses_ = nullptr;
   const AnnounceRecord* announces_ = nullptr;
-  std::vector<uint16_t> lookup_;  // open addressing, service slot + 1
+  std::vector<uint16_t> lookup_;   // open addressing, service slot + 1
   std::vector<uint16_t> virtual_;  // the same by address alone, one service each
   bool port_zero_ = false;
   bool ftp_ = false;

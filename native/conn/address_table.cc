@@ -7,8 +7,8 @@ namespace uvs {
 
 uint32_t AddressTable::bucket_of(const Addr& address) {
   // Addresses here come from the operator's configuration, so a plain mix is enough.
-  const uint64_t mixed = (address.high() ^ (address.low() * 0x9e3779b97f4a7c15u)) *
-                         0xd6e8feb86659fd93u;
+  const uint64_t mixed =
+      (address.high() ^ (address.low() * 0x9e3779b97f4a7c15u)) * 0xd6e8feb86659fd93u;
   return static_cast<uint32_t>(mixed >> 40) % kAddressBuckets;
 }
 

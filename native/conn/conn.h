@@ -35,24 +35,24 @@ struct Conn {
   Be16 client_port;
   Be16 virtual_port;
   Be16 destination_port;
-  Be16 local_port;            // FULLNAT only
-  uint16_t virtual_index;     // AddressTable
+  Be16 local_port;         // FULLNAT only
+  uint16_t virtual_index;  // AddressTable
   uint16_t destination_index;
-  uint16_t local_index;       // FULLNAT only
+  uint16_t local_index;  // FULLNAT only
   uint8_t protocol;
-  uint8_t state;              // kTcp*; 0 for UDP
-  uint16_t flags;             // kConn*
+  uint8_t state;   // kTcp*; 0 for UDP
+  uint16_t flags;  // kConn*
   uint16_t destination_slot;
   uint16_t reserved;
-  uint16_t wheel_slot;        // where the timer wheel holds it
-  uint32_t wheel_next;        // conn ids; kNoConn ends the list
+  uint16_t wheel_slot;  // where the timer wheel holds it
+  uint32_t wheel_next;  // conn ids; kNoConn ends the list
   uint32_t wheel_prev;
-  uint32_t expires;           // tick at which it is due, see timer_wheel.h
+  uint32_t expires;  // tick at which it is due, see timer_wheel.h
   uint32_t in_packets;
-  uint16_t hop_in;            // next hop towards the destination
-  uint16_t hop_out;           // next hop towards the client; masquerade and FULLNAT
-  uint8_t hop_generation;     // of both
-  uint8_t method;             // kMethod*; kConnFree: the record is free
+  uint16_t hop_in;         // next hop towards the destination
+  uint16_t hop_out;        // next hop towards the client; masquerade and FULLNAT
+  uint8_t hop_generation;  // of both
+  uint8_t method;          // kMethod*; kConnFree: the record is free
   uint16_t reserved1;
 };
 static_assert(sizeof(Conn) == 64, "one cache line");

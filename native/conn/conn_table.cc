@@ -70,8 +70,7 @@ FlowKey ConnTable::out_key(const Conn& conn) const {
     return FlowKey{destination, addresses_.at(conn.local_index), conn.destination_port,
                    conn.local_port, conn.protocol};
   }
-  return FlowKey{destination, conn.client, conn.destination_port, conn.client_port,
-                 conn.protocol};
+  return FlowKey{destination, conn.client, conn.destination_port, conn.client_port, conn.protocol};
 }
 
 CreateError ConnTable::create(const NewConn& wanted, uint32_t due, uint32_t* id) {

@@ -22,10 +22,10 @@ namespace uvs {
 
 // What creation needs to know. Addresses are copied.
 struct NewConn {
-  FlowKey in;                  // client -> virtual, as received
+  FlowKey in;  // client -> virtual, as received
   Addr destination;
   Be16 destination_port;
-  Addr local;                  // FULLNAT only
+  Addr local;  // FULLNAT only
   Be16 local_port;
   uint16_t destination_slot;
   uint16_t flags;

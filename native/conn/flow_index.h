@@ -75,8 +75,8 @@ class FlowIndex {
     const __m128i wanted = _mm_set1_epi32(static_cast<int>(tag));
     const __m128i low = _mm_cmpeq_epi32(_mm_load_si128(words), wanted);
     const __m128i high = _mm_cmpeq_epi32(_mm_load_si128(words + 1), wanted);
-    const int bits = _mm_movemask_ps(_mm_castsi128_ps(low)) |
-                     (_mm_movemask_ps(_mm_castsi128_ps(high)) << 4);
+    const int bits =
+        _mm_movemask_ps(_mm_castsi128_ps(low)) | (_mm_movemask_ps(_mm_castsi128_ps(high)) << 4);
     return static_cast<uint32_t>(bits) & ((1u << kBucketEntries) - 1);
 #else
     uint32_t mask = 0;

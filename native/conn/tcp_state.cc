@@ -66,14 +66,13 @@ constexpr Table kSecure = {
     },
 };
 
-constexpr const char* kNames[kTcpStates] = {"NONE",      "ESTABLISHED", "SYN_SENT", "SYN_RECV",
-                                            "FIN_WAIT",  "TIME_WAIT",   "CLOSE",    "CLOSE_WAIT",
-                                            "LAST_ACK",  "LISTEN",      "SYNACK"};
+constexpr const char* kNames[kTcpStates] = {"NONE",     "ESTABLISHED", "SYN_SENT", "SYN_RECV",
+                                            "FIN_WAIT", "TIME_WAIT",   "CLOSE",    "CLOSE_WAIT",
+                                            "LAST_ACK", "LISTEN",      "SYNACK"};
 
 }  // namespace
 
-uint8_t tcp_next_state(uint8_t state, uint8_t tcp_flags, TcpRows rows, bool secure,
-                       bool fullnat) {
+uint8_t tcp_next_state(uint8_t state, uint8_t tcp_flags, TcpRows rows, bool secure, bool fullnat) {
   assert(state < kTcpStates);
   Event event;
   if (tcp_flags & kTcpRst) {
@@ -92,8 +91,6 @@ uint8_t tcp_next_state(uint8_t state, uint8_t tcp_flags, TcpRows rows, bool secu
   return table[static_cast<uint8_t>(rows)][event][state];
 }
 
-const char* tcp_state_name(uint8_t state) {
-  return state < kTcpStates ? kNames[state] : "BUG";
-}
+const char* tcp_state_name(uint8_t state) { return state < kTcpStates ? kNames[state] : "BUG"; }
 
 }  // namespace uvs

@@ -8,9 +8,10 @@ namespace uvs {
 // slot, one beyond the turn waits in the furthest slot and is looked at again there.
 uint32_t TimerWheel::slot_for(uint32_t due) const {
   const int32_t ahead = static_cast<int32_t>(due - memory_->now);
-  const uint32_t steps = ahead < 1                                     ? 1
-                         : ahead > static_cast<int32_t>(kWheelSlots - 1) ? kWheelSlots - 1
-                                                                       : static_cast<uint32_t>(ahead);
+  const uint32_t steps = ahead < 1 ? 1
+                         : ahead > static_cast<int32_t>(kWheelSlots - 1)
+                             ? kWheelSlots - 1
+                             : static_cast<uint32_t>(ahead);
   return (memory_->now + steps) % kWheelSlots;
 }
 

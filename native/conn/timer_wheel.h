@@ -42,7 +42,8 @@ class TimerWheel {
     Conn& conn = conns_[id];
     const bool earlier = static_cast<int32_t>(due - conn.expires) < 0;
     conn.expires = due;
-    if (earlier) [[unlikely]] move_if_earlier(id);
+    if (earlier) [[unlikely]]
+      move_if_earlier(id);
   }
 
   // Next connection that is due at `tick` or before, removed from the wheel; kNoConn when there

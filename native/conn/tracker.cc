@@ -17,8 +17,7 @@ void Tracker::adopt() {
 }
 
 CreateError Tracker::create(const NewConn& wanted, uint32_t tick, uint32_t* id) {
-  const CreateError error =
-      table_.create(wanted, tick + kInitialTimeoutSec * kTicksPerSec, id);
+  const CreateError error = table_.create(wanted, tick + kInitialTimeoutSec * kTicksPerSec, id);
   if (error != CreateError::kNone) {
     release_template(wanted.template_ref);
     return error;

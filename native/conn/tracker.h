@@ -1,6 +1,6 @@
 // Stop 7: what happens to a connection besides being found: bound to its destination, moved by its
-// packets, expired. Keeps the loads that schedulers compare (spec 3.5); the overload flag follows from
-// them in src/dataplane/load-view.ts.
+// packets, expired. Keeps the loads that schedulers compare (spec 3.5); the overload flag follows
+// from them in src/dataplane/load-view.ts.
 #pragma once
 #include <cstdint>
 

@@ -92,8 +92,8 @@ void Egress::flush() {
 bool Egress::allow_answer(uint32_t now_ms) {
   const uint64_t earned = uint64_t{now_ms - tokens_ms_} * kAnswersPerSec / 1000;
   if (earned > 0) {
-    tokens_ = static_cast<uint32_t>(
-        earned + tokens_ > kAnswersBurst ? kAnswersBurst : earned + tokens_);
+    tokens_ =
+        static_cast<uint32_t>(earned + tokens_ > kAnswersBurst ? kAnswersBurst : earned + tokens_);
     tokens_ms_ = now_ms;
   }
   if (tokens_ == 0) {

@@ -55,10 +55,10 @@ uint32_t fragment_ip4(const Packet& packet, uint32_t mtu, Frame* out, uint32_t m
 // Returns false where none may be sent: packet is itself an ICMP error, source not unicast
 // (RFC 1122 3.2.2, RFC 4443 2.4).
 enum class IcmpError : uint8_t {
-  kPortUnreachable,    // 3/3, v6 1/4
-  kHostUnreachable,    // 3/1, v6 1/3
-  kTimeExceeded,       // 11/0, v6 3/0
-  kPacketTooBig,       // 3/4 with mtu, v6 2/0 with mtu
+  kPortUnreachable,  // 3/3, v6 1/4
+  kHostUnreachable,  // 3/1, v6 1/3
+  kTimeExceeded,     // 11/0, v6 3/0
+  kPacketTooBig,     // 3/4 with mtu, v6 2/0 with mtu
 };
 bool build_icmp_error(const Packet& packet, IcmpError error, uint32_t mtu, const Addr& local,
                       Frame* out);

@@ -80,8 +80,8 @@ void build_tcp_reset(const Packet& packet, Frame* out) {
     write32(tcp + 8, read32(seen + 4) + segment_length(packet));
     tcp[13] |= kTcpAck;
   }
-  const uint16_t sum = transport_checksum(packet.key.destination, packet.key.source, kProtoTcp,
-                                          tcp, kTcpBytes);
+  const uint16_t sum =
+      transport_checksum(packet.key.destination, packet.key.source, kProtoTcp, tcp, kTcpBytes);
   std::memcpy(tcp + 16, &sum, 2);
   out->length = ip_bytes + kTcpBytes;
   out->vnet = VnetHdr{};

@@ -9,7 +9,7 @@ namespace {
 
 constexpr uint32_t kOuter4Bytes = 20;
 constexpr uint32_t kOuter6Bytes = 40;
-constexpr uint32_t kMinMtu4 = 68;    // spec 5.6
+constexpr uint32_t kMinMtu4 = 68;  // spec 5.6
 constexpr uint32_t kMinMtu6 = 1280;
 
 // One segment of `whole` as a packet of its own.
@@ -25,7 +25,8 @@ Packet piece_of(const Packet& whole, const Frame& frame) {
 }  // namespace
 
 void Transmitter::refresh_hops(Conn& conn) {
-  if (conn.hop_generation == hops_.generation()) [[likely]] return;
+  if (conn.hop_generation == hops_.generation()) [[likely]]
+    return;
   conn.hop_in = kNoSlot;
   conn.hop_out = kNoSlot;
   conn.hop_generation = hops_.generation();
@@ -41,7 +42,8 @@ uint16_t Transmitter::hop_in(Conn& conn, uint32_t now_ms) {
 
 uint16_t Transmitter::hop_out(Conn& conn, uint32_t now_ms) {
   refresh_hops(conn);
-  if (conn.hop_out == kNoSlot) [[unlikely]] conn.hop_out = hops_.find(conn.client, now_ms);
+  if (conn.hop_out == kNoSlot) [[unlikely]]
+    conn.hop_out = hops_.find(conn.client, now_ms);
   return conn.hop_out;
 }
 
@@ -81,8 +83,8 @@ void Transmitter::out(Packet& packet, uint16_t slot, bool fragment, const Addr& 
     }
     return;
   }
-  if (packet.checksum_partial()) complete_checksum(packet);
   if (!packet.is_gso()) {
+    if (packet.checksum_partial()) complete_checksum(packet);
     cut(packet, slot, now_ms);
     return;
   }
@@ -121,9 +123,9 @@ void Transmitter::request(Packet& packet, Conn& conn, uint32_t now_ms) {
                                 conn.client_port, conn.destination_port});
       break;
     case kMethodFullnat:
-      rewrite_ends(packet, Ends{&table_.address(conn.local_index),
-                                &table_.address(conn.destination_index), conn.local_port,
-                                conn.destination_port});
+      rewrite_ends(packet,
+                   Ends{&table_.address(conn.local_index), &table_.address(conn.destination_index),
+                        conn.local_port, conn.destination_port});
       break;
     default:
       // DR, local and bypass: the IP packet stays as it is (spec 5.5.6). Without link layer the
@@ -160,11 +162,11 @@ bool Transmitter::related(Packet& packet, Conn& conn, bool from_client, uint32_t
   const Be16 client_port = fullnat ? conn.local_port : conn.client_port;
   const uint16_t slot = from_client ? hop_in(conn, now_ms) : hop_out(conn, now_ms);
   const RelatedEnds ends =
-      from_client ? RelatedEnds{&packet.key.source, &destination,
-                                Ends{&destination, &client, conn.destination_port, client_port}}
-                  : RelatedEnds{&virtual_address, &conn.client,
-                                Ends{&conn.client, &virtual_address, conn.client_port,
-                                     conn.virtual_port}};
+      from_client
+          ? RelatedEnds{&packet.key.source, &destination,
+                        Ends{&destination, &client, conn.destination_port, client_port}}
+          : RelatedEnds{&virtual_address, &conn.client,
+                        Ends{&conn.client, &virtual_address, conn.client_port, conn.virtual_port}};
   if (!rewrite_related(packet, ends)) return false;
   bool fragment;
   if (!admit(packet, hops_.at(slot), kMaxIpBytes, virtual_address, &fragment, now_ms)) return true;

@@ -29,8 +29,7 @@ class Transmitter {
   void refresh_hops(Conn& conn);
   bool admit(Packet& packet, const NextHop& hop, uint32_t mtu, const Addr& answer_from,
              bool* fragment, uint32_t now_ms);
-  void out(Packet& packet, uint16_t slot, bool fragment, const Addr& answer_from,
-           uint32_t now_ms);
+  void out(Packet& packet, uint16_t slot, bool fragment, const Addr& answer_from, uint32_t now_ms);
   void cut(Packet& packet, uint16_t slot, uint32_t now_ms);
   void tunnel(Packet& packet, Conn& conn, uint16_t slot, uint32_t now_ms);
   void tunnel_one(Packet& packet, const Addr& remote, uint16_t slot, uint32_t now_ms);

@@ -63,9 +63,9 @@ class Port {
   virtual uint32_t tx_burst(const Frame* frames, uint32_t count, int* error) = 0;
 
   virtual Link link() const = 0;
-  virtual int poll_fd() const = 0;          // readable when rx_burst would give frames; -1: none
-  virtual uint32_t ifindex() const = 0;     // kernel interface, 0 for memory and replay ports
-  virtual uint64_t rx_dropped() = 0;        // frames lost before rx_burst since the last call
+  virtual int poll_fd() const = 0;       // readable when rx_burst would give frames; -1: none
+  virtual uint32_t ifindex() const = 0;  // kernel interface, 0 for memory and replay ports
+  virtual uint64_t rx_dropped() = 0;     // frames lost before rx_burst since the last call
 };
 
 }  // namespace uvs

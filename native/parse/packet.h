@@ -22,11 +22,11 @@ constexpr uint8_t kTcpAck = 0x10;
 
 // What a frame turned out to be.
 enum class PacketKind : uint8_t {
-  kBad,        // drop, `reason` says why
-  kHost,       // well-formed but none of our business: the host's copy goes on, `reason` says why
-  kFlow,       // TCP or UDP with ports
-  kIcmp,       // ICMP or ICMPv6, `l4` at its header
-  kArp,        // ARP for IPv4 over Ethernet
+  kBad,   // drop, `reason` says why
+  kHost,  // well-formed but none of our business: the host's copy goes on, `reason` says why
+  kFlow,  // TCP or UDP with ports
+  kIcmp,  // ICMP or ICMPv6, `l4` at its header
+  kArp,   // ARP for IPv4 over Ethernet
 };
 
 // Addresses and ports of one direction of a flow, as the packet carries them.
@@ -48,10 +48,10 @@ struct Packet {
   uint16_t l4;        // offset of the transport header from frame.data
   uint32_t l3_bytes;  // IP packet bytes, header included (a super-packet: all of it)
   PacketKind kind;
-  Reason reason;      // for kBad and kHost
-  uint8_t family;     // 4 or 6
-  uint8_t tcp_flags;  // kTcp* bits, TCP only
-  uint8_t ttl;        // or hop limit, as received
+  Reason reason;       // for kBad and kHost
+  uint8_t family;      // 4 or 6
+  uint8_t tcp_flags;   // kTcp* bits, TCP only
+  uint8_t ttl;         // or hop limit, as received
   bool dont_fragment;  // IPv4 DF; true for IPv6
 
   uint8_t* ip() const { return frame.data + l3; }

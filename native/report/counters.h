@@ -10,11 +10,11 @@ namespace uvs {
 
 // Borrowed views of the shared blocks, all owned by main for the life of the process.
 struct Counters {
-  LoadRecord* loads = nullptr;             // own lane, by destination slot
-  TrafficRecord* services = nullptr;       // own lane, by service slot
-  TrafficRecord* destinations = nullptr;   // own lane, by destination slot
-  TrafficRecord* total = nullptr;          // own lane
-  uint64_t* reasons = nullptr;             // own lane, by Reason
+  LoadRecord* loads = nullptr;            // own lane, by destination slot
+  TrafficRecord* services = nullptr;      // own lane, by service slot
+  TrafficRecord* destinations = nullptr;  // own lane, by destination slot
+  TrafficRecord* total = nullptr;         // own lane
+  uint64_t* reasons = nullptr;            // own lane, by Reason
 
   void count(Reason reason, uint64_t packets = 1) {
     shared::lane_add(reasons[static_cast<uint8_t>(reason)], packets);

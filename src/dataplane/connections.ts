@@ -34,8 +34,7 @@ export function decodeConnections(rows: Uint8Array): ConnectionRecord[] {
   for (let base = 0; base + BYTES <= rows.byteLength; base += BYTES) {
     const address = (field: Parameters<typeof at>[0]): Uint8Array =>
       rows.slice(base + at(field), base + at(field) + 16)
-    const half = (field: Parameters<typeof at>[0]): number =>
-      view.getUint16(base + at(field), true)
+    const half = (field: Parameters<typeof at>[0]): number => view.getUint16(base + at(field), true)
     const protocol = rows[base + at('protocol')]
     out.push({
       clientAddress: address('clientAddress'),

@@ -36,13 +36,7 @@ const CPP_TYPE = {
 
 const snake = (s: string): string => s.replace(/([A-Z])/g, '_$1').toLowerCase()
 const pascal = (s: string): string => s.charAt(0).toUpperCase() + s.slice(1)
-const camelConstant = (s: string): string =>
-  'k' +
-  s
-    .toLowerCase()
-    .split('_')
-    .map(pascal)
-    .join('')
+const camelConstant = (s: string): string => 'k' + s.toLowerCase().split('_').map(pascal).join('')
 
 /** Words that follow the last scalar up to the next field are an array (timeouts, sysctls). */
 function arrayLength(fields: [string, Field][], i: number, bytes: number): number {

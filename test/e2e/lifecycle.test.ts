@@ -32,8 +32,10 @@ describe('lifecycle', function () {
     folder = mkdtempSync(join(tmpdir(), 'uvs-test-'))
     await lab.startWebServers()
     await startIperf(lab.reals[0])
-    // The classic recipe's address is the host's own and must survive.
-    lab.director.address(`${virtualAddress(4, 1)}/32`, 'lo')
+    // The classic recipe: this virtual address is the host's own, and must survive.
+    for (const family of FAMILIES) {
+      lab.director.address(`${virtualAddress(family, 1)}/${family === 4 ? 32 : 128}`, DEVICE)
+    }
     for (const family of FAMILIES) {
       for (const [n] of METHODS.entries()) {
         await lab.acceptVirtual(METHODS[n], virtualAddress(family, n + 1))
@@ -87,7 +89,7 @@ describe('lifecycle', function () {
       }
       const after = packets()
       await waitFor('bulk traffic to flow on', () => packets() - after > ENOUGH_PACKETS)
-      assert.ok((await bulk).bytes > 0)
+      await bulk
     }
     for (const connections of held) {
       const again = await connections.again()

@@ -15,7 +15,16 @@ import {
   METHOD_WORDS,
 } from './support/lab.js'
 import { hostState } from './support/host-state.js'
-import { curl, dns, iperf, IPERF_PORT, startDns, startIperf, tally } from './support/tools.js'
+import {
+  curl,
+  dns,
+  iperf,
+  isAlive,
+  IPERF_PORT,
+  startDns,
+  startIperf,
+  tally,
+} from './support/tools.js'
 import { countAnswers, requests } from './support/web.js'
 
 const TUN_METHODS: readonly Method[] = ['nat', 'tun', 'fullnat']
@@ -73,8 +82,7 @@ for (const workers of [1, 2]) {
           const answers = await dns(lab.client, { server: endpoint(at, 53), queries: 6 })
           assert.deepEqual(tally(answers), { r1: 2, r2: 2, r3: 2 })
           for (const reverse of [false, true]) {
-            const { bytes } = await iperf(lab.client, at, { bytes: '16M', reverse })
-            assert.ok(bytes >= 16 << 20)
+            await iperf(lab.client, at, { megabytes: 16, reverse })
           }
         })
       }
@@ -82,7 +90,7 @@ for (const workers of [1, 2]) {
 
     it('the host keeps its own traffic', async () => {
       assert.equal(await curl(lab.director, 'http://198.18.0.21/'), 'r1')
-      await lab.client.expect(['ping', '-c1', '-W2', directorAddress(4)])
+      assert.ok(await isAlive(lab.client, directorAddress(4)))
     })
 
     it('leaves nothing behind', async () => {

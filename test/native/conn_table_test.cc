@@ -1,12 +1,13 @@
 // The connection table: against a slow obvious map under random operations, adoption by a
 // successor, full tables, and the timer wheel against a sorted list.
+#include "conn/conn_table.h"
+
 #include <cstdlib>
 #include <map>
 #include <random>
 #include <vector>
 
 #include "check.h"
-#include "conn/conn_table.h"
 
 namespace uvs {
 namespace {

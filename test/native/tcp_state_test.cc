@@ -1,6 +1,7 @@
 // TCP states: the typical walks of spec 3.6 and properties of all three tables.
-#include "check.h"
 #include "conn/tcp_state.h"
+
+#include "check.h"
 
 namespace uvs {
 namespace {
@@ -29,19 +30,26 @@ void walk(const char* name, std::initializer_list<Step> steps, bool secure = fal
 constexpr TcpRows kIn = TcpRows::kInput, kOut = TcpRows::kOutput, kOnly = TcpRows::kInputOnly;
 
 TEST(walks_of_the_spec) {
-  walk("NAT, client closes",
-       {{kTcpSyn, kIn, kTcpSynRecv}, {kSynAck, kOut, kTcpSynRecv},
-        {kTcpAck, kIn, kTcpEstablished}, {kFinAck, kIn, kTcpCloseWait},
-        {kTcpAck, kOut, kTcpCloseWait}, {kFinAck, kOut, kTcpTimeWait},
-        {kTcpAck, kIn, kTcpTimeWait}});
-  walk("NAT, destination closes",
-       {{kTcpSyn, kIn, kTcpSynRecv}, {kSynAck, kOut, kTcpSynRecv},
-        {kTcpAck, kIn, kTcpEstablished}, {kFinAck, kOut, kTcpFinWait},
-        {kTcpAck, kIn, kTcpFinWait}, {kFinAck, kIn, kTcpTimeWait},
-        {kTcpAck, kOut, kTcpTimeWait}});
-  walk("DR", {{kTcpSyn, kOnly, kTcpSynRecv}, {kTcpAck, kOnly, kTcpEstablished},
-              {kFinAck, kOnly, kTcpFinWait}, {kTcpAck, kOnly, kTcpFinWait}});
-  walk("DR, reset", {{kTcpSyn, kOnly, kTcpSynRecv}, {kTcpAck, kOnly, kTcpEstablished},
+  walk("NAT, client closes", {{kTcpSyn, kIn, kTcpSynRecv},
+                              {kSynAck, kOut, kTcpSynRecv},
+                              {kTcpAck, kIn, kTcpEstablished},
+                              {kFinAck, kIn, kTcpCloseWait},
+                              {kTcpAck, kOut, kTcpCloseWait},
+                              {kFinAck, kOut, kTcpTimeWait},
+                              {kTcpAck, kIn, kTcpTimeWait}});
+  walk("NAT, destination closes", {{kTcpSyn, kIn, kTcpSynRecv},
+                                   {kSynAck, kOut, kTcpSynRecv},
+                                   {kTcpAck, kIn, kTcpEstablished},
+                                   {kFinAck, kOut, kTcpFinWait},
+                                   {kTcpAck, kIn, kTcpFinWait},
+                                   {kFinAck, kIn, kTcpTimeWait},
+                                   {kTcpAck, kOut, kTcpTimeWait}});
+  walk("DR", {{kTcpSyn, kOnly, kTcpSynRecv},
+              {kTcpAck, kOnly, kTcpEstablished},
+              {kFinAck, kOnly, kTcpFinWait},
+              {kTcpAck, kOnly, kTcpFinWait}});
+  walk("DR, reset", {{kTcpSyn, kOnly, kTcpSynRecv},
+                     {kTcpAck, kOnly, kTcpEstablished},
                      {kTcpRst, kOnly, kTcpClose}});
   walk("sloppy ACK", {{kTcpAck, kOnly, kTcpEstablished}});
   walk("sloppy FIN", {{kTcpFin, kOnly, kTcpClose}});
@@ -50,8 +58,11 @@ TEST(walks_of_the_spec) {
 TEST(secure_table) {
   walk("DR under secure_tcp", {{kTcpSyn, kOnly, kTcpSynack}}, true);
   walk("NAT under secure_tcp waits for the destination's ACK",
-       {{kTcpSyn, kIn, kTcpSynRecv}, {kTcpAck, kIn, kTcpSynRecv}, {kSynAck, kOut, kTcpSynack},
-        {kTcpAck, kIn, kTcpSynack}, {kTcpAck, kOut, kTcpEstablished}},
+       {{kTcpSyn, kIn, kTcpSynRecv},
+        {kTcpAck, kIn, kTcpSynRecv},
+        {kSynAck, kOut, kTcpSynack},
+        {kTcpAck, kIn, kTcpSynack},
+        {kTcpAck, kOut, kTcpEstablished}},
        true);
 }
 
@@ -76,8 +87,8 @@ TEST(no_flags_close_and_every_cell_is_a_state) {
 
 TEST(active_states) {
   for (uint8_t s = 0; s < kTcpStates; s++) {
-    const bool active = s == kTcpEstablished || s == kTcpSynSent || s == kTcpSynRecv ||
-                        s == kTcpSynack;
+    const bool active =
+        s == kTcpEstablished || s == kTcpSynSent || s == kTcpSynRecv || s == kTcpSynack;
     CHECK_EQ(tcp_is_active(s, false), active);
     CHECK_EQ(tcp_is_active(s, true), s == kTcpEstablished);
   }

@@ -1,29 +1,136 @@
-/** Temporary. */
-import { mappedBytes, type Address, parseAddress } from '../model/address.js'
-import type { Config } from '../model/config.js'
-import { execFileSync } from 'node:child_process'
+/**
+ * The host's part of the data plane: what the host is like (facts), and what uvs changes about it
+ * while it runs (routing rules, a few kernel settings). Everything is taken back by remove(), and by
+ * the next prepare() after a kill.
+ */
 import type { DataplaneOptions } from '../dataplane-port.js'
+import type { Config } from '../model/config.js'
+import { ControlError } from '../model/errors.js'
+import { runIp } from './command.js'
+import { ownAddresses, readInterfaces, type HostInterface } from './interfaces.js'
+import { cleanLeftovers, cleanRules, livingDevice } from './leftovers.js'
+import { requirePrivileges } from './privileges.js'
+import { hostFacts, LOCAL_PORTS, type HostFacts, type PortRange } from './quiet.js'
+import {
+  enableForwarding,
+  openTunDevice,
+  readSetting,
+  SavedSettings,
+  settingsFile,
+} from './settings.js'
+import { batchText, FAMILIES, NO_RULES, wantedRules, type WantedRules } from './tun-rules.js'
+
 export class HostSide {
-  static async prepare(_o: DataplaneOptions): Promise<HostSide> { return new HostSide() }
-  async facts(config: Config) {
-    const rec: Uint8Array[] = []
-    const add = (a: Address, port: number, proto: number, kind: number, flags = 0) => {
-      const r = new Uint8Array(28); r.set(mappedBytes(a), 0); r[16] = port >> 8; r[17] = port & 255; r[18] = proto; r[19] = kind; r[24] = flags; rec.push(r)
-    }
-    const json = JSON.parse(execFileSync('ip', ['-j', 'addr'], { encoding: 'utf8' })) as { addr_info: { local: string }[] }[]
-    const own = new Set(json.flatMap((l) => l.addr_info.map((a) => a.local)))
-    for (const a of own) { const p = parseAddress(a); if (p) add(p, 0, 0, 4) }
-    const announces: { address: Address; port: number }[] = []
-    for (const s of config.services.values()) {
-      const proto = s.id.protocol === 'tcp' ? 6 : 17
-      add(s.id.address, s.id.port, proto, 1); add(s.id.address, 0, 0, 5)
-      if (!own.has(s.id.address.text)) { add(s.id.address, 0, 0, 6); announces.push({ address: s.id.address, port: 0 }) }
-      for (const d of s.destinations) { if (d.method === 'masquerade') add(d.address, d.port, proto, 2, 1); if (d.method === 'fullnat') add(d.address, d.port, proto, 2, 2) }
-      for (const l of s.localAddresses) { add(l, 0, 0, 3); if (!own.has(l.text)) { add(l, 0, 0, 6); announces.push({ address: l, port: 1 }) } }
-    }
-    const entries = new Uint8Array(rec.length * 28); rec.forEach((r, i) => entries.set(r, i * 28))
-    return { entries, announces, localPortFirst: 5000, localPortLast: 65535 }
+  readonly #options: DataplaneOptions
+  readonly #settings: SavedSettings
+  /** Device of another director whose rules stand in our table. */
+  readonly #other: string | undefined
+  #rules: WantedRules = NO_RULES
+  #deviceOpen = false
+
+  private constructor(
+    options: DataplaneOptions,
+    settings: SavedSettings,
+    other: string | undefined,
+  ) {
+    this.#options = options
+    this.#settings = settings
+    this.#other = other
   }
-  async apply(_c: Config) {}
-  async remove() {}
+
+  /**
+   * Before the ports are opened: checks what this process may do and that the interfaces exist, and
+   * removes what a killed director left. Rejects with a ControlError; then nothing was changed.
+   */
+  static async prepare(options: DataplaneOptions): Promise<HostSide> {
+    await requirePrivileges(options.io)
+    const interfaces = await readInterfaces()
+    if (options.io === 'af_packet') checkInterfaces(options.interfaces, interfaces)
+    const file = await settingsFile()
+    const other = await livingDevice()
+    if (other === undefined) await cleanLeftovers(file)
+    return new HostSide(options, await SavedSettings.open(file), other)
+  }
+
+  /** What the data plane must know of this host for `config`, as it is now. */
+  async facts(config: Config): Promise<HostFacts> {
+    const { io, interfaces, announce } = this.#options
+    return hostFacts(config, {
+      interfaces: await readInterfaces(),
+      ports: io === 'af_packet' ? interfaces : [],
+      ephemeralPorts: await ephemeralPorts(),
+      announce,
+    })
+  }
+
+  /** Brings the host's routing in line with `config`. The TUN device must exist. */
+  async apply(config: Config): Promise<void> {
+    const { io, tunName } = this.#options
+    const facts = await this.facts(config)
+    const wanted = wantedRules(config, {
+      io,
+      tunName,
+      own: ownAddresses(await readInterfaces()),
+      localPorts: { first: facts.localPortFirst, last: facts.localPortLast },
+    })
+    if (!this.#deviceOpen) await openTunDevice(tunName)
+    this.#deviceOpen = true
+    await this.#changeRules(wanted)
+  }
+
+  /** Takes everything back. Every step is tried; the first failure is told at the end. */
+  async remove(): Promise<void> {
+    const failures: unknown[] = []
+    const attempt = (step: Promise<void>): Promise<void> =>
+      step.catch((error: unknown) => void failures.push(error))
+    await attempt(this.#changeRules(NO_RULES))
+    if (this.#other === undefined) await attempt(this.#settings.restore())
+    if (failures.length > 0) throw failures[0]
+  }
+
+  async #changeRules(wanted: WantedRules): Promise<void> {
+    for (const family of FAMILIES) {
+      const { tunName, io } = this.#options
+      const text = batchText(this.#rules[family], wanted[family], tunName)
+      if (text === '') continue
+      if (this.#other !== undefined) throw this.#occupied(this.#other)
+      if (io === 'tun' && wanted[family].rules.length > 0) {
+        await enableForwarding(family, this.#settings)
+      }
+      try {
+        await runIp([`-${family}`, '-batch', '-'], text)
+      } catch {
+        // Somebody else has changed our rules: start again from none. This failure is final.
+        await cleanRules(family)
+        const fresh = batchText(NO_RULES[family], wanted[family], tunName)
+        if (fresh !== '') await runIp([`-${family}`, '-batch', '-'], fresh)
+      }
+      this.#rules = { ...this.#rules, [family]: wanted[family] }
+    }
+  }
+
+  #occupied(device: string): ControlError {
+    const what = `another director routes through ${device} in this network namespace`
+    return new ControlError('DATAPLANE_FAILED', `${what}: stop it, or use --io af_packet`)
+  }
+}
+
+function checkInterfaces(wanted: readonly string[], found: readonly HostInterface[]): void {
+  for (const name of wanted) {
+    const one = found.find((candidate) => candidate.name === name)
+    if (one === undefined) {
+      const names = found.map((candidate) => candidate.name).join(', ')
+      throw new ControlError('CONFIG_BAD', `there is no interface ${name}; there are ${names}`)
+    }
+    if (!one.up) {
+      throw new ControlError('CONFIG_BAD', `${name} is down: run "ip link set ${name} up" first`)
+    }
+  }
+}
+
+/** net.ipv4.ip_local_port_range; without it the ports are ours. */
+async function ephemeralPorts(): Promise<PortRange> {
+  const text = (await readSetting('net/ipv4/ip_local_port_range')) ?? ''
+  const [first, last] = text.split(/\s+/).map(Number)
+  return first > 0 && last >= first ? { first, last } : { first: LOCAL_PORTS.last + 1, last: 0 }
 }

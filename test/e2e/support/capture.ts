@@ -1,8 +1,9 @@
 /** tcpdump on a host of the lab, with an answer to "has it seen everything?". */
+import { sendDatagram } from './tools.js'
 import type { Host, Program } from '../../support/namespace.js'
 
-// Sizes of the marking pings: out of the way of real traffic, and each used once.
-let markerBytes = 1000
+// Sizes of the marking datagrams (to port 9, discard): each is used once.
+let markerBytes = 100
 
 /** Packets on one device, as tcpdump prints them, one line each. */
 export class Capture {
@@ -18,7 +19,7 @@ export class Capture {
 
   /**
    * Starts tcpdump with a pcap filter and waits until it listens. `markerTarget` is an IPv4
-   * neighbour behind the device: stop() pings it to know that all earlier packets were seen.
+   * neighbour behind the device: stop() sends it a datagram to know that all earlier packets were seen.
    */
   static async start(
     host: Host,
@@ -27,7 +28,7 @@ export class Capture {
     markerTarget: string,
   ): Promise<Capture> {
     const options = ['--immediate-mode', '-l', '-e', '-nn', '-v', '-i', device]
-    const expression = `(${filter}) or (icmp[icmptype] == icmp-echo)`
+    const expression = `(${filter}) or (udp dst port 9)`
     const program = host.spawn(['tcpdump', ...options, expression])
     await program.waitForOutput(/listening on/)
     return new Capture(host, program, markerTarget)
@@ -36,12 +37,12 @@ export class Capture {
   /** Ends the capture; resolves to its packets in order, headers on one line each. */
   async stop(): Promise<string[]> {
     markerBytes++
-    await this.host.expect(['ping', '-c1', '-W5', '-s', String(markerBytes), this.markerTarget])
-    await this.program.waitForOutput(new RegExp(`echo request.*length ${markerBytes + 8}\\b`))
+    await sendDatagram(this.host, this.markerTarget, markerBytes)
+    await this.program.waitForOutput(new RegExp(`\\.9: UDP, length ${markerBytes}\\b`))
     await this.program.stop()
     // -v breaks a packet over lines; the later ones are indented.
     const text = this.program.stdout.replace(/\n[ \t]+/g, ' ')
     const lines = text.split('\n').filter((line) => line !== '')
-    return lines.filter((line) => !line.includes('ICMP echo request'))
+    return lines.filter((line) => !/\.9: UDP, length/.test(line))
   }
 }

@@ -5,6 +5,11 @@ import type { DnsTask } from './dns-client.js'
 import { programPath } from './paths.js'
 
 const CURL_LIMIT_SEC = 5
+const WRK_LIMIT_MS = 15_000
+const IPERF_LIMIT_MS = 15_000
+// The server stops counting when the client says it has sent all: what is then still on its way is
+// not in the figure, at most a receive window or two.
+const IPERF_COUNTED = 0.75
 export const IPERF_PORT = 5201
 
 /** `curl` of a path; resolves to the body, rejects with curl's own words. */
@@ -27,7 +32,7 @@ export async function wrk(
 ): Promise<WrkResult> {
   const headers = options.close === true ? ['-H', 'Connection: close'] : []
   const load = ['-t1', `-c${options.connections}`, `-d${options.seconds}s`]
-  const text = await client.expect(['wrk', ...load, ...headers, url])
+  const text = await client.expect(['wrk', ...load, ...headers, url], { limitMs: WRK_LIMIT_MS })
   assert.doesNotMatch(text, /Socket errors|Non-2xx/, text)
   const requests = Number(/(\d+) requests in/.exec(text)?.[1])
   const perSec = Number(/Requests\/sec: +([\d.]+)/.exec(text)?.[1])
@@ -42,28 +47,35 @@ export async function startIperf(real: Host): Promise<void> {
 }
 
 export interface IperfOptions {
-  /** Bytes to send, with iperf3's letters. */
-  bytes?: string
+  /** How much to send, 32 unless given. */
+  megabytes?: number
+  /** For how long to send instead. */
   seconds?: number
   /** From the real server to the client. */
   reverse?: boolean
 }
 
-/** Bulk TCP; resolves to what arrived, in bytes and bits per second. */
+interface IperfSum {
+  bytes: number
+  bits_per_second: number
+}
+
+/** Bulk TCP; rejects unless everything arrived; resolves to the bits per second that arrived. */
 export async function iperf(
   client: Host,
   address: string,
-  { bytes, seconds, reverse }: IperfOptions,
-): Promise<{ bytes: number; bitsPerSec: number }> {
-  const amount = seconds === undefined ? ['-n', bytes ?? '32M'] : ['-t', String(seconds)]
+  { megabytes = 32, seconds, reverse }: IperfOptions,
+): Promise<number> {
+  const amount = seconds === undefined ? ['-n', `${megabytes}M`] : ['-t', String(seconds)]
   const direction = reverse === true ? ['-R'] : []
   const target = ['-c', address, '-p', String(IPERF_PORT), '--connect-timeout', '3000']
-  const text = await client.expect(['iperf3', '-J', ...target, ...amount, ...direction])
-  const report = JSON.parse(text) as {
-    end: { sum_received: { bytes: number; bits_per_second: number } }
-  }
-  const { bytes: arrived, bits_per_second: bitsPerSec } = report.end.sum_received
-  return { bytes: arrived, bitsPerSec }
+  const command = ['iperf3', '-J', ...target, ...amount, ...direction]
+  const text = await client.expect(command, { limitMs: IPERF_LIMIT_MS })
+  const { end } = JSON.parse(text) as { end: Record<string, Partial<IperfSum> | undefined> }
+  const { bytes = 0, bits_per_second: bitsPerSec = 0 } = end.sum_received ?? {}
+  const wanted = seconds === undefined ? megabytes * 2 ** 20 * IPERF_COUNTED : 1
+  assert.ok(bytes >= wanted, `${bytes} bytes arrived at ${address}`)
+  return bitsPerSec
 }
 
 /** Starts dnsmasq; `who.test TXT` is the real server's name. */
@@ -84,4 +96,16 @@ export function tally(names: readonly string[]): Record<string, number> {
   const counts: Record<string, number> = {}
   for (const name of [...names].sort()) counts[name] = (counts[name] ?? 0) + 1
   return counts
+}
+
+/** Sends one datagram to the discard port: for what it does to neighbours, or to be seen. */
+export async function sendDatagram(host: Host, address: string, bytes: number): Promise<void> {
+  await host.expect(['bash', '-c', `printf '%*s' ${bytes} '' > /dev/udp/${address}/9`])
+}
+
+/** Does a host answer at all? Asked by a connection to a port where nobody listens. */
+export async function isAlive(from: Host, address: string): Promise<boolean> {
+  const command = ['timeout', '2', 'bash', '-c', `: > /dev/tcp/${address}/7`]
+  const { stderr } = await from.run(command)
+  return stderr.includes('Connection refused')
 }

@@ -1,0 +1,207 @@
+/**
+ * Which packets the host's routing hands to the TUN device: policy rules as data, and the difference
+ * between two sets of them as `ip -batch` text. Pure; host-side.ts runs it.
+ *
+ * Rules of `--io tun`, in the order in which the kernel asks them:
+ *
+ *   70  iif TUN                         -> 74, 78   what uvs has sent is routed normally
+ *   72  to SERVICE, to LOCAL ADDRESS    -> TUN      requests, and replies of FULLNAT destinations
+ *   74  the local table, moved here from 0 while the host has one of those addresses itself
+ *   75  iif TUN                         -> 78
+ *   76  from MASQUERADE destination     -> TUN      replies, unless they are for the host itself
+ *   78  nothing: where what uvs has sent goes on
+ *
+ * With `--io af_packet` only replies of a destination on the director itself need a rule (72, iif
+ * lo): they never pass a port.
+ *
+ * ICMP errors go to uvs where nobody else could want them: to addresses that the host does not have.
+ * A rule cannot tell an error from a ping.
+ */
+import type { IoKind } from '../dataplane-port.js'
+import type { Family } from '../model/address.js'
+import type { Config } from '../model/config.js'
+import { PROTOCOL_NUMBER } from '../model/service.js'
+import {
+  addressServices,
+  localAddresses,
+  replySources,
+  virtualAddresses,
+  type PortRange,
+  type ReplySource,
+} from './quiet.js'
+
+/** The routing table whose only route leads into the TUN device. */
+export const TABLE = 7777
+
+/** Marks our rules and routes as ours (the `protocol` field, rt_protos(5)). */
+export const PROTOCOL = 177
+
+const PREFERENCE = { OUT: 70, TAKE: 72, LOCAL: 74, OUT_AGAIN: 75, REPLY: 76, END: 78 } as const
+
+export const FAMILIES: readonly Family[] = [4, 6]
+
+/** What one family's routing should have from us. */
+export interface FamilyRules {
+  /** In the order in which they are added; without preference 0. */
+  readonly rules: readonly string[]
+  /** The local table stands at preference 74 instead of 0. */
+  readonly localMoved: boolean
+}
+
+export type WantedRules = Readonly<Record<Family, FamilyRules>>
+
+export interface RuleOptions {
+  readonly io: IoKind
+  readonly tunName: string
+  /** Canonical text of every address the host has. */
+  readonly own: ReadonlySet<string>
+  /** FULLNAT local ports. */
+  readonly localPorts: PortRange
+}
+
+const NOTHING: FamilyRules = { rules: [], localMoved: false }
+
+/** No rules at all. */
+export const NO_RULES: WantedRules = { 4: NOTHING, 6: NOTHING }
+
+/** The rules `config` needs on a host like this. */
+export function wantedRules(config: Config, options: RuleOptions): WantedRules {
+  return { 4: familyRules(config, options, 4), 6: familyRules(config, options, 6) }
+}
+
+function familyRules(config: Config, options: RuleOptions, family: Family): FamilyRules {
+  const sources = replySources(config).filter(({ address }) => address.family === family)
+  if (options.io === 'af_packet') {
+    const local = sources.filter(({ address }) => options.own.has(address.text))
+    return { rules: unique(local.map((one) => take(`iif lo ${from(one)}`))), localMoved: false }
+  }
+  const takes = [...serviceRules(config, options, family), ...fullnatRules(config, options, family)]
+  const replies = sources
+    .filter(({ fullnat }) => !fullnat)
+    .map((one) => rule(PREFERENCE.REPLY, `${from(one)} lookup ${TABLE}`))
+  if (takes.length + replies.length === 0) return NOTHING
+  const addresses = [...virtualAddresses(config), ...localAddresses(config)]
+  const localMoved = addresses.some(
+    (address) => address.family === family && options.own.has(address.text),
+  )
+  return {
+    rules: unique([...frame(options.tunName, localMoved), ...takes, ...replies]),
+    localMoved,
+  }
+}
+
+/** What keeps the packets that uvs sends from coming back to it. */
+function frame(tunName: string, localMoved: boolean): string[] {
+  const end = rule(PREFERENCE.END, 'nop')
+  const skip = (at: number, to: number): string => rule(at, `iif ${tunName} goto ${to}`)
+  if (!localMoved) return [end, skip(PREFERENCE.OUT, PREFERENCE.END)]
+  return [
+    end,
+    rule(PREFERENCE.LOCAL, 'lookup local'),
+    skip(PREFERENCE.OUT, PREFERENCE.LOCAL),
+    skip(PREFERENCE.OUT_AGAIN, PREFERENCE.END),
+  ]
+}
+
+function serviceRules(config: Config, { own }: RuleOptions, family: Family): string[] {
+  const services = addressServices(config).filter(({ id }) => id.address.family === family)
+  const icmp = virtualAddresses(config)
+    .filter((address) => address.family === family && !own.has(address.text))
+    .map(({ text }) => take(`to ${text} ipproto ${icmpProtocol(family)}`))
+  const ports = services.map(({ id }) => {
+    const port = id.port === 0 ? '' : ` dport ${id.port}`
+    return take(`to ${id.address.text} ipproto ${PROTOCOL_NUMBER[id.protocol]}${port}`)
+  })
+  return [...ports, ...icmp]
+}
+
+/**
+ * A local address that the host has as well is also that of its own sockets: only packets from
+ * FULLNAT destinations are taken there.
+ */
+function fullnatRules(config: Config, options: RuleOptions, family: Family): string[] {
+  const { first, last } = options.localPorts
+  const sources = replySources(config).filter(
+    ({ fullnat, address }) => fullnat && address.family === family,
+  )
+  const local = localAddresses(config).filter((address) => address.family === family)
+  return local.flatMap(({ text }) => {
+    if (options.own.has(text)) {
+      return sources.map((one) => take(`${from(one)} to ${text} dport ${first}-${last}`))
+    }
+    const protocols = [...new Set(sources.map(({ protocol }) => PROTOCOL_NUMBER[protocol]))]
+    return [
+      ...protocols.map((number) => take(`to ${text} ipproto ${number} dport ${first}-${last}`)),
+      take(`to ${text} ipproto ${icmpProtocol(family)}`),
+    ]
+  })
+}
+
+function icmpProtocol(family: Family): number {
+  return family === 4 ? 1 : 58
+}
+
+function from({ address, protocol, port }: ReplySource): string {
+  const selector = `from ${address.text} ipproto ${PROTOCOL_NUMBER[protocol]}`
+  return port === 0 ? selector : `${selector} sport ${port}`
+}
+
+function take(selector: string): string {
+  return rule(PREFERENCE.TAKE, `${selector} lookup ${TABLE}`)
+}
+
+function rule(preference: number, words: string): string {
+  return `pref ${preference} ${words} protocol ${PROTOCOL}`
+}
+
+function unique(rules: readonly string[]): string[] {
+  return [...new Set(rules)]
+}
+
+/** The route all taken packets take. */
+function route(tunName: string): string {
+  return `default dev ${tunName} table ${TABLE} protocol ${PROTOCOL}`
+}
+
+/**
+ * Lines for `ip -4 -batch -` or `ip -6 -batch -` that turn one family's rules into other ones; empty
+ * when nothing differs. New comes before old, so that no packet meets a gap.
+ */
+export function batchText(before: FamilyRules, after: FamilyRules, tunName: string): string {
+  const known = new Set(before.rules)
+  const wanted = new Set(after.rules)
+  const lines: string[] = []
+  if (before.rules.length === 0 && after.rules.length > 0) {
+    lines.push(`route replace ${route(tunName)}`)
+  }
+  // The local table is looked up at 0 whenever it is not at 74.
+  if (before.localMoved && !after.localMoved) lines.push(LOCAL_BACK)
+  lines.push(...after.rules.filter((one) => !known.has(one)).map((one) => `rule add ${one}`))
+  if (after.localMoved && !before.localMoved) lines.push('rule del pref 0 lookup local')
+  const gone = before.rules.filter((one) => !wanted.has(one)).reverse()
+  lines.push(...gone.map((one) => `rule del ${one}`))
+  return lines.map((line) => `${line}\n`).join('')
+}
+
+/** The kernel's own rule, exactly as it makes it. */
+export const LOCAL_BACK = 'rule add pref 0 lookup local protocol kernel'
+
+/** A rule as `ip -j rule` tells it, as far as it matters here. */
+export interface FoundRule {
+  readonly priority: number
+  readonly table: string | undefined
+  readonly protocol: string | undefined
+}
+
+/**
+ * Lines that remove the rules a killed director left, and put the local table back in its place;
+ * empty when there are none.
+ */
+export function cleanText(found: readonly FoundRule[]): string {
+  const ours = found.filter(({ protocol }) => protocol === String(PROTOCOL))
+  const localMissing = !found.some(({ priority, table }) => priority === 0 && table === 'local')
+  const lines = ours.length > 0 && localMissing ? [LOCAL_BACK] : []
+  // Each deletion takes the first that is left with that preference.
+  lines.push(...ours.map(({ priority }) => `rule del pref ${priority} protocol ${PROTOCOL}`))
+  return lines.map((line) => `${line}\n`).join('')
+}
