@@ -10,7 +10,6 @@ import { play, raiseCurtain } from './scenes.js'
 import { bold, dim, green, red, say } from './terminal.js'
 
 const WORKERS = 2
-const LOG_LINES = 40
 
 const PICTURE = `
    client ─── router ───┬─── director   uvs run --io af_packet --workers ${WORKERS}
@@ -36,7 +35,7 @@ async function main(): Promise<void> {
     const status = await director.stop()
     if (status !== 0) throw new Error(`the director ended with status ${status}`)
   } catch (error) {
-    if (director !== undefined) sayLog(director)
+    if (director !== undefined) sayLastWords(director)
     throw error
   } finally {
     await director?.stop()
@@ -49,10 +48,10 @@ async function main(): Promise<void> {
   say(green(`Every request was answered, every promise kept, everything removed: ${seconds} s`))
 }
 
-function sayLog({ log }: Director): void {
+function sayLastWords({ lastWords }: Director): void {
   say()
   say(bold('The last lines of the director:'))
-  say(log.trimEnd().split('\n').slice(-LOG_LINES).join('\n'))
+  say(lastWords)
 }
 
 try {

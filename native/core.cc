@@ -353,7 +353,11 @@ bool Core::create(const MissRecord& miss, const Packet& packet, uint32_t* id) {
   const ServiceRecord* service = snapshot_.service(miss.service_slot);
   assert(service != nullptr);
   // A scheduler is replaceable code: a slot that names nothing usable must not end the process.
-  if (destination == nullptr || (destination->flags & kDestinationAvailable) == 0) [[unlikely]] {
+  const bool usable = destination != nullptr &&
+                      (destination->flags & kDestinationAvailable) != 0 &&
+                      (destination->family == packet.family ||
+                       destination->method == kMethodTunnel);
+  if (!usable) [[unlikely]] {
     counters_.count(Reason::kSchedulerFailed, miss.packets);
     tracker_.release_template(miss.template_ref);
     return false;

@@ -18,7 +18,8 @@ namespace uvs {
 //                                   replace the classifier's entries, by difference
 //   setLocalPorts(first, last)      FULLNAT local ports, both included; first > last: none
 //   attachQuiet() / detachQuiet()   the host's stack keeps quiet about service traffic
-//   close()                         gives everything back; idempotent
+//   close()                         gives everything back; idempotent. Only after every worker has
+//                                   closed its Core: a closed descriptor's number may come again
 //   PortSet.cleanLeftovers(interfaces)  removes quiet filters of a killed run
 //
 // Every failure throws an Error with code, errno, syscall and a sentence that says what to do.

@@ -20,6 +20,7 @@ const stampFile = join(buildDir, '.configured')
 function configureKey() {
   const hash = createHash('sha256')
   hash.update(readFileSync(join(nativeDir, 'binding.gyp')))
+  hash.update(readFileSync(fileURLToPath(import.meta.url)))
   hash.update([process.version, process.arch, root, ...addonSources()].join('\n'))
   return hash.digest('hex')
 }
@@ -43,6 +44,15 @@ function nodeGyp(...words) {
   if (done.status !== 0) process.exit(done.status ?? 1)
 }
 
+/**
+ * With -MMD, GCC 12 leaves out headers that a header of ours includes after <memory>: objects would
+ * not be built again when one changes. With -MD it lists all, the system's too.
+ */
+function listAllHeaders(makefile) {
+  const text = readFileSync(makefile, 'utf8')
+  writeFileSync(makefile, text.replace('DEPFLAGS = -MMD', 'DEPFLAGS = -MD'))
+}
+
 if (process.argv.includes('--packaged') && existsSync(join(root, 'src'))) process.exit(0)
 mkdirSync(buildDir, { recursive: true })
 const key = configureKey()
@@ -50,6 +60,7 @@ const configured = existsSync(stampFile) ? readFileSync(stampFile, 'utf8') : ''
 if (configured !== key || !existsSync(join(buildDir, 'Makefile'))) {
   const dir = nodeHeadersDir()
   nodeGyp('configure', ...(dir === undefined ? [] : [`--nodedir=${dir}`]))
+  listAllHeaders(join(buildDir, 'Makefile'))
   writeFileSync(stampFile, key)
 }
 // Two jobs at most: a compiler of this code takes half a gigabyte, and machines are shared.

@@ -21,7 +21,7 @@ WARNINGS := -Wall -Wextra -Werror
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 # -iquote, not -I: native/limits.h must not stand in for the system's <limits.h>.
 COMMON := -std=c++20 -g -O1 $(MARCH) $(WARNINGS) -fno-exceptions \
-  -iquote native -iquote test/native -MMD -MP
+  -iquote native -iquote test/native -MD -MP
 
 TEST_DIR := build/native-test
 TEST_FLAGS := $(COMMON) $(SANITIZE)

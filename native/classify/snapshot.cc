@@ -15,17 +15,30 @@ bool in_range(uint32_t offset, uint32_t count, size_t bytes) {
   return offset % 4 == 0 && offset <= bytes && uint64_t{count} * sizeof(T) <= bytes - offset;
 }
 
-bool service_ok(const ServiceRecord& s, const SnapshotHeaderRecord& h) {
-  const bool key_ok = s.fwmark != 0 || s.protocol == 6 || s.protocol == 17;
-  const uint64_t order_end = uint64_t{s.order_first} + s.order_count;
-  const uint64_t local_end = uint64_t{s.local_first} + s.local_count;
-  return key_ok && (s.family == 4 || s.family == 6) && order_end <= h.order_count &&
-         local_end <= h.local_address_count;
+bool family_ok(uint8_t family, const Addr& address) {
+  return (family == 4 || family == 6) && address.is_v4() == (family == 4);
 }
 
-bool destination_ok(const DestinationRecord& d, const SnapshotHeaderRecord& h) {
-  return d.method <= kMethodFullnat && (d.family == 4 || d.family == 6) && d.weight >= 0 &&
-         (d.service_slot == kNoSlot || d.service_slot < h.service_count);
+bool service_ok(const ServiceRecord& s, const SnapshotHeaderRecord& h, const Addr* local) {
+  const uint64_t order_end = uint64_t{s.order_first} + s.order_count;
+  const uint64_t local_end = uint64_t{s.local_first} + s.local_count;
+  if (order_end > h.order_count || local_end > h.local_address_count) return false;
+  for (uint32_t i = s.local_first; i < local_end; i++) {
+    if (!family_ok(s.family, local[i])) return false;
+  }
+  if (s.fwmark != 0) return s.family == 4 || s.family == 6;
+  return (s.protocol == 6 || s.protocol == 17) && family_ok(s.family, s.address);
+}
+
+// Only a tunnel leads to another family than its service's: the packets of all other methods are
+// rewritten in place.
+bool destination_ok(const DestinationRecord& d, const SnapshotHeaderRecord& h,
+                    const ServiceRecord* services) {
+  if (d.method > kMethodFullnat || d.weight < 0 || !family_ok(d.family, d.address)) return false;
+  if (d.service_slot == kNoSlot) return (d.flags & kDestinationAvailable) == 0;
+  if (d.service_slot >= h.service_count) return false;
+  const ServiceRecord& service = services[d.service_slot];
+  return service.used == 0 || d.method == kMethodTunnel || service.family == d.family;
 }
 
 }  // namespace
@@ -63,13 +76,14 @@ SnapshotError check_snapshot(const uint8_t* block, size_t bytes) {
     return SnapshotError::kOutOfRange;
   }
   const auto* services = reinterpret_cast<const ServiceRecord*>(block + h.service_offset);
+  const auto* local = reinterpret_cast<const Addr*>(block + h.local_address_offset);
   for (uint32_t i = 0; i < h.service_count; i++) {
-    if (services[i].used != 0 && !service_ok(services[i], h)) return SnapshotError::kBadService;
+    if (services[i].used != 0 && !service_ok(services[i], h, local)) return SnapshotError::kBadService;
   }
   const auto* destinations =
       reinterpret_cast<const DestinationRecord*>(block + h.destination_offset);
   for (uint32_t i = 0; i < h.destination_count; i++) {
-    if (destinations[i].used != 0 && !destination_ok(destinations[i], h)) {
+    if (destinations[i].used != 0 && !destination_ok(destinations[i], h, services)) {
       return SnapshotError::kBadDestination;
     }
   }

@@ -61,7 +61,7 @@ struct Blocks {
         total(sizeof(TrafficRecord)),
         reasons(kReasonLaneWords * sizeof(uint64_t)) {}
 
-  CoreMemory memory(uint32_t worker = 0, uint32_t workers = 1) const {
+  CoreMemory memory(uint32_t worker = 0, uint32_t workers = 1, int32_t host_port = -1) const {
     CoreMemory m;
     m.table = table.get();
     m.table_bytes = table.bytes();
@@ -75,6 +75,7 @@ struct Blocks {
                           reasons.get()};
     m.worker = worker;
     m.workers = workers;
+    m.host_port = host_port;
     return m;
   }
 
@@ -296,7 +297,7 @@ class CoreRig {
   using Verdict = std::function<int32_t(const MissRecord&)>;
 
   explicit CoreRig(Blocks& blocks, uint32_t worker = 0, uint32_t workers = 1,
-                   Link link = Link::kEthernet)
+                   Link link = Link::kEthernet, int32_t host_port = -1)
       : blocks_(blocks) {
     std::vector<std::unique_ptr<Port>> ports;
     for (RigPort*& port : port_) {
@@ -306,7 +307,7 @@ class CoreRig {
     }
     auto hops = std::make_unique<RigHops>();
     hops_ = hops.get();
-    core_ = std::make_unique<Core>(blocks.memory(worker, workers), std::move(ports),
+    core_ = std::make_unique<Core>(blocks.memory(worker, workers, host_port), std::move(ports),
                                    std::move(hops), clock, 0x243f6a8885a308d3);
   }
 

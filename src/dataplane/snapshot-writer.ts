@@ -65,6 +65,9 @@ const FULLNAT_TIMEOUT_SEC: Readonly<Record<keyof typeof TCP_STATE, number>> = {
 
 type Values = Readonly<Record<string, number | Address>>
 
+/** Parsing the text of an address costs more than all the rest of its record. */
+const knownAddresses = new WeakMap<Address, Uint8Array>()
+
 class BlockWriter {
   readonly bytes: Uint8Array
   readonly #view: DataView
@@ -79,7 +82,7 @@ class BlockWriter {
     const fields: Readonly<Record<string, Field>> = RECORDS[name].fields
     for (const [field, value] of Object.entries(values)) {
       const [type, at] = fields[field]
-      if (typeof value === 'object') this.bytes.set(mappedBytes(value), offset + at)
+      if (typeof value === 'object') this.address(offset + at, value)
       else if (type === 'u8') this.#view.setUint8(offset + at, value)
       else if (type === 'u16') this.#view.setUint16(offset + at, value, true)
       else if (type === 'i32') this.#view.setInt32(offset + at, value, true)
@@ -91,8 +94,17 @@ class BlockWriter {
     values.forEach((value, i) => this.#view.setUint32(offset + 4 * i, value, true))
   }
 
+  copy(offset: number, record: Uint8Array): void {
+    this.bytes.set(record, offset)
+  }
+
   address(offset: number, value: Address): void {
-    this.bytes.set(mappedBytes(value), offset)
+    let bytes = knownAddresses.get(value)
+    if (bytes === undefined) {
+      bytes = mappedBytes(value)
+      knownAddresses.set(value, bytes)
+    }
+    this.bytes.set(bytes, offset)
   }
 }
 
@@ -231,31 +243,53 @@ function writeServices(block: BlockWriter, offset: number, listed: readonly Plac
 }
 
 function writeDestinations(block: BlockWriter, offset: number, config: Config): void {
-  const write = (destination: Destination, serviceSlot: number, flags: number) => {
-    block.record('destination', offset + destination.slot * RECORDS.destination.bytes, {
-      address: destination.address,
-      port: destination.port,
-      method: METHOD_CODE[destination.method],
-      family: destination.address.family,
-      weight: destination.weight,
-      lastWeight: destination.lastWeight,
-      upperThreshold: destination.upperThreshold,
-      lowerThreshold: destination.lowerThreshold,
-      serviceSlot,
-      flags,
-      tunnelType: TUNNEL_TYPE[destination.tunnel.type],
-      tunnelFlags: TUNNEL_CHECKSUM[destination.tunnel.checksum],
-      tunnelPort: destination.tunnel.port,
-      used: 1,
-      incarnation: destination.incarnation,
-    })
-  }
+  const at = (slot: number) => offset + slot * RECORDS.destination.bytes
   const slotByIncarnation = new Map<number, number>()
   for (const service of config.services.values()) {
     slotByIncarnation.set(service.incarnation, service.slot)
-    for (const d of service.destinations) write(d, service.slot, DESTINATION_FLAG.AVAILABLE)
+    for (const d of service.destinations) block.copy(at(d.slot), destinationRecord(d, service.slot))
   }
   for (const { destination, serviceIncarnation } of config.trash) {
-    write(destination, slotByIncarnation.get(serviceIncarnation) ?? NO_SLOT, 0)
+    const serviceSlot = slotByIncarnation.get(serviceIncarnation) ?? NO_SLOT
+    block.copy(at(destination.slot), destinationRecord(destination, serviceSlot))
+    block.record('destination', at(destination.slot), { serviceSlot, flags: 0 })
   }
+}
+
+/**
+ * Records already made. A change touches few of tens of thousands of destinations, and a destination
+ * object never changes and never moves to another service slot.
+ */
+const madeRecords = new WeakMap<Destination, Uint8Array>()
+
+/** The record of a destination in service. */
+function destinationRecord(destination: Destination, serviceSlot: number): Uint8Array {
+  let record = madeRecords.get(destination)
+  if (record === undefined) {
+    record = makeDestinationRecord(destination, serviceSlot)
+    madeRecords.set(destination, record)
+  }
+  return record
+}
+
+function makeDestinationRecord(destination: Destination, serviceSlot: number): Uint8Array {
+  const writer = new BlockWriter(RECORDS.destination.bytes)
+  writer.record('destination', 0, {
+    address: destination.address,
+    port: destination.port,
+    method: METHOD_CODE[destination.method],
+    family: destination.address.family,
+    weight: destination.weight,
+    lastWeight: destination.lastWeight,
+    upperThreshold: destination.upperThreshold,
+    lowerThreshold: destination.lowerThreshold,
+    serviceSlot,
+    flags: DESTINATION_FLAG.AVAILABLE,
+    tunnelType: TUNNEL_TYPE[destination.tunnel.type],
+    tunnelFlags: TUNNEL_CHECKSUM[destination.tunnel.checksum],
+    tunnelPort: destination.tunnel.port,
+    used: 1,
+    incarnation: destination.incarnation,
+  })
+  return writer.bytes
 }

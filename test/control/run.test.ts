@@ -60,7 +60,8 @@ describe('configuration file', () => {
       timeouts: { tcpSec: 100, tcpFinSec: 0, udpSec: 7 },
     })
     const config = configOf(reconcile(emptyConfig(CAPACITY), [], services))
-    const [first, second, third] = config.services.values()
+    const inOrder = [...config.services.values()].sort((a, b) => a.incarnation - b.incarnation)
+    const [first, second, third] = inOrder
     assert.equal(first.netmask, 0xffffff00)
     assert.deepEqual(
       first.destinations.map((d) => [d.address.text, d.port, d.method, d.weight, d.tunnel.type]),

@@ -39,7 +39,7 @@ describe('destinations and connections', function () {
   })
 
   afterEach(function () {
-    if (this.currentTest?.state === 'failed') console.log(director.log)
+    if (this.currentTest?.state === 'failed') console.log(director.lastWords)
   })
 
   /** A new NAT service with three destinations; its options and URL. */
@@ -99,74 +99,83 @@ describe('destinations and connections', function () {
       const asked = dns(lab.client, { server: endpoint(address, 53), queries: 1 })
       await assert.rejects(asked, /ECONNREFUSED/)
     })
+  }
 
-    it(`with expire_nodest_conn a removed destination's connection is reset, IPv${family}`, async () => {
+  describe('with expire_nodest_conn', () => {
+    before(async () => {
       await director.stop()
       const flags = ['--set', 'expire_nodest_conn=1']
       director = await Director.start(lab.director, { workers: 2, flags })
-      const { service, url } = await newService(family)
-      const [held, first] = await HeldConnections.open(lab.client, { url, requests: 3 })
-      assert.deepEqual(first.answers, ['r1', 'r2', 'r3'])
-      await director.ipvsadm('-d', '-t', service, '-r', real(family, 2))
-      const after = await held.again()
-      assert.equal(after.failures.length, 1, JSON.stringify(after))
-      assert.match(after.failures[0], /ECONNRESET|hang up/)
-      await held.close()
     })
-  }
 
-  it('the table lists every connection with its state, and forgets it in time', async () => {
-    await director.stop()
-    director = await Director.start(lab.director, { workers: 2 })
-    await director.ipvsadm('--set', '900', '2', '2')
-    assert.equal(
-      (await director.ipvsadm('-L', '--timeout')).trim(),
-      'Timeout (tcp tcpfin udp): 900 2 2',
-    )
-    const services: string[] = []
-    for (const [index, method] of METHODS.entries()) {
-      const address = virtualAddress(4, 80 + index)
-      await lab.acceptVirtual(method, address)
-      await director.addService({ method, family: 4, address })
-      await director.addService({ method, family: 4, address, port: 53, protocol: 'udp' })
-      services.push(address)
+    for (const family of FAMILIES) {
+      it(`a removed destination's connection is reset, IPv${family}`, async () => {
+        const { service, url } = await newService(family)
+        const [held, first] = await HeldConnections.open(lab.client, { url, requests: 3 })
+        assert.deepEqual(first.answers, ['r1', 'r2', 'r3'])
+        await director.ipvsadm('-d', '-t', service, '-r', real(family, 2))
+        const after = await held.again()
+        assert.equal(after.failures.length, 1, JSON.stringify(after))
+        assert.match(after.failures[0], /ECONNRESET|hang up/)
+        await held.close()
+      })
     }
-    const held: HeldConnections[] = []
-    for (const address of services) {
-      const task = { url: `http://${endpoint(address)}/`, requests: 4 }
-      held.push((await HeldConnections.open(lab.client, task))[0])
-      await dns(lab.client, { server: endpoint(address, 53), queries: 2 })
-    }
-    const rows = await connectionRows(director)
-    for (const [index, address] of services.entries()) {
-      const { title } = METHOD_WORDS[METHODS[index]]
-      const mine = rows.filter((row) => row.virtual === endpoint(address))
-      assert.deepEqual(tally(mine.map(({ state }) => state)), { ESTABLISHED: 4 }, title)
-      const lines = await director.destinations('-t', endpoint(address))
+  })
+
+  describe('the table', () => {
+    it('lists every connection with its state, and forgets it in time', async () => {
+      await director.stop()
+      director = await Director.start(lab.director, { workers: 2 })
+      await director.ipvsadm('--set', '900', '2', '2')
       assert.equal(
-        lines.reduce((sum, { active }) => sum + active, 0),
-        4,
-        title,
+        (await director.ipvsadm('-L', '--timeout')).trim(),
+        'Timeout (tcp tcpfin udp): 900 2 2',
       )
-      const datagrams = rows.filter((row) => row.virtual === endpoint(address, 53))
-      assert.deepEqual(tally(datagrams.map(({ state }) => state)), { UDP: 2 }, title)
-    }
-    for (const connections of held) await connections.close()
-    await waitFor(
-      'DR, TUN and UDP entries to expire',
-      async () => {
-        const left = await connectionRows(director)
-        return left.every(({ state }) => state === 'TIME_WAIT' || state === 'CLOSE')
-      },
-      20_000,
-    )
-    for (const address of services) {
-      const lines = await director.destinations('-t', endpoint(address))
-      assert.equal(
-        lines.reduce((sum, { active }) => sum + active, 0),
-        0,
+      const services: string[] = []
+      for (const [index, method] of METHODS.entries()) {
+        const address = virtualAddress(4, 80 + index)
+        await lab.acceptVirtual(method, address)
+        await director.addService({ method, family: 4, address })
+        await director.addService({ method, family: 4, address, port: 53, protocol: 'udp' })
+        services.push(address)
+      }
+      const held: HeldConnections[] = []
+      for (const address of services) {
+        const task = { url: `http://${endpoint(address)}/`, requests: 4 }
+        held.push((await HeldConnections.open(lab.client, task))[0])
+        await dns(lab.client, { server: endpoint(address, 53), queries: 2 })
+      }
+      const rows = await connectionRows(director)
+      for (const [index, address] of services.entries()) {
+        const { title } = METHOD_WORDS[METHODS[index]]
+        const mine = rows.filter((row) => row.virtual === endpoint(address))
+        assert.deepEqual(tally(mine.map(({ state }) => state)), { ESTABLISHED: 4 }, title)
+        const lines = await director.destinations('-t', endpoint(address))
+        assert.equal(
+          lines.reduce((sum, { active }) => sum + active, 0),
+          4,
+          title,
+        )
+        const datagrams = rows.filter((row) => row.virtual === endpoint(address, 53))
+        assert.deepEqual(tally(datagrams.map(({ state }) => state)), { UDP: 2 }, title)
+      }
+      for (const connections of held) await connections.close()
+      await waitFor(
+        'DR, TUN and UDP entries to expire',
+        async () => {
+          const left = await connectionRows(director)
+          return left.every(({ state }) => state === 'TIME_WAIT' || state === 'CLOSE')
+        },
+        20_000,
       )
-    }
+      for (const address of services) {
+        const lines = await director.destinations('-t', endpoint(address))
+        assert.equal(
+          lines.reduce((sum, { active }) => sum + active, 0),
+          0,
+        )
+      }
+    })
   })
 
   it('a connection the director does not know is reset', async () => {

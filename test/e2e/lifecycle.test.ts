@@ -51,7 +51,7 @@ describe('lifecycle', function () {
   })
 
   afterEach(function () {
-    if (this.currentTest?.state === 'failed') console.log(director?.log)
+    if (this.currentTest?.state === 'failed') console.log(director?.lastWords)
   })
 
   /** A director with a service for every method, two workers. */

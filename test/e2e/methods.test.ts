@@ -47,7 +47,7 @@ for (const workers of [1, 2]) {
     })
 
     afterEach(function () {
-      if (this.currentTest?.state === 'failed') console.log(director.log)
+      if (this.currentTest?.state === 'failed') console.log(director.lastWords)
     })
 
     async function addServices(method: Method, family: Family, n: number): Promise<void> {

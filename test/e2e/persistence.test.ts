@@ -37,7 +37,7 @@ describe('persistence', function () {
   })
 
   afterEach(function () {
-    if (this.currentTest?.state === 'failed') console.log(director.log)
+    if (this.currentTest?.state === 'failed') console.log(director.lastWords)
   })
 
   /** The answers by client, of a task whose clients took turns. */

@@ -69,7 +69,7 @@ for (const workers of [1, 2]) {
     })
 
     afterEach(function () {
-      if (this.currentTest?.state === 'failed') console.log(director.log)
+      if (this.currentTest?.state === 'failed') console.log(director.lastWords)
     })
 
     for (const [index, method] of TUN_METHODS.entries()) {

@@ -454,6 +454,28 @@ TEST(path_no_service_not_syn_ftp_data) {
   }
 }
 
+// What no service wants goes back to the host's stack (spec 5.3, ACCEPT), bare; never in a circle.
+TEST(path_strays_go_to_the_host) {
+  for (const bool six : {false, true}) {
+    rig::Blocks blocks(8);
+    rig::CoreRig rig(blocks, 0, 1, Link::kEthernet, 1);
+    World names(kMethodMasquerade, six);
+    REQUIRE(rig.adopt(names.config));
+    Text text = names.Request(kTcpAck);
+    text.destination = names.ends.hop;
+    const test::Built built = Build(text);
+    for (const uint32_t port : {0u, 1u}) {
+      rig.port(port).inject(built.bytes.data(), static_cast<uint32_t>(built.bytes.size()));
+      CHECK_EQ(rig.run([](const MissRecord&) { return 0; }), 0);
+      const std::vector<SentFrame> sent = rig.port(1).take_sent();
+      CHECK_EQ(sent.size(), port == 0 ? 1 : 0);
+      if (port == 0 && !sent.empty()) CHECK_EQ(sent[0].bytes, IpOf(text));
+    }
+    CHECK_EQ(rig.reason(Reason::kNoService), 2);
+    CHECK_EQ(rig.port(0).take_sent().size(), 0);
+  }
+}
+
 TEST(path_no_destination_is_port_unreachable) {
   for (const bool six : {false, true}) {
     for (const uint8_t protocol : {kProtoTcp, kProtoUdp}) {

@@ -505,6 +505,19 @@ TEST(core_nonsense_verdicts_are_counted_and_dropped) {
   CHECK_EQ(world.blocks.templates.get()[0].connections, 0);  // slaves that never were
 }
 
+TEST(core_a_verdict_of_another_family_is_nonsense_too) {
+  World world(kMethodMasquerade);
+  rig::ServiceText other;
+  other.address = test::Address("2001:db8::1:10");
+  world.config.services.push_back(other);
+  world.config.destinations[1].address = test::Address("2001:db8:1::1");
+  world.config.destinations[1].service = 1;
+  world.Adopt();
+  world.verdict = 1;
+  CHECK_EQ(world.In(kTcpSyn).size(), 0);
+  CHECK_EQ(world.rig.reason(Reason::kSchedulerFailed), 1);
+}
+
 TEST(core_other_verdicts) {
   World world(kMethodMasquerade);
   world.verdict = kVerdictPass;

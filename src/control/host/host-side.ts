@@ -10,7 +10,13 @@ import { runIp } from './command.js'
 import { ownAddresses, readInterfaces, type HostInterface } from './interfaces.js'
 import { cleanLeftovers, cleanRules, livingDevice } from './leftovers.js'
 import { requirePrivileges } from './privileges.js'
-import { hostFacts, LOCAL_PORTS, type HostFacts, type PortRange } from './quiet.js'
+import {
+  hostFacts,
+  LOCAL_PORTS,
+  ROUTED_LOCAL_PORTS,
+  type HostFacts,
+  type PortRange,
+} from './quiet.js'
 import {
   enableForwarding,
   openTunDevice,
@@ -18,7 +24,15 @@ import {
   SavedSettings,
   settingsFile,
 } from './settings.js'
-import { batchText, FAMILIES, NO_RULES, wantedRules, type WantedRules } from './tun-rules.js'
+import {
+  batchText,
+  FAMILIES,
+  NO_RULES,
+  PORT_MAX,
+  unroutable,
+  wantedRules,
+  type WantedRules,
+} from './tun-rules.js'
 
 export class HostSide {
   readonly #options: DataplaneOptions
@@ -59,13 +73,14 @@ export class HostSide {
       interfaces: await readInterfaces(),
       ports: io === 'af_packet' ? interfaces : [],
       ephemeralPorts: await ephemeralPorts(),
+      localPorts: io === 'af_packet' ? LOCAL_PORTS : ROUTED_LOCAL_PORTS,
       announce,
     })
   }
 
   /** Brings the host's routing in line with `config`. The TUN device must exist. */
   async apply(config: Config): Promise<void> {
-    const { io, tunName } = this.#options
+    const { io, tunName, log } = this.#options
     const facts = await this.facts(config)
     const wanted = wantedRules(config, {
       io,
@@ -73,6 +88,9 @@ export class HostSide {
       own: ownAddresses(await readInterfaces()),
       localPorts: { first: facts.localPortFirst, last: facts.localPortLast },
     })
+    for (const one of io === 'tun' ? unroutable(config) : []) {
+      log.warn(`rules cannot name port ${PORT_MAX}, so --io tun gets no packets of ${one}`)
+    }
     if (!this.#deviceOpen) await openTunDevice(tunName)
     this.#deviceOpen = true
     await this.#changeRules(wanted)

@@ -28,6 +28,9 @@ export const ENTRY_BYTES = 28
 /** FULLNAT local ports unless the host needs some of them (spec 12.3, Ali). */
 export const LOCAL_PORTS: PortRange = { first: 5000, last: 65535 }
 
+/** The same where routing rules bring the replies: those cannot say 65535 (tun-rules.ts). */
+export const ROUTED_LOCAL_PORTS: PortRange = { first: 5000, last: 65534 }
+
 export interface PortRange {
   readonly first: number
   readonly last: number
@@ -40,6 +43,8 @@ export interface HostView {
   readonly ports: readonly string[]
   /** net.ipv4.ip_local_port_range, used by the host for both families. */
   readonly ephemeralPorts: PortRange
+  /** LOCAL_PORTS, or ROUTED_LOCAL_PORTS with `--io tun`. */
+  readonly localPorts: PortRange
   /** False: `--announce off`. */
   readonly announce: boolean
 }
@@ -171,13 +176,14 @@ function announceList(addresses: readonly Address[], host: HostView): Announced[
  */
 function localPorts(local: readonly Address[], host: HostView): PortRange {
   const own = ownAddresses(host.interfaces)
-  if (!local.some(({ text }) => own.has(text))) return LOCAL_PORTS
+  const all = host.localPorts
+  if (!local.some(({ text }) => own.has(text))) return all
   const { first, last } = host.ephemeralPorts
-  const below = { first: LOCAL_PORTS.first, last: Math.min(first - 1, LOCAL_PORTS.last) }
-  const above = { first: Math.max(last + 1, LOCAL_PORTS.first), last: LOCAL_PORTS.last }
+  const below = { first: all.first, last: Math.min(first - 1, all.last) }
+  const above = { first: Math.max(last + 1, all.first), last: all.last }
   const best = above.last - above.first > below.last - below.first ? above : below
   // The host may use every port: then the classifier's table decides, ours first.
-  return best.first <= best.last ? best : LOCAL_PORTS
+  return best.first <= best.last ? best : all
 }
 
 function unique(addresses: readonly Address[]): Address[] {

@@ -18,7 +18,7 @@
  * A rule cannot tell an error from a ping.
  */
 import type { IoKind } from '../dataplane-port.js'
-import type { Family } from '../model/address.js'
+import { formatEndpoint, type Family } from '../model/address.js'
 import type { Config } from '../model/config.js'
 import { PROTOCOL_NUMBER } from '../model/service.js'
 import {
@@ -35,6 +35,9 @@ export const TABLE = 7777
 
 /** Marks our rules and routes as ours (the `protocol` field, rt_protos(5)). */
 export const PROTOCOL = 177
+
+/** A port no rule can name: the kernel refuses it (net/core/fib_rules.c, port range checks). */
+export const PORT_MAX = 65535
 
 const PREFERENCE = { OUT: 70, TAKE: 72, LOCAL: 74, OUT_AGAIN: 75, REPLY: 76, END: 78 } as const
 
@@ -70,7 +73,7 @@ export function wantedRules(config: Config, options: RuleOptions): WantedRules {
 }
 
 function familyRules(config: Config, options: RuleOptions, family: Family): FamilyRules {
-  const sources = replySources(config).filter(({ address }) => address.family === family)
+  const sources = routableSources(config, family)
   if (options.io === 'af_packet') {
     const local = sources.filter(({ address }) => options.own.has(address.text))
     return { rules: unique(local.map((one) => take(`iif lo ${from(one)}`))), localMoved: false }
@@ -104,7 +107,9 @@ function frame(tunName: string, localMoved: boolean): string[] {
 }
 
 function serviceRules(config: Config, { own }: RuleOptions, family: Family): string[] {
-  const services = addressServices(config).filter(({ id }) => id.address.family === family)
+  const services = addressServices(config).filter(
+    ({ id }) => id.address.family === family && id.port !== PORT_MAX,
+  )
   const icmp = virtualAddresses(config)
     .filter((address) => address.family === family && !own.has(address.text))
     .map(({ text }) => take(`to ${text} ipproto ${icmpProtocol(family)}`))
@@ -121,9 +126,7 @@ function serviceRules(config: Config, { own }: RuleOptions, family: Family): str
  */
 function fullnatRules(config: Config, options: RuleOptions, family: Family): string[] {
   const { first, last } = options.localPorts
-  const sources = replySources(config).filter(
-    ({ fullnat, address }) => fullnat && address.family === family,
-  )
+  const sources = routableSources(config, family).filter(({ fullnat }) => fullnat)
   const local = localAddresses(config).filter((address) => address.family === family)
   return local.flatMap(({ text }) => {
     if (options.own.has(text)) {
@@ -135,6 +138,20 @@ function fullnatRules(config: Config, options: RuleOptions, family: Family): str
       take(`to ${text} ipproto ${icmpProtocol(family)}`),
     ]
   })
+}
+
+function routableSources(config: Config, family: Family): ReplySource[] {
+  return replySources(config).filter(
+    ({ address, port }) => address.family === family && port !== PORT_MAX,
+  )
+}
+
+/** Services and destinations that no rule can be made for, as text for the log. */
+export function unroutable(config: Config): string[] {
+  const services = addressServices(config).map(({ id }) => id)
+  return [...services, ...replySources(config)]
+    .filter(({ port }) => port === PORT_MAX)
+    .map(({ address, port }) => formatEndpoint(address, port))
 }
 
 function icmpProtocol(family: Family): number {

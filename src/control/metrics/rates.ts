@@ -96,36 +96,34 @@ type DestinationEstimators = Map<number, { epoch: number; estimator: Estimator }
 /** The estimators of a configuration, kept by what they measure, not by slot alone. */
 export class RateBook {
   readonly total: Estimator
-  #services: ServiceEstimators = new Map()
-  #destinations: DestinationEstimators = new Map()
+  readonly #services: ServiceEstimators = new Map()
+  readonly #destinations: DestinationEstimators = new Map()
+  #followed: Config | undefined
 
   constructor(counters: CounterReader) {
     this.total = new Estimator(counters.total())
   }
 
   /**
-   * Follows a configuration that is about to be published: new objects start at the present
-   * counters of their slot, objects that are gone are forgotten, those in the trash are kept.
+   * Follows a change of configuration: new objects start at the present counters of their slot.
+   * Objects that are gone, or in the trash, keep their estimator until their slot is used again, and
+   * services that did not change are passed over.
    */
   follow(config: Config, counters: CounterReader): void {
-    const services: ServiceEstimators = new Map()
-    const destinations: DestinationEstimators = new Map()
-    const keep = ({ slot, statisticsEpoch: epoch }: Destination) => {
-      const old = this.#destinations.get(slot)
-      const estimator =
-        old?.epoch === epoch ? old.estimator : new Estimator(counters.destination(slot))
-      destinations.set(slot, { epoch, estimator })
+    for (const [key, service] of config.services) {
+      if (this.#followed?.services.get(key) === service) continue
+      const { slot, incarnation } = service
+      if (this.#services.get(slot)?.incarnation !== incarnation) {
+        const estimator = new Estimator(counters.service(slot))
+        this.#services.set(slot, { incarnation, estimator })
+      }
+      for (const { slot: at, statisticsEpoch: epoch } of service.destinations) {
+        if (this.#destinations.get(at)?.epoch === epoch) continue
+        const estimator = new Estimator(counters.destination(at))
+        this.#destinations.set(at, { epoch, estimator })
+      }
     }
-    for (const { slot, incarnation, destinations: list } of config.services.values()) {
-      const old = this.#services.get(slot)
-      const estimator =
-        old?.incarnation === incarnation ? old.estimator : new Estimator(counters.service(slot))
-      services.set(slot, { incarnation, estimator })
-      list.forEach(keep)
-    }
-    config.trash.forEach((entry) => keep(entry.destination))
-    this.#services = services
-    this.#destinations = destinations
+    this.#followed = config
   }
 
   /** One run over everything in service; the trash stands still. */

@@ -136,8 +136,7 @@ function editService(config: Config, id: ServiceId, options: ServiceOptions): Re
 }
 
 function removeService(config: Config, service: Service): Config {
-  const services = new Map(config.services)
-  services.delete(serviceKey(service.id))
+  const services = config.services.without(serviceKey(service.id))
   const retiredServiceSlots = [...config.retiredServiceSlots, service.slot]
   return trashDestinations(
     { ...config, services, retiredServiceSlots },

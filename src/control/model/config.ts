@@ -1,12 +1,13 @@
 /** The whole configuration as one immutable value. */
 import type { Address } from './address.js'
-import type { TrashedDestination } from './destination.js'
+import { CopyMap } from './copy-map.js'
 import { serviceKey } from './service.js'
 import type { Service, ServiceId } from './service.js'
 import { slotPool } from './slots.js'
 import type { SlotPool } from './slots.js'
 import { defaultSysctls } from './sysctls.js'
 import type { Sysctls } from './sysctls.js'
+import { Trash } from './trash-bin.js'
 
 /** Seconds, what `--set` changes (spec 3.6.3). */
 export interface Timeouts {
@@ -23,8 +24,9 @@ export interface Capacity {
 }
 
 export interface Config {
-  readonly services: ReadonlyMap<string, Service>
-  readonly trash: readonly TrashedDestination[]
+  /** By serviceKey, in no particular order. */
+  readonly services: CopyMap<Service>
+  readonly trash: Trash
   /** Slots of deleted services; free once every worker has adopted a config without them. */
   readonly retiredServiceSlots: readonly number[]
   readonly serviceSlots: SlotPool
@@ -43,8 +45,8 @@ export const DEFAULT_TIMEOUTS: Timeouts = { tcpSec: 900, tcpFinSec: 120, udpSec:
 /** No services, everything at its default. */
 export function emptyConfig(capacity: Capacity): Config {
   return {
-    services: new Map(),
-    trash: [],
+    services: CopyMap.empty(),
+    trash: Trash.empty(),
     retiredServiceSlots: [],
     serviceSlots: slotPool(capacity.services),
     destinationSlots: slotPool(capacity.destinations),
@@ -63,9 +65,7 @@ export function findService(config: Config, id: ServiceId): Service | undefined 
 
 /** The configuration with one service replaced or added. */
 export function withService(config: Config, service: Service): Config {
-  const services = new Map(config.services)
-  services.set(serviceKey(service.id), service)
-  return { ...config, services }
+  return { ...config, services: config.services.with(serviceKey(service.id), service) }
 }
 
 /** The FULLNAT source addresses a service really uses, all of its own family. */

@@ -1,31 +1,43 @@
 /**
- * The destination trash (spec 1.6): removal, revival and the timed release of slots. Pure; whether
- * a slot is still referenced, and the time, are arguments.
+ * The destination trash (spec 1.6): removal, revival and the timed release of slots. Pure; whether a
+ * slot is still referenced, and the time, are arguments.
  */
 import type { Config } from './config.js'
-import { sameDestination } from './destination.js'
+import { destinationKey } from './destination.js'
 import type { Destination, DestinationId, TrashedDestination } from './destination.js'
 import { serviceKey } from './service.js'
 import type { Service, ServiceId } from './service.js'
 import { releaseSlots } from './slots.js'
+import { Trash } from './trash-bin.js'
 
 /** How often the trash is looked through, and how long an idle entry stays. Kernel: ip_vs_ctl.c. */
 export const TRASH_PERIOD_MS = 60_000
 export const TRASH_IDLE_MS = 120_000
 
-/** Puts destinations of `service` into the trash; newest entries first, as lookups want them. */
+function trashKey(service: ServiceId, id: DestinationId): string {
+  return `${serviceKey(service)} -> ${destinationKey(id)}`
+}
+
+/**
+ * Puts destinations of `service` into the trash. A destination that comes back is taken out again, so
+ * there is never more than one entry for the same service and destination.
+ */
 export function trashDestinations(
   config: Config,
   service: Service,
   destinations: readonly Destination[],
 ): Config {
-  const entries = destinations.map((destination) => ({
-    destination,
-    service: service.id,
-    serviceIncarnation: service.incarnation,
-    idleSinceMs: 0,
-  }))
-  return { ...config, trash: [...entries, ...config.trash] }
+  const trash = destinations.reduce(
+    (bin, destination) =>
+      bin.with(trashKey(service.id, destination), {
+        destination,
+        service: service.id,
+        serviceIncarnation: service.incarnation,
+        idleSinceMs: 0,
+      }),
+    config.trash,
+  )
+  return { ...config, trash }
 }
 
 /** The entry a newly added destination would take over, if any. */
@@ -34,15 +46,13 @@ export function findTrashed(
   service: ServiceId,
   id: DestinationId,
 ): TrashedDestination | undefined {
-  const key = serviceKey(service)
-  return config.trash.find(
-    (entry) => sameDestination(entry.destination, id) && serviceKey(entry.service) === key,
-  )
+  return config.trash.get(trashKey(service, id))
 }
 
 /** The configuration without one entry of the trash. */
 export function withoutTrashed(config: Config, entry: TrashedDestination): Config {
-  return { ...config, trash: config.trash.filter((other) => other !== entry) }
+  const key = trashKey(entry.service, entry.destination)
+  return { ...config, trash: config.trash.without(key) }
 }
 
 /**
@@ -50,19 +60,19 @@ export function withoutTrashed(config: Config, entry: TrashedDestination): Confi
  * freed after TRASH_IDLE_MS.
  */
 export function reapTrash(config: Config, nowMs: number, slotsInUse: ReadonlySet<number>): Config {
-  const kept: TrashedDestination[] = []
+  let trash = Trash.empty()
   const freed: number[] = []
   for (const entry of config.trash) {
-    if (slotsInUse.has(entry.destination.slot)) kept.push(entry)
-    else if (entry.idleSinceMs === 0) kept.push({ ...entry, idleSinceMs: nowMs })
-    else if (nowMs - entry.idleSinceMs < TRASH_IDLE_MS) kept.push(entry)
-    else freed.push(entry.destination.slot)
+    const { destination, service, idleSinceMs } = entry
+    const used = slotsInUse.has(destination.slot)
+    if (!used && idleSinceMs !== 0 && nowMs - idleSinceMs >= TRASH_IDLE_MS) {
+      freed.push(destination.slot)
+      continue
+    }
+    const idleFrom = used || idleSinceMs !== 0 ? idleSinceMs : nowMs
+    trash = trash.with(trashKey(service, destination), { ...entry, idleSinceMs: idleFrom })
   }
-  return {
-    ...config,
-    trash: kept,
-    destinationSlots: releaseSlots(config.destinationSlots, freed),
-  }
+  return { ...config, trash, destinationSlots: releaseSlots(config.destinationSlots, freed) }
 }
 
 /** Slots of deleted services become free: every worker has adopted a config without them. */

@@ -18,6 +18,7 @@ import {
 import { IPVSADM, UVS } from './paths.js'
 
 const READY_LIMIT_MS = 20_000
+const LAST_LINES = 20
 
 export interface DirectorOptions {
   /** 1 unless given. */
@@ -106,6 +107,8 @@ export class Director {
     const flags = [
       ...['--io', options.io ?? 'af_packet', '--iface', DEVICE],
       ...['--workers', String(options.workers ?? 1), '--socket', join(folder, 'uvs.sock')],
+      '--log-format',
+      'text',
       ...['--lip', (options.localAddresses ?? LOCAL_ADDRESSES).join(',')],
       ...(options.flags ?? []),
     ]
@@ -116,6 +119,11 @@ export class Director {
   /** Everything the director has logged. */
   get log(): string {
     return this.program.stderr
+  }
+
+  /** The end of its log: for what to print when something failed. */
+  get lastWords(): string {
+    return this.log.trimEnd().split('\n').slice(-LAST_LINES).join('\n')
   }
 
   /** Runs `bin/ipvsadm` against it; rejects unless it ends with 0. */

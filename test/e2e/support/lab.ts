@@ -64,6 +64,11 @@ export function clientAddress(family: Family, k = 1): string {
   return `${OUTSIDE[family].prefix}${k}`
 }
 
+/** Is it one of the client's? */
+export function isClientAddress(address: string): boolean {
+  return FAMILIES.some((family) => address.startsWith(OUTSIDE[family].prefix))
+}
+
 export function directorAddress(family: Family): string {
   return `${LAN[family].prefix}${lastOf(family)}`
 }

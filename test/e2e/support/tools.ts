@@ -8,8 +8,8 @@ const CURL_LIMIT_SEC = 5
 const WRK_LIMIT_MS = 15_000
 const IPERF_LIMIT_MS = 15_000
 // The server stops counting when the client says it has sent all: what is then still on its way is
-// not in the figure, at most a receive window or two.
-const IPERF_COUNTED = 0.75
+// not in the figure, at most a receive window (6 MB) or two.
+const IPERF_COUNTED = 0.4
 export const IPERF_PORT = 5201
 
 /** `curl` of a path; resolves to the body, rejects with curl's own words. */
@@ -47,7 +47,7 @@ export async function startIperf(real: Host): Promise<void> {
 }
 
 export interface IperfOptions {
-  /** How much to send, 32 unless given. */
+  /** How much to send, 24 unless given. */
   megabytes?: number
   /** For how long to send instead. */
   seconds?: number
@@ -64,7 +64,7 @@ interface IperfSum {
 export async function iperf(
   client: Host,
   address: string,
-  { megabytes = 32, seconds, reverse }: IperfOptions,
+  { megabytes = 24, seconds, reverse }: IperfOptions,
 ): Promise<number> {
   const amount = seconds === undefined ? ['-n', `${megabytes}M`] : ['-t', String(seconds)]
   const direction = reverse === true ? ['-R'] : []

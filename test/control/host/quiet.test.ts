@@ -1,0 +1,222 @@
+/** What the classifier, the announcer and FULLNAT's ports are told, from configuration and host. */
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { addressFromMapped } from '../../../src/control/model/address.js'
+import { parseInterfaces } from '../../../src/control/host/interfaces.js'
+import {
+  CLASSIFIER_KIND,
+  ENTRY_BYTES,
+  hostFacts,
+  LOCAL_PORTS,
+  SOURCE_FLAG,
+  type HostView,
+} from '../../../src/control/host/quiet.js'
+import {
+  addDestination,
+  addService,
+  configOf,
+  deleteDestination,
+  ip,
+  serviceId,
+} from '../fixtures.js'
+
+/** `ip -j address` in short: name -> addresses with prefix length. */
+function interfaces(names: Record<string, readonly string[]>): HostView['interfaces'] {
+  const items = Object.entries(names).map(([ifname, addresses], i) => ({
+    ifindex: i + 1,
+    ifname,
+    flags: ['UP'],
+    addr_info: addresses.map((text) => {
+      const [local, bits] = text.split('/')
+      return { local, prefixlen: Number(bits) }
+    }),
+  }))
+  return parseInterfaces(JSON.stringify(items))
+}
+
+const HOST: HostView = {
+  interfaces: interfaces({
+    lo: ['127.0.0.1/8', '198.18.0.200/32'],
+    eth0: ['198.18.0.254/24', '2001:db8::fe/64'],
+    eth1: ['198.18.0.130/25', '198.18.7.1/24'],
+  }),
+  ports: ['eth0', 'eth1'],
+  ephemeralPorts: { first: 32768, last: 60999 },
+  localPorts: LOCAL_PORTS,
+  announce: true,
+}
+
+/** Entries in words: kind, address, port, protocol, flags. */
+function words(entries: Uint8Array): string[] {
+  const names = Object.entries(CLASSIFIER_KIND)
+  assert.equal(entries.length % ENTRY_BYTES, 0)
+  return Array.from({ length: entries.length / ENTRY_BYTES }, (_, i) => {
+    const record = entries.subarray(i * ENTRY_BYTES, (i + 1) * ENTRY_BYTES)
+    const view = new DataView(record.buffer, record.byteOffset, ENTRY_BYTES)
+    assert.equal(view.getUint32(20), 0)
+    const kind = names.find(([, value]) => value === view.getUint8(19))?.[0]
+    const { text } = addressFromMapped(record.subarray(0, 16))
+    const rest = [view.getUint16(16), view.getUint8(18), view.getUint32(24, true)]
+    return [kind, text, ...rest].join(' ')
+  })
+}
+
+const entriesOf = (...args: Parameters<typeof hostFacts>): string[] =>
+  words(hostFacts(...args).entries).filter((entry) => !entry.startsWith('HOST'))
+
+describe('classifier entries', () => {
+  it('kinds and flags are those of native/io/classifier_program.h', () => {
+    const url = new URL('../../../../native/io/classifier_program.h', import.meta.url)
+    const header = readFileSync(url, 'utf8')
+    for (const [name, value] of Object.entries(CLASSIFIER_KIND)) {
+      const camel = name
+        .toLowerCase()
+        .replace(/(^|_)(\w)/g, (_, _dash, c: string) => c.toUpperCase())
+      assert.match(header, new RegExp(`\\bk${camel} = ${value},`))
+    }
+    assert.match(header, new RegExp(`kEntryMasquerade = ${SOURCE_FLAG.MASQUERADE};`))
+    assert.match(header, new RegExp(`kEntryFullnat = ${SOURCE_FLAG.FULLNAT};`))
+    assert.match(header, new RegExp(`sizeof\\(ClassifierEntry\\) == ${ENTRY_BYTES}\\)`))
+  })
+
+  it('a masquerade service', () => {
+    const id = serviceId('198.18.0.100', 80)
+    const config = configOf([addService(id), addDestination(id, '198.18.0.21', {}, 8080)])
+    assert.deepEqual(entriesOf(config, HOST), [
+      'SERVICE 198.18.0.100 80 6 0',
+      'SOURCE 198.18.0.21 8080 6 1',
+      'VIRTUAL 198.18.0.100 0 0 0',
+      'ANNOUNCE 198.18.0.100 0 0 0',
+    ])
+  })
+
+  it('direct and tunnel destinations answer clients themselves', () => {
+    const id = serviceId('198.18.0.100', 53, 'udp')
+    const config = configOf([
+      addService(id),
+      addDestination(id, '198.18.0.21', { method: 'direct' }),
+      addDestination(id, '198.18.0.22', { method: 'tunnel' }),
+    ])
+    assert.ok(!entriesOf(config, HOST).some((entry) => entry.startsWith('SOURCE')))
+  })
+
+  it('one destination in a masquerade and a FULLNAT service has both flags', () => {
+    const one = serviceId('198.18.0.100', 80)
+    const two = serviceId('198.18.0.101', 80)
+    const config = configOf([
+      addService(one),
+      addService(two),
+      addDestination(one, '198.18.0.21'),
+      addDestination(two, '198.18.0.21', { method: 'fullnat' }),
+      { kind: 'addLocalAddress', service: two, address: ip('198.18.0.240') },
+    ])
+    const entries = entriesOf(config, HOST)
+    assert.deepEqual(
+      entries.filter((entry) => entry.startsWith('SOURCE')),
+      ['SOURCE 198.18.0.21 80 6 3'],
+    )
+    assert.ok(entries.includes('LOCAL_ADDRESS 198.18.0.240 0 0 0'))
+    assert.ok(entries.includes('ANNOUNCE 198.18.0.240 0 0 0'))
+  })
+
+  it('removed destinations stay while connections may name them', () => {
+    const id = serviceId('198.18.0.100', 80)
+    const config = configOf([
+      addService(id),
+      addDestination(id, '198.18.0.21'),
+      deleteDestination(id, '198.18.0.21'),
+    ])
+    assert.ok(entriesOf(config, HOST).includes('SOURCE 198.18.0.21 80 6 1'))
+    const gone = configOf([{ kind: 'deleteService', service: id }], config)
+    assert.deepEqual(entriesOf(gone, HOST), ['SOURCE 198.18.0.21 80 6 1'])
+  })
+
+  it('destination port 0 is the port of the service', () => {
+    const id = serviceId('198.18.0.100', 8080)
+    const config = configOf([addService(id), addDestination(id, '198.18.0.21', {}, 0)])
+    assert.ok(entriesOf(config, HOST).includes('SOURCE 198.18.0.21 8080 6 1'))
+  })
+
+  it("all of the host's addresses, IPv6 too", () => {
+    const hosts = words(hostFacts(configOf([]), HOST).entries)
+    assert.deepEqual(hosts, [
+      'HOST 127.0.0.1 0 0 0',
+      'HOST 198.18.0.200 0 0 0',
+      'HOST 198.18.0.254 0 0 0',
+      'HOST 2001:db8::fe 0 0 0',
+      'HOST 198.18.0.130 0 0 0',
+      'HOST 198.18.7.1 0 0 0',
+    ])
+  })
+
+  it('default local addresses count where a FULLNAT destination of their family is', () => {
+    const id = serviceId('2001:db8::100', 80)
+    const defaults = [ip('198.18.0.240'), ip('2001:db8::f0')]
+    const config = configOf([
+      { kind: 'setDefaultLocalAddresses', addresses: defaults },
+      addService(id),
+      addDestination(id, '2001:db8::21', { method: 'fullnat' }),
+    ])
+    const local = entriesOf(config, HOST).filter((entry) => entry.startsWith('LOCAL_ADDRESS'))
+    assert.deepEqual(local, ['LOCAL_ADDRESS 2001:db8::f0 0 0 0'])
+  })
+})
+
+describe('announced addresses', () => {
+  const announced = (address: string, host: Partial<HostView> = {}): number | undefined => {
+    const config = configOf([addService(serviceId(address, 80))])
+    return hostFacts(config, { ...HOST, ...host }).announces[0]?.port
+  }
+
+  it('are announced on the port with the narrowest subnet', () => {
+    assert.equal(announced('198.18.0.100'), 0)
+    assert.equal(announced('198.18.0.140'), 1)
+    assert.equal(announced('198.18.7.9'), 1)
+    assert.equal(announced('2001:db8::1:1'), 0)
+  })
+
+  it('are not announced when the host has them, no subnet does, or it is turned off', () => {
+    assert.equal(announced('198.18.0.200'), undefined)
+    assert.equal(announced('198.19.0.1'), undefined)
+    assert.equal(announced('198.18.0.100', { announce: false }), undefined)
+    assert.equal(announced('198.18.0.100', { ports: [] }), undefined)
+  })
+})
+
+describe('FULLNAT local ports', () => {
+  const portsWith = (local: string, first = 32768, last = 60999): number[] => {
+    const id = serviceId('198.18.0.100', 80)
+    const config = configOf([
+      addService(id),
+      addDestination(id, '198.18.0.21', { method: 'fullnat' }),
+      { kind: 'addLocalAddress', service: id, address: ip(local) },
+    ])
+    const facts = hostFacts(config, { ...HOST, ephemeralPorts: { first, last } })
+    return [facts.localPortFirst, facts.localPortLast]
+  }
+
+  it('are all but the low ones', () => assert.deepEqual(portsWith('198.18.0.240'), [5000, 65535]))
+
+  it("keep out of the host's own when the address is the host's too", () => {
+    assert.deepEqual(portsWith('198.18.0.254'), [5000, 32767])
+    assert.deepEqual(portsWith('198.18.0.254', 5000, 20000), [20001, 65535])
+    assert.deepEqual(portsWith('198.18.0.254', 1024, 65535), [5000, 65535])
+  })
+})
+
+describe('interfaces of the host', () => {
+  it('are read from what `ip -j address` prints, and nothing else is believed', () => {
+    const text = JSON.stringify([
+      {},
+      { ifindex: 2, ifname: 'eth0', flags: ['UP'], addr_info: [{ local: 'x', prefixlen: 3 }, 7] },
+      { ifindex: 3, ifname: 'b', addr_info: [{ local: '198.18.0.1', prefixlen: 33 }] },
+      null,
+    ])
+    assert.deepEqual(parseInterfaces(text), [
+      { ifindex: 2, name: 'eth0', up: true, addresses: [] },
+      { ifindex: 3, name: 'b', up: false, addresses: [] },
+    ])
+    assert.deepEqual(parseInterfaces(''), [])
+    assert.throws(() => parseInterfaces('no'), /iproute2/)
+  })
+})

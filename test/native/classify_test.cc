@@ -1,0 +1,66 @@
+// Which service a new flow belongs to: exact, then the FTP rule, then port 0 (spec 1.2).
+#include "classify/classify.h"
+
+#include "check.h"
+#include "fuzz/core_rig.h"
+#include "packet_text.h"
+
+namespace uvs {
+namespace {
+
+using test::Address;
+
+constexpr char kAddress[] = "198.18.1.10";
+
+// A service of the example: port and protocol on the one address.
+struct Wanted {
+  uint16_t port;
+  uint8_t protocol;
+};
+
+// Slot found for a flow to `port` when the services are `wanted`, in this order.
+uint16_t Found(std::initializer_list<Wanted> wanted, uint16_t port, uint8_t protocol,
+               const char* address = kAddress) {
+  rig::ConfigText config;
+  for (const Wanted& each : wanted) {
+    rig::ServiceText service;
+    service.address = Address(kAddress);
+    service.port = each.port;
+    service.protocol = each.protocol;
+    config.services.push_back(service);
+  }
+  const std::vector<uint64_t> block = rig::block_of(config);
+  Snapshot snapshot;
+  snapshot.adopt(reinterpret_cast<const uint8_t*>(block.data()));
+  const FlowKey key{Address("198.18.0.7"), Address(address), Be16::of(40000), Be16::of(port),
+                    protocol};
+  return find_service(snapshot, key);
+}
+
+TEST(classify_exact_comes_first) {
+  CHECK_EQ(Found({{0, 6}, {80, 6}, {80, 17}}, 80, 6), 1);
+  CHECK_EQ(Found({{0, 6}, {80, 6}, {80, 17}}, 80, 17), 2);
+  CHECK_EQ(Found({{80, 6}}, 81, 6), kNoSlot);
+  CHECK_EQ(Found({{80, 6}}, 80, 6, "198.18.1.11"), kNoSlot);
+  CHECK_EQ(Found({}, 80, 6), kNoSlot);
+}
+
+TEST(classify_ftp_rule_is_for_tcp_data_ports) {
+  CHECK_EQ(Found({{21, 6}}, 20, 6), 0);
+  CHECK_EQ(Found({{21, 6}}, 1024, 6), 0);
+  CHECK_EQ(Found({{21, 6}}, 65535, 6), 0);
+  CHECK_EQ(Found({{21, 6}}, 1023, 6), kNoSlot);
+  CHECK_EQ(Found({{21, 6}}, 2000, 17), kNoSlot);
+  CHECK_EQ(Found({{21, 17}}, 2000, 6), kNoSlot);  // an FTP service is a TCP one
+  CHECK_EQ(Found({{0, 6}, {21, 6}}, 2000, 6), 1);  // before port 0
+  CHECK_EQ(Found({{0, 6}, {21, 6}}, 1000, 6), 0);
+}
+
+TEST(classify_port_zero_takes_the_rest_of_its_protocol) {
+  CHECK_EQ(Found({{80, 6}, {0, 6}}, 81, 6), 1);
+  CHECK_EQ(Found({{80, 6}, {0, 6}}, 81, 17), kNoSlot);
+  CHECK_EQ(Found({{80, 6}, {0, 6}}, 0, 6), 1);
+}
+
+}  // namespace
+}  // namespace uvs

@@ -1,0 +1,93 @@
+// Local ports of FULLNAT: the share of each worker, reuse distance, exhaustion (spec 12.2-12.4).
+#include "conn/local_ports.h"
+
+#include <set>
+#include <vector>
+
+#include "check.h"
+#include "fuzz/core_rig.h"
+#include "packet_text.h"
+
+namespace uvs {
+namespace {
+
+using test::Address;
+
+// A table and a worker's ports on it.
+struct Rig {
+  Rig(uint32_t worker, uint32_t workers, uint32_t capacity = 256)
+      : blocks(capacity), ports(worker, workers) {
+    CHECK(table.attach(blocks.table.get(), blocks.table.bytes(), capacity, 1, 0));
+  }
+  // Takes a port towards destination number `to`; 0 when there is none.
+  uint16_t Take(uint8_t to = 1) {
+    NewConn wanted{};
+    wanted.in = FlowKey{Address("198.18.0.7"), Address("198.18.1.10"), Be16::of(++client),
+                        Be16::of(80), kProtoTcp};
+    wanted.destination = Addr::v4(Be32::of(0xc6130000u + to));
+    wanted.destination_port = Be16::of(8080);
+    wanted.local = Address("198.19.9.1");
+    wanted.method = kMethodFullnat;
+    if (!ports.find(table, wanted.local, wanted.destination, wanted.destination_port, kProtoTcp,
+                    &wanted.local_port)) {
+      return 0;
+    }
+    CHECK(table.create(wanted, 1, &last) == CreateError::kNone);
+    return wanted.local_port.host();
+  }
+  rig::Blocks blocks;
+  ConnTable table;
+  LocalPorts ports;
+  uint16_t client = 0;
+  uint32_t last = 0;
+};
+
+TEST(local_ports_workers_share_a_range_without_overlap) {
+  for (const uint32_t workers : {1u, 2u, 3u, 4u, 5u, 16u}) {
+    uint32_t mask = 1;
+    while (mask < workers) mask *= 2;
+    std::set<uint16_t> all;
+    for (uint32_t worker = 0; worker < workers; worker++) {
+      Rig rig(worker, workers);
+      rig.ports.set_range(5001, 5064);
+      for (uint16_t port; (port = rig.Take()) != 0;) {
+        CHECK_EQ(port & (mask - 1), worker);
+        CHECK(port >= 5001 && port <= 5064);
+        CHECK(all.insert(port).second);
+      }
+    }
+    CHECK_EQ(all.size(), 64 / mask * workers);
+  }
+}
+
+TEST(local_ports_a_freed_port_comes_last) {
+  Rig rig(0, 1);
+  rig.ports.set_range(6000, 6009);
+  CHECK_EQ(rig.Take(), 6000);
+  rig.table.remove(rig.last, true);
+  for (uint16_t i = 1; i < 10; i++) CHECK_EQ(rig.Take(), 6000 + i);
+  CHECK_EQ(rig.Take(), 6000);
+  CHECK_EQ(rig.Take(), 0);
+  CHECK_EQ(rig.Take(2), 6000 + 1);  // free towards another destination; the turn goes on
+}
+
+TEST(local_ports_at_the_end_of_the_range) {
+  Rig last(3, 4);
+  last.ports.set_range(65533, 65534);
+  CHECK_EQ(last.Take(), 0);  // 65535 would be its only one
+  last.ports.set_range(65533, 65535);
+  CHECK_EQ(last.Take(), 65535);
+  CHECK_EQ(last.Take(), 0);
+  last.ports.set_range(1025, 1025);
+  CHECK_EQ(last.Take(), 0);
+}
+
+TEST(local_ports_addresses_take_turns) {
+  LocalPorts ports(0, 1);
+  std::vector<uint32_t> turns;
+  for (int i = 0; i < 6; i++) turns.push_back(ports.next_address(3));
+  CHECK_EQ(turns, (std::vector<uint32_t>{0, 1, 2, 0, 1, 2}));
+}
+
+}  // namespace
+}  // namespace uvs
