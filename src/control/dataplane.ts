@@ -34,6 +34,7 @@ import type {
 import { HostSide } from './host/host-side.js'
 import { addressFromMapped } from './model/address.js'
 import type { Config } from './model/config.js'
+import { ControlError } from './model/errors.js'
 import { matchesFilter } from './row-filter.js'
 
 /** Most connections of one worker; about 94 bytes each, touched only when used. */
@@ -180,8 +181,22 @@ class Dataplane implements DataplanePort {
     this.#supervisor.kill(worker)
   }
 
+  /** What the ports cannot carry: without link layer nobody can say which real server is meant. */
+  #check(config: Config): void {
+    if (this.#options.io !== 'tun') return
+    for (const service of config.services.values()) {
+      const direct = service.destinations.find(({ method }) => method === 'direct')
+      if (direct === undefined) continue
+      throw new ControlError(
+        'DATAPLANE_FAILED',
+        `direct routing to ${direct.address.text} needs a link layer: use --io af_packet, or -m or -i`,
+      )
+    }
+  }
+
   /** Snapshot of a configuration; scheduler state is brought in line with it first. */
   async #prepare(config: Config): Promise<Uint8Array> {
+    this.#check(config)
     const facts = await this.#host.facts(config)
     const snapshot = writeSnapshot(config, ++this.#generation, facts)
     const view = new SnapshotView(snapshot, this.#view)

@@ -4,12 +4,16 @@
  *
  * Rules of `--io tun`, in the order in which the kernel asks them:
  *
- *   70  iif TUN                         -> 74, 78   what uvs has sent is routed normally
+ *   70  iif TUN                         -> 73       what uvs has sent is routed normally
  *   72  to SERVICE, to LOCAL ADDRESS    -> TUN      requests, and replies of FULLNAT destinations
+ *   73  nothing
  *   74  the local table, moved here from 0 while the host has one of those addresses itself
  *   75  iif TUN                         -> 78
  *   76  from MASQUERADE destination     -> TUN      replies, unless they are for the host itself
  *   78  nothing: where what uvs has sent goes on
+ *
+ * The frame of 70, 73, 75 and 78 is always the same: the kernel takes two rules that differ in their
+ * goto for one.
  *
  * With `--io af_packet` only replies of a destination on the director itself need a rule (72, iif
  * lo): they never pass a port.
@@ -39,7 +43,15 @@ export const PROTOCOL = 177
 /** A port no rule can name: the kernel refuses it (net/core/fib_rules.c, port range checks). */
 export const PORT_MAX = 65535
 
-const PREFERENCE = { OUT: 70, TAKE: 72, LOCAL: 74, OUT_AGAIN: 75, REPLY: 76, END: 78 } as const
+const PREFERENCE = {
+  OUT: 70,
+  TAKE: 72,
+  PAST: 73,
+  LOCAL: 74,
+  AGAIN: 75,
+  REPLY: 76,
+  END: 78,
+} as const
 
 export const FAMILIES: readonly Family[] = [4, 6]
 
@@ -95,14 +107,13 @@ function familyRules(config: Config, options: RuleOptions, family: Family): Fami
 
 /** What keeps the packets that uvs sends from coming back to it. */
 function frame(tunName: string, localMoved: boolean): string[] {
-  const end = rule(PREFERENCE.END, 'nop')
   const skip = (at: number, to: number): string => rule(at, `iif ${tunName} goto ${to}`)
-  if (!localMoved) return [end, skip(PREFERENCE.OUT, PREFERENCE.END)]
   return [
-    end,
-    rule(PREFERENCE.LOCAL, 'lookup local'),
-    skip(PREFERENCE.OUT, PREFERENCE.LOCAL),
-    skip(PREFERENCE.OUT_AGAIN, PREFERENCE.END),
+    rule(PREFERENCE.END, 'nop'),
+    rule(PREFERENCE.PAST, 'nop'),
+    skip(PREFERENCE.AGAIN, PREFERENCE.END),
+    skip(PREFERENCE.OUT, PREFERENCE.PAST),
+    ...(localMoved ? [rule(PREFERENCE.LOCAL, 'lookup local')] : []),
   ]
 }
 

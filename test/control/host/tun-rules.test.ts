@@ -20,6 +20,13 @@ const TUN: RuleOptions = {
   localPorts: { first: 5000, last: 65534 },
 }
 
+const FRAME = [
+  'pref 78 nop protocol 177',
+  'pref 73 nop protocol 177',
+  'pref 75 iif uvs0 goto 78 protocol 177',
+  'pref 70 iif uvs0 goto 73 protocol 177',
+]
+
 function masquerade(address: string, destination: string): PublicCommand[] {
   const id = serviceId(address, 80)
   return [addService(id), addDestination(id, destination, {}, 8080)]
@@ -30,8 +37,7 @@ describe('routing rules', () => {
     const wanted = wantedRules(configOf(masquerade('198.18.9.1', '198.18.0.21')), TUN)
     assert.deepEqual(wanted[4], {
       rules: [
-        'pref 78 nop protocol 177',
-        'pref 70 iif uvs0 goto 78 protocol 177',
+        ...FRAME,
         'pref 72 to 198.18.9.1 ipproto 6 dport 80 lookup 7777 protocol 177',
         'pref 72 to 198.18.9.1 ipproto 1 lookup 7777 protocol 177',
         'pref 76 from 198.18.0.21 ipproto 6 sport 8080 lookup 7777 protocol 177',
@@ -45,10 +51,8 @@ describe('routing rules', () => {
     const wanted = wantedRules(configOf(masquerade('198.18.0.254', '198.18.0.21')), TUN)
     assert.deepEqual(wanted[4], {
       rules: [
-        'pref 78 nop protocol 177',
+        ...FRAME,
         'pref 74 lookup local protocol 177',
-        'pref 70 iif uvs0 goto 74 protocol 177',
-        'pref 75 iif uvs0 goto 78 protocol 177',
         'pref 72 to 198.18.0.254 ipproto 6 dport 80 lookup 7777 protocol 177',
         'pref 76 from 198.18.0.21 ipproto 6 sport 8080 lookup 7777 protocol 177',
       ],
