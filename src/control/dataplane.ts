@@ -181,22 +181,9 @@ class Dataplane implements DataplanePort {
     this.#supervisor.kill(worker)
   }
 
-  /** What the ports cannot carry: without link layer nobody can say which real server is meant. */
-  #check(config: Config): void {
-    if (this.#options.io !== 'tun') return
-    for (const service of config.services.values()) {
-      const direct = service.destinations.find(({ method }) => method === 'direct')
-      if (direct === undefined) continue
-      throw new ControlError(
-        'DATAPLANE_FAILED',
-        `direct routing to ${direct.address.text} needs a link layer: use --io af_packet, or -m or -i`,
-      )
-    }
-  }
-
   /** Snapshot of a configuration; scheduler state is brought in line with it first. */
   async #prepare(config: Config): Promise<Uint8Array> {
-    this.#check(config)
+    refuseUncarried(config, this.#options.io)
     const facts = await this.#host.facts(config)
     const snapshot = writeSnapshot(config, ++this.#generation, facts)
     const view = new SnapshotView(snapshot, this.#view)
@@ -225,6 +212,26 @@ class Dataplane implements DataplanePort {
       destination: endpoint(destination ?? new Uint8Array(16), row.destinationPort),
       method: 'template',
       flags: 0x1000,
+    }
+  }
+}
+
+/** Throws for the first thing in a configuration that this data plane cannot carry out. */
+function refuseUncarried(config: Config, io: DataplaneOptions['io']): void {
+  const refuse = (message: string): never => {
+    throw new ControlError('DATAPLANE_FAILED', message)
+  }
+  for (const { id, destinations } of config.services.values()) {
+    if (id.protocol === 'sctp') refuse('SCTP services are not forwarded yet: use TCP or UDP')
+    for (const { method, tunnel, address } of destinations) {
+      if (method === 'direct' && io === 'tun') {
+        refuse(
+          `direct routing to ${address.text} needs a link layer: use --io af_packet, or -m or -i`,
+        )
+      }
+      if (method === 'tunnel' && tunnel.type !== 'ipip') {
+        refuse(`${tunnel.type} tunnels are not forwarded yet: use --tun-type ipip`)
+      }
     }
   }
 }

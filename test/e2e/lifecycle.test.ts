@@ -10,7 +10,7 @@ import { join } from 'node:path'
 import { requireNamespaces } from '../support/namespace.js'
 import { waitFor } from '../support/wait.js'
 import { Director } from './support/director.js'
-import { hostState } from './support/host-state.js'
+import { assertUnchanged, type HostState, hostState } from './support/host-state.js'
 import { DEVICE, endpoint, FAMILIES, Lab, METHODS, virtualAddress } from './support/lab.js'
 import { UVS } from './support/paths.js'
 import { iperf, IPERF_PORT, startIperf } from './support/tools.js'
@@ -23,7 +23,7 @@ describe('lifecycle', function () {
   this.timeout(60_000)
   let lab: Lab
   let folder: string
-  let untouched: string
+  let untouched: HostState
   let director: Director | undefined
 
   before(async function () {
@@ -50,8 +50,10 @@ describe('lifecycle', function () {
     if (folder !== undefined) rmSync(folder, { recursive: true, force: true })
   })
 
-  afterEach(function () {
+  afterEach(async function () {
     if (this.currentTest?.state === 'failed') console.log(director?.lastWords)
+    await director?.stop()
+    director = undefined
   })
 
   /** A director with a service for every method, two workers. */
@@ -101,8 +103,8 @@ describe('lifecycle', function () {
   })
 
   it('SIGTERM: ends with 0 and leaves the host as it was', async () => {
-    assert.equal(await director?.stop(), 0)
-    assert.equal(hostState(lab.director, [DEVICE]), untouched)
+    assert.equal(await (await start()).stop(), 0)
+    assertUnchanged(untouched, hostState(lab.director, [DEVICE]))
     assert.deepEqual(readdirSync(folder), [])
   })
 
@@ -112,7 +114,7 @@ describe('lifecycle', function () {
     running.program.signal('SIGINT')
     assert.equal(await running.program.ended(), 0)
     await held.close()
-    assert.equal(hostState(lab.director, [DEVICE]), untouched)
+    assertUnchanged(untouched, hostState(lab.director, [DEVICE]))
   })
 
   it('after kill -9 the next start works, and its end leaves nothing of either', async () => {
@@ -123,7 +125,7 @@ describe('lifecycle', function () {
       assert.deepEqual([...answers].sort(), ['r1', 'r2', 'r3'])
     }
     assert.equal(await second.stop(), 0)
-    assert.equal(hostState(lab.director, [DEVICE]), untouched)
+    assertUnchanged(untouched, hostState(lab.director, [DEVICE]))
     assert.deepEqual(readdirSync(folder), [])
   })
 
@@ -173,7 +175,7 @@ describe('lifecycle', function () {
       const result = await lab.director.run([UVS, 'run', ...socket, ...flags])
       assert.equal(result.status, status, result.stderr)
       assertOneLine(result.stderr, says)
-      assert.equal(hostState(lab.director, [DEVICE]), untouched)
+      assertUnchanged(untouched, hostState(lab.director, [DEVICE]))
       assert.deepEqual(readdirSync(folder), [])
     })
   }
@@ -187,7 +189,7 @@ describe('lifecycle', function () {
     rmSync(rules)
     assert.equal(result.status, 1, result.stderr)
     assertOneLine(result.stderr, /[Ss]cheduler/)
-    assert.equal(hostState(lab.director, [DEVICE]), untouched)
+    assertUnchanged(untouched, hostState(lab.director, [DEVICE]))
   })
 
   const WITHOUT_RIGHTS: Readonly<Record<string, string[]>> = {
@@ -200,7 +202,7 @@ describe('lifecycle', function () {
       const result = await lab.director.run([...wrapper, UVS, 'run', ...flags])
       assert.equal(result.status, 1, result.stderr)
       assertOneLine(result.stderr, /CAP_NET_(ADMIN|RAW)|CAP_BPF|CAP_SYS_ADMIN/)
-      assert.equal(hostState(lab.director, [DEVICE]), untouched)
+      assertUnchanged(untouched, hostState(lab.director, [DEVICE]))
     })
   }
 

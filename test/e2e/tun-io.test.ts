@@ -14,7 +14,7 @@ import {
   type Method,
   METHOD_WORDS,
 } from './support/lab.js'
-import { hostState } from './support/host-state.js'
+import { assertUnchanged, type HostState, hostState } from './support/host-state.js'
 import {
   curl,
   dns,
@@ -39,7 +39,7 @@ for (const workers of [1, 2]) {
     this.timeout(60_000)
     let lab: Lab
     let director: Director
-    let untouched: string
+    let untouched: HostState
 
     before(async function () {
       requireNamespaces(this)
@@ -95,7 +95,7 @@ for (const workers of [1, 2]) {
 
     it('leaves nothing behind', async () => {
       assert.equal(await director.stop(), 0)
-      assert.equal(hostState(lab.director, ['eth0']), untouched)
+      assertUnchanged(untouched, hostState(lab.director, ['eth0']))
     })
   })
 }

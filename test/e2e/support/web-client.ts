@@ -34,6 +34,7 @@ export interface WebResult {
 }
 
 const LIMIT_MS = 2000
+const PROBE_MS = 3_600_000
 /** More failures than this say nothing new; the rest of the task is left out. */
 const FAILURES_MAX = 5
 
@@ -41,13 +42,16 @@ const task = JSON.parse(process.argv[2] ?? '{}') as WebTask
 const agents = Array.from({ length: task.requests }, (_, i) => {
   const source = task.from?.[i % task.from.length]
   const keepAlive = task.hold === true
-  return new Agent({ keepAlive, maxSockets: 1, ...(source && { localAddress: source }) })
+  // No probes on idle connections: they would be packets the tests do not know of.
+  const options = { keepAlive, keepAliveMsecs: PROBE_MS, maxSockets: 1 }
+  return new Agent({ ...options, ...(source && { localAddress: source }) })
 })
 
-function request(agent: Agent): Promise<string> {
+function request(agent: Agent, reuse: boolean): Promise<string> {
   return new Promise((resolve, reject) => {
     const timeout = task.limitMs ?? LIMIT_MS
     const sent = get(task.url, { agent, timeout }, (response) => {
+      if (reuse !== sent.reusedSocket) return reject(new Error('hang up before the request'))
       let body = ''
       response.setEncoding('utf8')
       response.on('data', (text: string) => (body += text))
@@ -62,7 +66,7 @@ function request(agent: Agent): Promise<string> {
   })
 }
 
-async function round(): Promise<WebResult> {
+async function round(reuse: boolean): Promise<WebResult> {
   const result: WebResult = { answers: [], latenciesUs: [], failures: [] }
   let next = 0
   const lane = async (): Promise<void> => {
@@ -70,7 +74,7 @@ async function round(): Promise<WebResult> {
       const i = next++
       const startMs = performance.now()
       try {
-        result.answers[i] = await request(agents[i])
+        result.answers[i] = await request(agents[i], reuse)
         result.latenciesUs[i] = (performance.now() - startMs) * 1000
       } catch (error) {
         const text = error instanceof Error ? error.message : String(error)
@@ -82,9 +86,9 @@ async function round(): Promise<WebResult> {
   return result
 }
 
-const say = async (): Promise<void> => console.log(JSON.stringify(await round()))
-await say()
+const say = async (reuse: boolean): Promise<void> => console.log(JSON.stringify(await round(reuse)))
+await say(false)
 if (task.hold === true) {
-  process.on('SIGUSR2', () => void say())
+  process.on('SIGUSR2', () => void say(true))
   setInterval(() => undefined, 60_000)
 }
