@@ -6,7 +6,8 @@ import type { Command } from '../src/control/model/commands.js'
 import { parseAddress, type Address } from '../src/control/model/address.js'
 import { hostNetmask, type ServiceId } from '../src/control/model/service.js'
 import { PLAIN_TUNNEL, type Method } from '../src/control/model/destination.js'
-import { MemoryCore, configOf } from './support/memory-core.js'
+import { MemoryCore } from '../src/dataplane/memory-core.js'
+import { configOf, snapshotOf } from './support/config.js'
 
 const SYN = 0x02
 const ACK = 0x10
@@ -64,7 +65,7 @@ function oneService(method: Method, scheduler: string, destinations: number): Co
 
 function makeCore(method: string, scheduler: string, connections: number): MemoryCore {
   const rig = new MemoryCore([{ kind: 'generator', address: VIRTUAL, port: PORT }], connections)
-  rig.adopt(configOf(oneService(METHODS[method], scheduler, 32)))
+  rig.adopt(snapshotOf(configOf(oneService(METHODS[method], scheduler, 32))))
   return rig
 }
 
@@ -108,14 +109,14 @@ export function fresh(scheduler: string, quick: boolean): number {
   return count / seconds
 }
 
-/** Resident bytes per connection of a table filled to its maximum. */
+/** Bytes per connection of a table that was filled to its last entry: all of its block counts. */
 export function memory(method: string, quick: boolean): number {
   const connections = quick ? 200_000 : 1_000_000
   const rig = makeCore(method, 'rr', connections)
-  const before = process.memoryUsage.rss()
   rig.core.generate(connections, 0, connections, 1, SYN)
   drive(rig, connections)
-  const after = process.memoryUsage.rss()
+  const { active, inactive } = rig.totals()
   rig.core.close()
-  return (after - before) / connections
+  if (active + inactive !== connections) throw new Error('the table did not take them all')
+  return rig.blocks.tables[0].byteLength / connections
 }

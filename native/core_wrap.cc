@@ -1,6 +1,7 @@
 // The Node-API face of Core; see core_wrap.h. Functions stand in the order of the class.
 #include "core_wrap.h"
 
+#include <algorithm>
 #include <ctime>
 
 #include "core_wrap_args.h"
@@ -67,6 +68,7 @@ Napi::Function CoreWrap::define(Napi::Env env) {
                          InstanceMethod<&CoreWrap::inject>("inject"),
                          InstanceMethod<&CoreWrap::collect>("collect"),
                          InstanceMethod<&CoreWrap::generate>("generate"),
+                         InstanceMethod<&CoreWrap::replayed>("replayed"),
                      });
 }
 
@@ -86,10 +88,6 @@ CoreWrap::CoreWrap(const Napi::CallbackInfo& info) : Napi::ObjectWrap<CoreWrap>(
     return;
   }
   manual_ = options.Get("manualClock").ToBoolean();
-  if (shared::observe(memory.words->attached) != 0) {
-    throw_coded(env, "ERR_BUSY", "another thread still holds this worker's memory");
-    return;
-  }
   const int32_t host_port = options.Get("hostPort").ToNumber().Int32Value();
   memory.host_port = host_port < static_cast<int32_t>(ports.size()) ? host_port : -1;
   Clock& clock = manual_ ? static_cast<Clock&>(manual_clock_) : system_clock_;
@@ -99,14 +97,19 @@ CoreWrap::CoreWrap(const Napi::CallbackInfo& info) : Napi::ObjectWrap<CoreWrap>(
                             : 0;
   std::unique_ptr<NextHops> hops = make_hops(options, ports);
   if (hops == nullptr) return;
+  if (!shared::claim(memory.words->attached)) {
+    throw_coded(env, "ERR_BUSY", "another thread still holds this worker's memory");
+    return;
+  }
   auto core = std::make_unique<Core>(memory, std::move(ports), std::move(hops), clock, seed);
   if (!core->table_attached()) {
+    core.reset();
+    shared::publish(memory.words->attached, 0u);
     throw_coded(env, "ERR_TABLE", "the connection table has another layout or size");
     return;
   }
   core_ = std::move(core);
   words_ = memory.words;
-  shared::publish(words_->attached, 1u);
 }
 
 // Runs at close(), at garbage collection and when the thread's environment ends, whichever is
@@ -116,6 +119,9 @@ CoreWrap::~CoreWrap() { release(); }
 void CoreWrap::release() {
   if (core_ == nullptr) return;
   core_.reset();
+  memory_port_ = nullptr;
+  generator_port_ = nullptr;
+  replay_port_ = nullptr;
   shared::publish(words_->attached, 0u);
 }
 
@@ -166,7 +172,23 @@ bool CoreWrap::make_ports(const Napi::Array& list, PortWordsRecord* words,
           item.Get("address").ToNumber().Uint32Value(),
           static_cast<uint16_t>(item.Get("port").ToNumber().Uint32Value()));
       generator_port_ = generator.get();
+      // Armed from the start, for a worker whose core nobody else can call.
+      if (item.Get("packets").IsNumber()) {
+        generator->arm(static_cast<uint64_t>(item.Get("packets").ToNumber().DoubleValue()), 0,
+                       std::max(1u, item.Get("flows").ToNumber().Uint32Value()), 1,
+                       static_cast<uint8_t>(item.Get("tcpFlags").ToNumber().Uint32Value()));
+      }
       port = std::move(generator);
+    } else if (kind == "replay") {
+      IoError error;
+      auto replay = ReplayPort::open(item.Get("input").ToString(), item.Get("output").ToString(),
+                                     &error);
+      if (replay == nullptr) {
+        throw_coded(env, error.code.c_str(), error.sentence);
+        return false;
+      }
+      replay_port_ = replay.get();
+      port = std::move(replay);
     } else {
       port = borrow_port(env, item, kind, &words[i].rx_index);
       if (port == nullptr) return false;
@@ -180,6 +202,10 @@ std::unique_ptr<NextHops> CoreWrap::make_hops(const Napi::Object& options,
                                               const std::vector<std::unique_ptr<Port>>& ports) {
   const Napi::Env env = options.Env();
   if (options.Get("hops").ToString().Utf8Value() == "static") {
+    if (ports.empty()) {
+      throw_coded(env, "ERR_ARGUMENT", "static hops need a port to lead to");
+      return nullptr;
+    }
     return std::make_unique<StaticNextHops>(static_cast<uint16_t>(ports.size()));
   }
   return open_kernel_hops(env, ports, options.Get("hostPort").ToNumber().Int32Value());
@@ -216,7 +242,9 @@ Napi::Value CoreWrap::poll(const Napi::CallbackInfo& info) {
     throw_coded(info.Env(), "ERR_ORDER", "poll() comes after adopt() and after resolve()");
     return info.Env().Undefined();
   }
-  return Napi::Number::New(info.Env(), core_->poll(info[0].ToNumber().Uint32Value()));
+  // A clock that stands still would never end a wait.
+  const uint32_t wait_us = manual_ ? 0 : info[0].ToNumber().Uint32Value();
+  return Napi::Number::New(info.Env(), core_->poll(wait_us));
 }
 
 Napi::Value CoreWrap::resolve(const Napi::CallbackInfo& info) {
@@ -282,6 +310,10 @@ Napi::Value CoreWrap::inject(const Napi::CallbackInfo& info) {
   }
   const auto frames = info[0].As<Napi::Array>();
   for (uint32_t i = 0; i < frames.Length(); i++) {
+    if (!frames.Get(i).IsTypedArray()) {
+      throw_coded(env, "ERR_ARGUMENT", "a frame is a Uint8Array");
+      return env.Undefined();
+    }
     const auto frame = frames.Get(i).As<Napi::Uint8Array>();
     if (!memory_port_->inject(frame.Data(), static_cast<uint32_t>(frame.ByteLength()))) {
       throw_coded(env, "ERR_ARGUMENT", "a frame is longer than any frame can be");
@@ -316,6 +348,22 @@ Napi::Value CoreWrap::generate(const Napi::CallbackInfo& info) {
   generator_port_->arm(static_cast<uint64_t>(info[0].ToNumber().DoubleValue()), number(1),
                        number(2), number(3), static_cast<uint8_t>(number(4)));
   return env.Undefined();
+}
+
+Napi::Value CoreWrap::replayed(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  if (!usable(env)) return env.Undefined();
+  if (replay_port_ == nullptr) {
+    throw_coded(env, "ERR_ARGUMENT", "replayed() needs a replay port");
+    return env.Undefined();
+  }
+  // Time goes ahead to the next packet, so that timers act as they would have.
+  const uint64_t us = replay_port_->next_ns() / 1000;
+  if (us > manual_clock_.us) manual_clock_.us = us;
+  if (!replay_port_->at_end()) return Napi::Boolean::New(env, false);
+  IoError error;
+  if (!replay_port_->finish(&error)) throw_coded(env, error.code.c_str(), error.sentence);
+  return Napi::Boolean::New(env, true);
 }
 
 }  // namespace uvs

@@ -9,6 +9,7 @@
 #include "core.h"
 #include "io/generator_port.h"
 #include "io/memory_port.h"
+#include "io/replay_port.h"
 
 namespace uvs {
 
@@ -41,6 +42,7 @@ class CoreWrap : public Napi::ObjectWrap<CoreWrap> {
   Napi::Value inject(const Napi::CallbackInfo& info);
   Napi::Value collect(const Napi::CallbackInfo& info);
   Napi::Value generate(const Napi::CallbackInfo& info);
+  Napi::Value replayed(const Napi::CallbackInfo& info);
 
   bool attach_memory(const Napi::Object& options, CoreMemory* memory);
   bool make_ports(const Napi::Array& list, PortWordsRecord* words,
@@ -61,6 +63,7 @@ class CoreWrap : public Napi::ObjectWrap<CoreWrap> {
   bool manual_ = false;
   MemoryPort* memory_port_ = nullptr;        // owned by the core
   GeneratorPort* generator_port_ = nullptr;  // owned by the core
+  ReplayPort* replay_port_ = nullptr;        // owned by the core
   WorkerWordsRecord* words_ = nullptr;
   std::unique_ptr<Core> core_;
 };

@@ -30,6 +30,13 @@ inline T observe(T& word) {
   return std::atomic_ref<T>(word).load(std::memory_order_acquire);
 }
 
+// Takes a word that is 0 for nobody: 0 becomes 1. False: somebody has it.
+inline bool claim(uint32_t& word) {
+  uint32_t free = 0;
+  return std::atomic_ref<uint32_t>(word).compare_exchange_strong(free, 1,
+                                                                 std::memory_order_acq_rel);
+}
+
 // Words with several writers: template slave counts and flags, destination state.
 inline int32_t add(int32_t& word, int32_t delta) {
   return std::atomic_ref<int32_t>(word).fetch_add(delta, std::memory_order_acq_rel);

@@ -30,7 +30,7 @@ const IMPORTS: readonly ImportRule[] = [
   },
   // The worker schedules; main allocates the schedulers' blocks and frees a dead worker's locks.
   {
-    files: /^dataplane\/(worker|memory|supervisor)\.ts$/,
+    files: /^dataplane\/(worker|memory|memory-core|supervisor)\.ts$/,
     allow: [/^dataplane\//, /^scheduler\//],
   },
   // Configuration becomes bytes.

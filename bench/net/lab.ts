@@ -29,11 +29,10 @@ const BYPASS_DESTINATION = '198.18.2.1'
 export const DIRECT_ADDRESS = '198.18.1.1'
 /** Answers through the director. */
 export const RETURNING_ADDRESS = '198.18.1.2'
-/** FULLNAT's, as `--lip` takes them. */
-export const LOCAL_ADDRESSES = '198.18.1.200-198.18.1.203'
+/** FULLNAT's, as `--lip` takes them; routed, because a TUN device cannot answer ARP for them. */
+export const LOCAL_ADDRESSES = '198.18.3.1-198.18.3.4'
+const LOCAL_PREFIX = '198.18.3.0/28'
 export const VIRTUAL_ADDRESS = '198.18.0.200'
-
-const ALL_FAMILIES = ['all', 'default']
 
 export class NetLab {
   readonly client: Host
@@ -97,18 +96,19 @@ export class NetLab {
   private routes(): void {
     const { client, director, destination } = this
     client.route(`198.18.1.0/24 via ${DIRECTOR_NEAR}`)
+    destination.route(`${LOCAL_PREFIX} via ${DIRECTOR_FAR}`)
     destination.route(`198.18.0.0/24 via ${BYPASS_CLIENT}`)
     destination.route(`198.18.0.0/24 via ${DIRECTOR_FAR} table 100`)
     destination.ip('rule', 'add', 'from', RETURNING_ADDRESS, 'lookup', '100')
     fixNeighbour(client, NEAR, DIRECTOR_NEAR, DIRECTOR_MAC)
     fixNeighbour(client, NEAR, VIRTUAL_ADDRESS, DIRECTOR_MAC)
     fixNeighbour(director, NEAR, CLIENT_ADDRESS, CLIENT_MAC)
-    for (const address of own()) fixNeighbour(director, FAR, address, DESTINATION_MAC)
+    for (const address of [DIRECT_ADDRESS, RETURNING_ADDRESS]) {
+      fixNeighbour(director, FAR, address, DESTINATION_MAC)
+    }
     fixNeighbour(destination, NEAR, DIRECTOR_FAR, DIRECTOR_FAR_MAC)
   }
 }
-
-const own = (): string[] => [DIRECT_ADDRESS, RETURNING_ADDRESS]
 
 function fixNeighbour(host: Host, device: string, address: string, mac: string): void {
   host.ip('neighbour', 'replace', address, 'lladdr', mac, 'dev', device, 'nud', 'permanent')
@@ -116,7 +116,7 @@ function fixNeighbour(host: Host, device: string, address: string, mac: string):
 
 /** No answers for addresses of another cable, no filter against the shortcut, no IPv6 noise. */
 function quietHost(host: Host): void {
-  for (const scope of ALL_FAMILIES) {
+  for (const scope of ['all', 'default']) {
     host.sysctl(`net.ipv4.conf.${scope}.rp_filter`, 0)
     host.sysctl(`net.ipv6.conf.${scope}.disable_ipv6`, 1)
   }

@@ -78,8 +78,8 @@ void write_advertisement(uint8_t* frame, const uint8_t* to_link, const uint8_t* 
   message[kMessageBytes + 1] = kOptionBytes / 8;
   std::memcpy(message + kMessageBytes + 2, link, 6);
   Icmp(message).set_checksum(0);
-  Icmp(message).set_checksum(transport_checksum(Addr::v6(target), Addr::v6(to), kProtoIcmp6,
-                                                message, kReplyBytes));
+  Icmp(message).set_checksum(
+      transport_checksum(Addr::v6(target), Addr::v6(to), kProtoIcmp6, message, kReplyBytes));
 }
 
 // What a valid neighbour solicitation asks; RFC 4861 7.1.1 lists what makes it valid.
@@ -147,8 +147,7 @@ Announcer::Announcer(const NextHops& hops)
       index_(std::make_unique<uint16_t[]>(kIndexEntries)) {}
 
 const Announcer::Entry* Announcer::find(const Addr& address, uint16_t port) const {
-  for (uint32_t i = index_of(address, kIndexEntries); index_[i] != 0;
-       i = (i + 1) % kIndexEntries) {
+  for (uint32_t i = index_of(address, kIndexEntries); index_[i] != 0; i = (i + 1) % kIndexEntries) {
     const Entry& entry = entries_[index_[i] - 1];
     if (entry.address == address && entry.port == port) return &entry;
   }
@@ -219,8 +218,7 @@ bool Announcer::answer_solicitation(Packet& packet) {
   // The reply ends where the solicitation ends: one without options is shorter, so it begins in
   // the headroom.
   const uint32_t end = packet.l3 + packet.l3_bytes;
-  const int32_t earlier =
-      static_cast<int32_t>(kAdvertisementBytes) - static_cast<int32_t>(end);
+  const int32_t earlier = static_cast<int32_t>(kAdvertisementBytes) - static_cast<int32_t>(end);
   if (earlier > static_cast<int32_t>(packet.frame.headroom)) return false;
   const uint32_t headroom = packet.frame.headroom;
   if (earlier > 0) {

@@ -41,8 +41,8 @@ class Announcer {
   uint32_t size() const { return count_; }
 
  private:
-  static constexpr uint8_t kRounds = 3;            // RFC 4861 MAX_NEIGHBOR_ADVERTISEMENT
-  static constexpr uint32_t kRoundMs = 1000;       // RFC 4861 RetransTimer
+  static constexpr uint8_t kRounds = 3;             // RFC 4861 MAX_NEIGHBOR_ADVERTISEMENT
+  static constexpr uint32_t kRoundMs = 1000;        // RFC 4861 RetransTimer
   static constexpr uint32_t kIndexEntries = 16384;  // power of two
   static_assert(kAnnouncedMax <= kIndexEntries / 2);
 
@@ -64,9 +64,9 @@ class Announcer {
   std::unique_ptr<uint16_t[]> index_;  // number of the entry + 1, by hash of the address
   uint32_t count_ = 0;
   uint32_t pending_ = 0;
-  uint32_t cursor_ = 0;     // entry the current round goes on with
-  uint32_t round_ms_ = 0;   // when the current round may begin
-  bool timed_ = false;      // round_ms_ is set
+  uint32_t cursor_ = 0;    // entry the current round goes on with
+  uint32_t round_ms_ = 0;  // when the current round may begin
+  bool timed_ = false;     // round_ms_ is set
 };
 
 }  // namespace uvs

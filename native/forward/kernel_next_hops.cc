@@ -20,9 +20,8 @@ Addr any_of(const Addr& like) {
 }
 
 bool same_way(const NextHop& a, const NextHop& b) {
-  return a.gateway == b.gateway && a.ifindex == b.ifindex && a.mtu == b.mtu &&
-         a.port == b.port && a.source == b.source &&
-         (a.state == HopState::kLocal) == (b.state == HopState::kLocal);
+  return a.gateway == b.gateway && a.ifindex == b.ifindex && a.mtu == b.mtu && a.port == b.port &&
+         a.source == b.source && (a.state == HopState::kLocal) == (b.state == HopState::kLocal);
 }
 
 }  // namespace
@@ -234,26 +233,24 @@ bool KernelNextHops::park(uint16_t slot, const Frame& ip_packet, uint32_t now_ms
   return true;
 }
 
-uint32_t KernelNextHops::service(uint32_t now_ms, Ready* ready, uint32_t max,
-                                 uint32_t* expired) {
+uint32_t KernelNextHops::service(uint32_t now_ms, Ready* ready, uint32_t max, uint32_t* expired) {
   parked_.free_lent();
   read_events(now_ms);
   step_generation(now_ms);
   sweep(now_ms);
   uint32_t count = 0;
   if (parked_.size() != 0) {
-    parked_.lend(
-        [this](uint16_t slot) { return hops_[slot].state == HopState::kReady; },
-        [&](uint16_t slot, const Frame& frame) {
-          if (count == max) return false;
-          NextHop& hop = hops_[slot];
-          hop.waiting--;
-          Ready& out = ready[count++];
-          out.slot = slot;
-          out.frame = frame;
-          put_link(out.frame, 0, hop, frame.data[0] >> 4 == 4 ? 4 : 6);
-          return true;
-        });
+    parked_.lend([this](uint16_t slot) { return hops_[slot].state == HopState::kReady; },
+                 [&](uint16_t slot, const Frame& frame) {
+                   if (count == max) return false;
+                   NextHop& hop = hops_[slot];
+                   hop.waiting--;
+                   Ready& out = ready[count++];
+                   out.slot = slot;
+                   out.frame = frame;
+                   put_link(out.frame, 0, hop, frame.data[0] >> 4 == 4 ? 4 : 6);
+                   return true;
+                 });
     expired_ += parked_.drop_old(now_ms, [this](uint16_t slot) { hops_[slot].waiting--; });
   }
   *expired += expired_;
@@ -449,8 +446,7 @@ void KernelNextHops::forget_routes(uint32_t now_ms) {
 // it steps once for all that came within kGenerationMs.
 void KernelNextHops::step_generation(uint32_t now_ms) {
   const uint32_t since_ms = now_ms - changed_ms_;
-  if ((routes_changed_ && since_ms >= kGenerationMs) ||
-      (failed_once_ && since_ms >= kAskAgainMs)) {
+  if ((routes_changed_ && since_ms >= kGenerationMs) || (failed_once_ && since_ms >= kAskAgainMs)) {
     forget_routes(now_ms);
   }
 }

@@ -67,14 +67,14 @@ class KernelNextHops : public NextHops {
 
  private:
   static constexpr uint16_t kNoRouteSlot = 0;
-  static constexpr uint32_t kRefreshMs = 15000;  // a hop in use is probed this often...
+  static constexpr uint32_t kRefreshMs = 15000;       // a hop in use is probed this often...
   static constexpr uint32_t kRefreshSpreadMs = 4096;  // ...later by as much as this, by slot
-  static constexpr uint32_t kInUseMs = 60000;    // used within this time: not reused
-  static constexpr uint32_t kAskAgainMs = 1000;  // an unanswered or failed question
-  static constexpr uint32_t kSweepMs = 16;       // between two steps of the sweep
-  static constexpr uint32_t kSweepHops = 64;     // hops looked at in one step: all within 1 s
-  static constexpr uint32_t kGenerationMs = 250;  // between two steps of generation()
-  static constexpr uint32_t kEventsMax = 64;     // datagrams read in one service()
+  static constexpr uint32_t kInUseMs = 60000;         // used within this time: not reused
+  static constexpr uint32_t kAskAgainMs = 1000;       // an unanswered or failed question
+  static constexpr uint32_t kSweepMs = 16;            // between two steps of the sweep
+  static constexpr uint32_t kSweepHops = 64;          // hops looked at in one step: all within 1 s
+  static constexpr uint32_t kGenerationMs = 250;      // between two steps of generation()
+  static constexpr uint32_t kEventsMax = 64;          // datagrams read in one service()
   static constexpr uint32_t kStraysMax = 16;
   static constexpr uint32_t kIndexEntries = 2 * kNextHops;  // power of two
   static constexpr uint16_t kEnd = 0xffff;
@@ -132,15 +132,15 @@ class KernelNextHops : public NextHops {
   bool host_routes_ = false;  // the host port is the only one
   Stray strays_[kStraysMax];
   uint32_t stray_count_ = 0;
-  uint32_t high_water_ = 1;    // slots below have been used; slot 0 is kNoRouteSlot
-  uint16_t free_ = kEnd;       // unused slots below the high-water mark, chained
+  uint32_t high_water_ = 1;  // slots below have been used; slot 0 is kNoRouteSlot
+  uint16_t free_ = kEnd;     // unused slots below the high-water mark, chained
   uint32_t sweep_cursor_ = 0;
   uint32_t swept_ms_ = 0;
   uint32_t changed_ms_ = 0u - kAskAgainMs;  // last step of generation()
   uint32_t reclaimed_ms_ = 0u - kAskAgainMs;
   bool routes_changed_ = false;
-  bool failed_once_ = false;   // an address got slot 0 for want of an answer or a slot
-  uint32_t expired_ = 0;       // packets given up since service() was called
+  bool failed_once_ = false;  // an address got slot 0 for want of an answer or a slot
+  uint32_t expired_ = 0;      // packets given up since service() was called
 };
 
 }  // namespace uvs

@@ -73,15 +73,15 @@ class ParkedPackets {
   void remove(uint16_t item);
   void release(uint16_t item);
 
-  std::unique_ptr<Item[]> items_;         // kNeighbourWaiting
-  std::unique_ptr<uint8_t[]> small_;      // kFrameSlotBytes for every item
-  std::unique_ptr<uint8_t[]> large_;      // kLargeBuffers
+  std::unique_ptr<Item[]> items_;     // kNeighbourWaiting
+  std::unique_ptr<uint8_t[]> small_;  // kFrameSlotBytes for every item
+  std::unique_ptr<uint8_t[]> large_;  // kLargeBuffers
   uint16_t large_free_[kLargeBuffers];
   uint32_t large_free_count_ = kLargeBuffers;
   uint16_t first_ = kEnd;  // waiting, oldest first
   uint16_t last_ = kEnd;
-  uint16_t free_ = kEnd;   // chained by `next`
-  uint16_t lent_ = kEnd;   // chained by `next`
+  uint16_t free_ = kEnd;  // chained by `next`
+  uint16_t lent_ = kEnd;  // chained by `next`
   uint32_t size_ = 0;
 };
 

@@ -1,5 +1,6 @@
-// The assembler writes struct bpf_insn; the commands fill union bpf_attr. No libbpf: the four
-// commands needed are smaller than the dependency.
+// In: instructions by name, and wishes for bpf(2). Does: writes struct bpf_insn with its jumps
+// filled in, and the few commands of union bpf_attr; no libbpf, which is larger than what is needed
+// of it. Next: classifier.cc holds what came of it.
 #include "io/bpf.h"
 
 #include <sys/resource.h>

@@ -1,4 +1,5 @@
-// Keeps the kernel's map of entries equal to what main wants. See classifier_program.h.
+// In: the entries that main wants. Does: loads the programs once, keeps the kernel's map equal to
+// the entries by difference. Next: sockets, TUN queues and tc run the programs (port_set.cc).
 #include "io/classifier.h"
 
 #include <algorithm>

@@ -1,4 +1,5 @@
-// The one place that knows which class belongs to which kind of port.
+// In: a descriptor and what it is. Does: the one place that knows which class belongs to which kind
+// of port. Next: the core owns the port.
 #include "io/factory.h"
 
 #include "io/af_packet.h"

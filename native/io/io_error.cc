@@ -1,5 +1,5 @@
-// Turns errno into a coded error with a sentence. Called when something is opened or changed, never
-// per packet.
+// In: errno after a call failed. Does: makes a coded error with a sentence; never per packet.
+// Next: the Node-API edge throws it.
 #include "io/io_error.h"
 
 #include <cerrno>

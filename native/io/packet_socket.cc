@@ -1,5 +1,6 @@
-// Sockets for the af_packet port, packet(7) and Documentation/networking/packet_mmap.rst. The
-// order matters: everything is set before bind(), so no frame passes an unfiltered socket.
+// In: an interface and the programs. Does: opens and sets up its packet sockets, packet(7) and
+// Documentation/networking/packet_mmap.rst; everything is set before bind(), so that no frame
+// passes an unfiltered socket. Next: a worker maps the ring (af_packet.cc).
 #include "io/packet_socket.h"
 
 #include <arpa/inet.h>

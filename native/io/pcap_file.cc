@@ -1,4 +1,5 @@
-// The pcap format, see pcap_file.h. Every length of the file is checked here and nowhere else.
+// In: the bytes of a capture file. Does: finds its records; every length of the file is checked
+// here and nowhere else. Next: replay_port.cc lends them as frames.
 #include "io/pcap_file.h"
 
 #include <cassert>

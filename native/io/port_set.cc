@@ -1,4 +1,5 @@
-// Opens and closes what port_set.h describes, in an order that leaves nothing behind on failure.
+// In: main's options. Does: opens everything that port_set.h describes, in an order that leaves
+// nothing behind on failure, and gives it back. Next: workers borrow the descriptors (factory.cc).
 #include "io/port_set.h"
 
 #include <cassert>

@@ -25,7 +25,7 @@ PcapError check_records(PcapReader reader) {
 
 }  // namespace
 
-ReplayPort::ReplayPort() : buffers_(new uint8_t[size_t{kBurst} * kBufferBytes]) {}
+ReplayPort::ReplayPort() : buffer_(new uint8_t[kBufferBytes]) {}
 
 bool ReplayPort::read_file(const std::string& path, std::vector<uint8_t>* bytes, IoError* error) {
   const File file(std::fopen(path.c_str(), "rb"));
@@ -81,20 +81,25 @@ bool ReplayPort::finish(IoError* error) {
 }
 
 uint32_t ReplayPort::rx_burst(Frame* out, uint32_t max) {
-  uint32_t count = 0;
-  while (count < max && lent_ < kBurst && !reader_.at_end()) {
-    PcapRecord record;
-    if (reader_.next(&record) != PcapError::kNone) break;  // open() has checked: cannot be
-    uint8_t* data = &buffers_[size_t{lent_++} * kBufferBytes] + kHeadroom;
-    if (!record.bytes.empty()) std::memcpy(data, record.bytes.data(), record.bytes.size());
-    now_ns_ = record.time_ns;
-    Frame& frame = out[count++];
-    frame = Frame{};
-    frame.data = data;
-    frame.length = static_cast<uint32_t>(record.bytes.size());
-    frame.headroom = kHeadroom;
-  }
-  return count;
+  PcapRecord record;
+  if (max == 0 || lent_ || reader_.at_end()) return 0;
+  if (reader_.next(&record) != PcapError::kNone) return 0;  // open() has checked: cannot be
+  uint8_t* data = buffer_.get() + kHeadroom;
+  if (!record.bytes.empty()) std::memcpy(data, record.bytes.data(), record.bytes.size());
+  lent_ = true;
+  now_ns_ = record.time_ns;
+  *out = Frame{};
+  out->data = data;
+  out->length = static_cast<uint32_t>(record.bytes.size());
+  out->headroom = kHeadroom;
+  return 1;
+}
+
+uint64_t ReplayPort::next_ns() const {
+  PcapReader ahead = reader_;
+  PcapRecord record;
+  if (ahead.at_end() || ahead.next(&record) != PcapError::kNone) return now_ns_;
+  return record.time_ns;
 }
 
 uint32_t ReplayPort::tx_burst(const Frame* frames, uint32_t count, int* error) {

@@ -25,12 +25,16 @@ class ReplayPort : public Port {
   bool at_end() const { return reader_.at_end(); }
   // When the last lent packet was captured; sent packets are written with this time.
   uint64_t now_ns() const { return now_ns_; }
+  // When the packet was captured that the next rx_burst() lends; at the end, now_ns().
+  uint64_t next_ns() const;
   uint64_t sent_frames() const { return sent_frames_; }
   // Writes out what is still buffered; false and `*error` when the output could not be written.
   bool finish(IoError* error);
 
+  // One packet a burst: what was recorded came one after the other, and a reply may follow its
+  // request at once.
   uint32_t rx_burst(Frame* out, uint32_t max) override;
-  void release() override { lent_ = 0; }
+  void release() override { lent_ = false; }
   // ENOSPC: the output has reached kFileBytesMax; else the errno of writing.
   uint32_t tx_burst(const Frame* frames, uint32_t count, int* error) override;
   Link link() const override { return reader_.link(); }
@@ -55,8 +59,8 @@ class ReplayPort : public Port {
   uint64_t output_bytes_ = 0;
   uint64_t sent_frames_ = 0;
   uint64_t now_ns_ = 0;
-  uint32_t lent_ = 0;  // buffers lent since release()
-  std::unique_ptr<uint8_t[]> buffers_;
+  bool lent_ = false;  // the buffer, until release()
+  std::unique_ptr<uint8_t[]> buffer_;
 };
 
 }  // namespace uvs

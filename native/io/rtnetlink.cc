@@ -143,9 +143,9 @@ RtStatus RtSocket::open_events() {
   if (bind(fd_, reinterpret_cast<const sockaddr*>(&self), sizeof self) != 0) {
     return failure(errno);
   }
-  const int groups[] = {RTNLGRP_LINK,       RTNLGRP_NEIGH,      RTNLGRP_IPV4_IFADDR,
-                        RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV4_RULE,  RTNLGRP_IPV6_IFADDR,
-                        RTNLGRP_IPV6_ROUTE, RTNLGRP_IPV6_RULE,  RTNLGRP_NEXTHOP};
+  const int groups[] = {RTNLGRP_LINK,       RTNLGRP_NEIGH,     RTNLGRP_IPV4_IFADDR,
+                        RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV4_RULE, RTNLGRP_IPV6_IFADDR,
+                        RTNLGRP_IPV6_ROUTE, RTNLGRP_IPV6_RULE, RTNLGRP_NEXTHOP};
   for (const int group : groups) {
     if (setsockopt(fd_, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof group) != 0) {
       // Kernels before 5.3 have no next-hop objects and no group for them.
@@ -163,8 +163,8 @@ RtStatus RtSocket::send(uint8_t* request, uint32_t bytes) {
   std::memcpy(request, &header, sizeof header);
   sockaddr_nl kernel{};
   kernel.nl_family = AF_NETLINK;
-  const ssize_t sent = sendto(fd_, request, bytes, 0,
-                              reinterpret_cast<const sockaddr*>(&kernel), sizeof kernel);
+  const ssize_t sent =
+      sendto(fd_, request, bytes, 0, reinterpret_cast<const sockaddr*>(&kernel), sizeof kernel);
   return sent < 0 ? failure(errno) : RtStatus{};
 }
 
@@ -186,8 +186,7 @@ RtStatus RtSocket::receive(uint32_t* bytes, int flags) {
 // Sends one request and visits what answers it, up to the acknowledgement, the end of a dump or
 // an error. Answers to an older request that timed out are passed over.
 RtStatus RtSocket::exchange(uint8_t* request, uint32_t bytes,
-                            void (*visit)(void* context, const RtMessage& message),
-                            void* context) {
+                            void (*visit)(void* context, const RtMessage& message), void* context) {
   if (const RtStatus status = send(request, bytes); !status.ok()) return status;
   for (;;) {
     uint32_t got = 0;
@@ -239,8 +238,8 @@ RtStatus RtSocket::neighbour(uint32_t ifindex, const Addr& address, NeighbourInf
   Request request(RTM_GETNEIGH, 0, fixed);
   request.address(NDA_DST, address);
   Kept<NeighbourInfo> kept{};
-  const RtStatus status = exchange(request.data(), request.bytes(),
-                                   keep_parsed<NeighbourInfo, parse_neighbour>, &kept);
+  const RtStatus status =
+      exchange(request.data(), request.bytes(), keep_parsed<NeighbourInfo, parse_neighbour>, &kept);
   if (!status.ok()) return status;
   *out = kept.item;
   return kept.found ? status : RtStatus{RtCode::kMalformed, 0};

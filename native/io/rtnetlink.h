@@ -58,8 +58,7 @@ class RtSocket {
   // Calls visit(context, item) for every link, address or neighbour of the namespace.
   RtStatus links(void (*visit)(void* context, const LinkInfo& link), void* context);
   RtStatus addresses(void (*visit)(void* context, const AddressInfo& address), void* context);
-  RtStatus neighbours(void (*visit)(void* context, const NeighbourInfo& neighbour),
-                      void* context);
+  RtStatus neighbours(void (*visit)(void* context, const NeighbourInfo& neighbour), void* context);
 
   // Makes the kernel resolve `address`, or check it when its entry is stale, as if it sent a
   // packet there (NTF_USE; net/core/neighbour.c neigh_add). Does not wait for the outcome.

@@ -62,8 +62,8 @@ bool fixed(const RtMessage& message, Header* out) {
 
 template <typename Header>
 AttributeWalk attributes(const RtMessage& message) {
-  const size_t skip = aligned(sizeof(Header)) < message.body_bytes ? aligned(sizeof(Header))
-                                                                   : message.body_bytes;
+  const size_t skip =
+      aligned(sizeof(Header)) < message.body_bytes ? aligned(sizeof(Header)) : message.body_bytes;
   return AttributeWalk(message.body + skip, message.body_bytes - skip);
 }
 
@@ -131,8 +131,7 @@ bool RtWalk::next() {
     malformed_ = true;
     return false;
   }
-  message_ = RtMessage{header.nlmsg_type, header.nlmsg_flags, header.nlmsg_seq,
-                       at_ + sizeof header,
+  message_ = RtMessage{header.nlmsg_type, header.nlmsg_flags, header.nlmsg_seq, at_ + sizeof header,
                        static_cast<uint32_t>(header.nlmsg_len - sizeof header)};
   const size_t step = aligned(header.nlmsg_len) < left_ ? aligned(header.nlmsg_len) : left_;
   at_ += step;
@@ -205,8 +204,7 @@ bool parse_neighbour(const RtMessage& message, NeighbourInfo* out) {
   Attribute attribute;
   for (AttributeWalk walk = attributes<ndmsg>(message); walk.next(&attribute);) {
     if (attribute.type == NDA_DST) {
-      has_address =
-          address_of(attribute.value, attribute.bytes, header.ndm_family, &out->address);
+      has_address = address_of(attribute.value, attribute.bytes, header.ndm_family, &out->address);
     } else if (attribute.type == NDA_LLADDR && attribute.bytes == sizeof out->link) {
       std::memcpy(out->link, attribute.value, sizeof out->link);
       out->has_link = true;

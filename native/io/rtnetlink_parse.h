@@ -27,29 +27,29 @@ enum class RouteType : uint8_t {
 
 struct RouteInfo {
   RouteType type;
-  uint32_t ifindex;    // 0: none
-  Addr gateway;        // meaningful with has_gateway; may be of the other family (RTA_VIA)
+  uint32_t ifindex;  // 0: none
+  Addr gateway;      // meaningful with has_gateway; may be of the other family (RTA_VIA)
   bool has_gateway;
-  Addr source;         // address the kernel would send from; meaningful with has_source
+  Addr source;  // address the kernel would send from; meaningful with has_source
   bool has_source;
-  uint32_t mtu;        // metric of the route or learned path MTU in bytes; 0: the link's
-  bool cloned;         // a cache entry, not a route of a table
+  uint32_t mtu;  // metric of the route or learned path MTU in bytes; 0: the link's
+  bool cloned;   // a cache entry, not a route of a table
 };
 
 struct LinkInfo {
   uint32_t ifindex;
   char name[16];
-  uint8_t address[6];   // Ethernet address; zero on other links
-  bool ethernet;        // link type Ethernet with an address of 6 bytes
+  uint8_t address[6];  // Ethernet address; zero on other links
+  bool ethernet;       // link type Ethernet with an address of 6 bytes
   bool loopback;
-  bool no_arp;          // IFF_NOARP: neighbours are not asked for
-  bool up;              // administratively up
+  bool no_arp;  // IFF_NOARP: neighbours are not asked for
+  bool up;      // administratively up
   uint32_t mtu;
 };
 
 // What a neighbour entry is good for (NUD_* states).
 enum class NeighbourState : uint8_t {
-  kUsable,    // REACHABLE, STALE, DELAY, PROBE, PERMANENT, NOARP
+  kUsable,     // REACHABLE, STALE, DELAY, PROBE, PERMANENT, NOARP
   kResolving,  // INCOMPLETE, NONE
   kFailed,
 };

@@ -1,4 +1,5 @@
-// tc filters by rtnetlink. One socket per call: this happens at start and at the end, not between.
+// In: an interface and the quiet program. Does: attaches, finds and removes the tc filter by
+// rtnetlink, one socket per call, since it happens only at start and end. Next: the kernel runs it.
 #include "io/tc.h"
 
 #include <arpa/inet.h>

@@ -119,7 +119,11 @@ export interface DataplaneOptions {
 }
 
 /** Orderly stop: nothing of it is left on the host. */
-export type RunningDataplane = DataplanePort & { stop(): Promise<void> }
+export type RunningDataplane = DataplanePort & {
+  stop(): Promise<void>
+  /** Ends one worker's thread as a crash would; it is replaced. */
+  restartWorker(worker: number): void
+}
 
 /** Rejects with an Error whose message says what to do when the host does not allow it. */
 export type StartDataplane = (options: DataplaneOptions) => Promise<RunningDataplane>

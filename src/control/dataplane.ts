@@ -176,8 +176,7 @@ class Dataplane implements DataplanePort {
     return { io, interfaces, tableSize: workers * CONNECTIONS_MAX }
   }
 
-  /** Ends one worker's thread as a crash would; it is replaced. For tests. */
-  killWorker(worker: number): void {
+  restartWorker(worker: number): void {
     this.#supervisor.kill(worker)
   }
 

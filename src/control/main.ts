@@ -184,7 +184,9 @@ class Daemon {
       rates: director.rates,
     })
     const metrics = async () => ({ text: await registry.metrics(), type: registry.contentType })
-    const server = await startApi(at, createRoutes({ director, metrics }), this.#log)
+    const restartWorker = (worker: number) => this.#dataplane!.restartWorker(worker)
+    const routes = createRoutes({ director, metrics, restartWorker })
+    const server = await startApi(at, routes, this.#log)
     return () => server.close()
   }
 

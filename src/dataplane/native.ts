@@ -14,10 +14,22 @@ export interface BorrowedPort {
   readonly ringFrames: number
 }
 
-/** Ports without kernel: `memory` takes injected frames, `generator` makes them (benchmarks). */
+/**
+ * Ports without kernel: `memory` takes injected frames, `generator` makes them (benchmarks), `replay`
+ * reads one capture file and writes another ('' for none).
+ */
 export type SyntheticPort =
   | { readonly kind: 'memory' }
-  | { readonly kind: 'generator'; readonly address: number; readonly port: number }
+  /** With `packets` it starts at once: that many, of flows 0 to `flows` - 1, with `tcpFlags`. */
+  | {
+      readonly kind: 'generator'
+      readonly address: number
+      readonly port: number
+      readonly packets?: number
+      readonly flows?: number
+      readonly tcpFlags?: number
+    }
+  | { readonly kind: 'replay'; readonly input: string; readonly output: string }
 
 /** How a core finds next hops: the kernel's routes, or one fixed hop per port (tests). */
 export type HopSource = 'kernel' | 'static'
@@ -72,6 +84,11 @@ export interface NativeCore {
   collect(): Uint8Array[]
   /** Generator port: see native/io/generator_port.h. */
   generate(count: number, first: number, flows: number, stride: number, tcpFlags: number): void
+  /**
+   * Replay port: moves the manual clock to the next packet's and says whether the end was reached;
+   * then the output file is complete.
+   */
+  replayed(): boolean
 }
 
 /** The ports of the director, opened by main (native/io_wrap.h). */

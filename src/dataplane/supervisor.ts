@@ -17,7 +17,12 @@ import { offsetOf, RECORDS, WORKER_STATE } from './layout.js'
 import { LoadView } from './load-view.js'
 import { laneOf, type SharedBlocks } from './memory.js'
 import { END_OF_LIST, type FromWorker, type ToWorker } from './messages.js'
-import { snapshotFault, type BorrowedPort } from './native.js'
+import {
+  snapshotFault,
+  type BorrowedPort,
+  type HopSource,
+  type SyntheticPort,
+} from './native.js'
 import type { WorkerTask } from './worker.js'
 
 /** Longest time a worker may take to adopt a snapshot or to answer a request. */
@@ -45,9 +50,11 @@ export class DataplaneError extends Error {
 export interface SupervisorOptions {
   readonly blocks: SharedBlocks
   /** [worker][port] */
-  readonly ports: readonly (readonly BorrowedPort[])[]
+  readonly ports: readonly (readonly (BorrowedPort | SyntheticPort)[])[]
   /** Index of the port to the host's own stack in each worker's list; -1: none. */
   readonly hostPort: number
+  /** Where next hops come from; the kernel unless said otherwise (tests). */
+  readonly hops?: HopSource
   /** One line for the log; `level` as in src/control/log.ts. */
   readonly log: (level: 'info' | 'warn' | 'error', message: string) => void
 }
@@ -74,6 +81,7 @@ interface Handle {
   lastHeartbeat: number
   heartbeatAtMs: number
   ended: Promise<void>
+  restart: NodeJS.Timeout | undefined
 }
 
 /** Starts and keeps `blocks.workers` workers. */
@@ -113,6 +121,7 @@ export class Supervisor extends EventEmitter {
         lastHeartbeat: 0,
         heartbeatAtMs: 0,
         ended: Promise.resolve(),
+        restart: undefined,
       }
     })
   }
@@ -194,7 +203,10 @@ export class Supervisor extends EventEmitter {
   async stop(): Promise<void> {
     this.#stopping = true
     clearInterval(this.#watch)
-    for (const handle of this.#handles) Atomics.store(handle.words, word('stop'), 1)
+    for (const handle of this.#handles) {
+      clearTimeout(handle.restart)
+      Atomics.store(handle.words, word('stop'), 1)
+    }
     const deadline = setTimeout(() => this.#handles.forEach((h) => h.abort.abort()), ANSWER_MS)
     await Promise.all(this.#handles.map((handle) => handle.ended))
     clearTimeout(deadline)
@@ -207,12 +219,13 @@ export class Supervisor extends EventEmitter {
   }
 
   #launch(handle: Handle): void {
-    const { blocks, ports, hostPort } = this.#options
+    const { blocks, ports, hostPort, hops = 'kernel' } = this.#options
     const { port1, port2 } = new MessageChannel()
     handle.port = port1
     handle.abort = new AbortController()
     handle.heartbeatAtMs = performance.now()
     port1.on('message', (message: FromWorker) => this.#hear(handle, message))
+    Atomics.store(handle.words, word('stop'), 0)
     Atomics.store(handle.words, word('wantedGeneration'), this.#generation)
     Atomics.store(handle.words, word('state'), WORKER_STATE.STARTING)
     const task: WorkerTask = {
@@ -220,6 +233,7 @@ export class Supervisor extends EventEmitter {
       blocks,
       ports: ports[handle.id],
       hostPort,
+      hops,
       seed: this.#seed,
       port: port2,
       generation: this.#generation,
@@ -237,15 +251,15 @@ export class Supervisor extends EventEmitter {
   #died(handle: Handle, error: unknown): void {
     if (this.#stopping) return
     const message = error instanceof Error ? error.message : String(error)
+    // A thread that was ended could not say so itself.
+    Atomics.store(handle.words, word('state'), WORKER_STATE.FAILED)
     handle.restarts++
     this.#options.log(
       'error',
       `worker ${handle.id} died: ${message}; restarting in ${handle.backoffMs} ms`,
     )
     this.#releaseLocks(handle.id)
-    setTimeout(() => {
-      if (!this.#stopping) this.#launch(handle)
-    }, handle.backoffMs)
+    handle.restart = setTimeout(() => this.#launch(handle), handle.backoffMs)
     handle.backoffMs = Math.min(handle.backoffMs * 2, RESTART_MOST_MS)
     this.emit('restart', handle.id)
   }

@@ -18,7 +18,13 @@ import { LoadView } from './load-view.js'
 import { bytesOf, laneOf, type SharedBlocks } from './memory.js'
 import { LIST_ROWS, type FromWorker, type ToWorker } from './messages.js'
 import { MissBatch } from './miss-batch.js'
-import { openCore, type BorrowedPort, type NativeCore } from './native.js'
+import {
+  openCore,
+  type BorrowedPort,
+  type HopSource,
+  type NativeCore,
+  type SyntheticPort,
+} from './native.js'
 import { SnapshotView } from './snapshot-view.js'
 
 /** Longest wait for a frame in one poll; bounds how late stop and configuration are seen. */
@@ -30,8 +36,9 @@ const TURN_MS = 200
 export interface WorkerTask {
   readonly worker: number
   readonly blocks: SharedBlocks
-  readonly ports: readonly BorrowedPort[]
+  readonly ports: readonly (BorrowedPort | SyntheticPort)[]
   readonly hostPort: number
+  readonly hops: HopSource
   readonly seed: bigint
   readonly port: MessagePort
   readonly generation: number
@@ -78,7 +85,8 @@ class WorkerLoop {
     const lane = (block: Uint8Array): Uint8Array => laneOf(block, worker, blocks.workers)
     const words = lane(blocks.words)
     this.#words = new Int32Array(words.buffer, words.byteOffset, words.byteLength / 4)
-    this.#seenMail = Atomics.load(this.#words, MAIL)
+    // One behind: what main posted while this thread was starting is read in the first turn.
+    this.#seenMail = (Atomics.load(this.#words, MAIL) - 1) | 0
     this.#core = openCore({
       worker,
       workers: blocks.workers,
@@ -95,7 +103,7 @@ class WorkerLoop {
       reasons: lane(blocks.reasons),
       ports: task.ports,
       hostPort: task.hostPort,
-      hops: 'kernel',
+      hops: task.hops,
       seed: task.seed,
       manualClock: false,
     })

@@ -55,7 +55,9 @@ export async function startRig(): Promise<DaemonRig> {
   const registry = createRegistry()
   registerDataplaneMetrics({ registry, port, config: () => director.config, rates: director.rates })
   const metrics = async () => ({ text: await registry.metrics(), type: registry.contentType })
-  const server = await startApi({ path: socket }, createRoutes({ director, metrics }), log)
+  const restartWorker = (worker: number) => port.restartWorker(worker)
+  const routes = createRoutes({ director, metrics, restartWorker })
+  const server = await startApi({ path: socket }, routes, log)
   const client = controlClient(socket)
   return {
     port,

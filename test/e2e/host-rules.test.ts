@@ -1,6 +1,6 @@
 /**
- * Rules and settings in a real kernel, without a director: which packets go into the TUN device, and
- * that everything is as before at the end, also after a kill.
+ * Rules and settings in a real kernel, without a director: which packets go into the TUN device,
+ * and that everything is as before at the end, also after a kill.
  *
  *   eth0 198.18.0.254/24 on "director" --- eth0 198.18.0.1/24 on "router"
  *        2001:db8::fe/64                        2001:db8::1/64      default route
@@ -42,7 +42,7 @@ describe('routing rules in the kernel', () => {
   let net: TestNetwork
   let director: Host
   let run: RunIp
-  let untouched: string
+  let untouched: ReturnType<typeof hostState>
   let rules: WantedRules = NO_RULES
 
   before(function () {
@@ -131,7 +131,7 @@ describe('routing rules in the kernel', () => {
     await change(undefined)
     director.ip('link', 'del', 'uvs0')
     assert.equal(await livingDevice(run), undefined)
-    assert.equal(hostState(director, ['eth0']), untouched)
+    assert.deepEqual(hostState(director, ['eth0']), untouched)
   })
 
   it('of a killed director go at the next start', async () => {
@@ -145,7 +145,7 @@ describe('routing rules in the kernel', () => {
       director.ip('link', 'del', 'uvs0')
       for (const family of FAMILIES) await cleanRules(family, run)
       rules = NO_RULES
-      assert.equal(hostState(director, ['eth0']), untouched)
+      assert.deepEqual(hostState(director, ['eth0']), untouched)
     }
   })
 
@@ -170,7 +170,7 @@ describe('routing rules in the kernel', () => {
     )
     assert.match(readFileSync(join(folder, 'settings.json'), 'utf8'), /ip_forward/)
     await director.expect(script('await settings.restore()'))
-    assert.equal(hostState(director, ['eth0']), before)
+    assert.deepEqual(hostState(director, ['eth0']), before)
     assert.deepEqual(readdirSync(folder), [])
     rmSync(folder, { recursive: true })
   })

@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict'
 import { requireNamespaces } from '../support/namespace.js'
 import { waitFor } from '../support/wait.js'
-import { Director } from './support/director.js'
+import { Director, type ServicePlan } from './support/director.js'
 import {
   endpoint,
   FAMILIES,
@@ -37,8 +37,15 @@ for (const workers of [1, 2]) {
       await startIperf(lab.reals[0])
       director = await Director.start(lab.director, { workers })
       for (const [n, method] of METHODS.entries()) {
-        for (const family of FAMILIES) await addServices(method, family, n + 1)
+        for (const family of FAMILIES) {
+          await lab.acceptVirtual(method, virtualAddress(family, n + 1))
+        }
       }
+      await director.addServices(
+        METHODS.flatMap((method, n) =>
+          FAMILIES.flatMap((family) => plansFor(method, family, n + 1)),
+        ),
+      )
     })
 
     after(async () => {
@@ -50,13 +57,14 @@ for (const workers of [1, 2]) {
       if (this.currentTest?.state === 'failed') console.log(director.lastWords)
     })
 
-    async function addServices(method: Method, family: Family, n: number): Promise<void> {
-      const address = virtualAddress(family, n)
-      await lab.acceptVirtual(method, address)
-      const plan = { method, family, address }
-      await director.addService({ ...plan, scheduler: 'wrr', weights: [3, 1, 2] })
-      await director.addService({ ...plan, port: 53, protocol: 'udp' })
-      await director.addService({ ...plan, port: IPERF_PORT, weights: [1] })
+    /** Weighted HTTP, DNS, and bulk to one real server. */
+    function plansFor(method: Method, family: Family, n: number): ServicePlan[] {
+      const plan = { method, family, address: virtualAddress(family, n) }
+      return [
+        { ...plan, scheduler: 'wrr', weights: [3, 1, 2] },
+        { ...plan, port: 53, protocol: 'udp' },
+        { ...plan, port: IPERF_PORT, weights: [1] },
+      ]
     }
 
     for (const [index, method] of METHODS.entries()) {

@@ -14,7 +14,7 @@ import {
   type Method,
   METHOD_WORDS,
 } from './support/lab.js'
-import { assertUnchanged, type HostState, hostState } from './support/host-state.js'
+import { assertUnchanged, hostState } from './support/host-state.js'
 import {
   curl,
   dns,
@@ -39,7 +39,7 @@ for (const workers of [1, 2]) {
     this.timeout(60_000)
     let lab: Lab
     let director: Director
-    let untouched: HostState
+    let untouched: string
 
     before(async function () {
       requireNamespaces(this)

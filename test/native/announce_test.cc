@@ -91,10 +91,10 @@ TEST(arp_probe) {
 
 TEST(arp_that_is_not_answered) {
   Rig rig;
-  CHECK(rig.Answer(ArpFrame("0001", "198.18.0.7", kFour), 0).empty());           // other port
-  CHECK(rig.Answer(ArpFrame("0001", "198.18.0.7", "198.18.0.101")).empty());     // not announced
-  CHECK(rig.Answer(ArpFrame("0002", "198.18.0.7", kFour)).empty());              // a reply
-  CHECK(rig.Answer(ArpFrame("0001", kFour, kFour)).empty());                     // an announcement
+  CHECK(rig.Answer(ArpFrame("0001", "198.18.0.7", kFour), 0).empty());        // other port
+  CHECK(rig.Answer(ArpFrame("0001", "198.18.0.7", "198.18.0.101")).empty());  // not announced
+  CHECK(rig.Answer(ArpFrame("0002", "198.18.0.7", kFour)).empty());           // a reply
+  CHECK(rig.Answer(ArpFrame("0001", kFour, kFour)).empty());                  // an announcement
   CHECK(rig.Answer(ArpFrame("0001", "198.18.0.7", kFour, "020000000044")).empty());  // not to us
   Bytes group = ArpFrame("0001", "198.18.0.7", kFour);
   group[22] |= 1;  // the sender cannot be a group
@@ -181,14 +181,14 @@ TEST(solicitation_that_is_not_answered) {
       {.hops = 254},
       {.type = 136},
       {.code = 1},
-      {.options = "0100 02000000beef"},            // an option without length
-      {.options = "0102 02000000beef"},            // an option beyond the end
-      {.options = "0101 02000000beef 01"},         // half an option
-      {.source = "::"},                            // a probe with a link address
+      {.options = "0100 02000000beef"},     // an option without length
+      {.options = "0102 02000000beef"},     // an option beyond the end
+      {.options = "0101 02000000beef 01"},  // half an option
+      {.source = "::"},                     // a probe with a link address
       {.source = "::", .destination = kSix, .options = ""},
       {.source = "::", .destination = "ff02::1:ff01:2", .options = ""},
       {.source = "ff02::7"},
-      {.options = "0101 03000000beef"},            // a group as link address
+      {.options = "0101 03000000beef"},  // a group as link address
   };
   for (const Nd& nd : wrong) CHECK(rig.Answer(NdFrame(nd)).empty());
   CHECK(rig.Answer(NdFrame({}), 0).empty());

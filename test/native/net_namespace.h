@@ -70,10 +70,13 @@ class FarSide {
     close(ready[1]);
     AddressesAtOnce();
     const std::string far = std::to_string(pid_);
-    Shell("ip link add near0 address 02:00:00:00:00:0a type veth peer name far0 address "
-          "02:00:00:00:00:0b netns " + far);
-    Shell("ip addr add 198.18.0.1/24 dev near0 && ip addr add 2001:db8::1/64 dev near0 nodad && "
-          "ip link set near0 up && ip link set lo up");
+    Shell(
+        "ip link add near0 address 02:00:00:00:00:0a type veth peer name far0 address "
+        "02:00:00:00:00:0b netns " +
+        far);
+    Shell(
+        "ip addr add 198.18.0.1/24 dev near0 && ip addr add 2001:db8::1/64 dev near0 nodad && "
+        "ip link set near0 up && ip link set lo up");
     Run("ip addr add 198.18.0.2/24 dev far0 && ip addr add 2001:db8::2/64 dev far0 nodad && "
         "ip link set far0 up");
   }

@@ -91,8 +91,8 @@ TEST(unresolved_neighbour_is_asked_for_and_packets_wait) {
       CHECK_EQ(hop.mtu, 1500);
       REQUIRE(table.ready.size() == 3);
       const bool six = address.find(':') != std::string::npos;
-      const Bytes link = test::Hex(six ? "02000000000b 02000000000a 86dd"
-                                       : "02000000000b 02000000000a 0800");
+      const Bytes link =
+          test::Hex(six ? "02000000000b 02000000000a 86dd" : "02000000000b 02000000000a 0800");
       CHECK_EQ(test::Part(table.ready[0], 0, 14), link);
       CHECK(table.ready[0][14] >> 4 == (six ? 6 : 4));
     }
@@ -195,8 +195,7 @@ TEST(silently_moved_neighbour_is_noticed) {
     FarSide far;
     for (const char* name : {"base_reachable_time_ms", "delay_first_probe_time"}) {
       const bool delay = std::string(name) == "delay_first_probe_time";
-      test::WriteFile(std::string("/proc/sys/net/ipv4/neigh/near0/") + name,
-                      delay ? "0" : "1000");
+      test::WriteFile(std::string("/proc/sys/net/ipv4/neigh/near0/") + name, delay ? "0" : "1000");
     }
     Table table;
     CHECK(table.park("198.18.0.2"));

@@ -98,10 +98,10 @@ TEST(neighbour_states) {
     uint16_t state;
     NeighbourState wanted;
   } const cases[] = {
-      {NUD_NONE, NeighbourState::kResolving},    {NUD_INCOMPLETE, NeighbourState::kResolving},
-      {NUD_REACHABLE, NeighbourState::kUsable},  {NUD_STALE, NeighbourState::kUsable},
-      {NUD_DELAY, NeighbourState::kUsable},      {NUD_PROBE, NeighbourState::kUsable},
-      {NUD_PERMANENT, NeighbourState::kUsable},  {NUD_NOARP, NeighbourState::kUsable},
+      {NUD_NONE, NeighbourState::kResolving},   {NUD_INCOMPLETE, NeighbourState::kResolving},
+      {NUD_REACHABLE, NeighbourState::kUsable}, {NUD_STALE, NeighbourState::kUsable},
+      {NUD_DELAY, NeighbourState::kUsable},     {NUD_PROBE, NeighbourState::kUsable},
+      {NUD_PERMANENT, NeighbourState::kUsable}, {NUD_NOARP, NeighbourState::kUsable},
       {NUD_FAILED, NeighbourState::kFailed},
   };
   for (const auto& one : cases) {
@@ -197,9 +197,11 @@ TEST(links_and_addresses_of_the_kernel) {
     const auto socket = std::make_unique<RtSocket>();
     REQUIRE(socket->open_requests().ok());
     Seen seen;
-    CHECK(socket->links([](void* at, const LinkInfo& l) {
-                    static_cast<Seen*>(at)->links.push_back(l);
-                  }, &seen).ok());
+    CHECK(
+        socket
+            ->links([](void* at, const LinkInfo& l) { static_cast<Seen*>(at)->links.push_back(l); },
+                    &seen)
+            .ok());
     const LinkInfo* a = nullptr;
     bool loopback = false;
     for (const LinkInfo& link : seen.links) {
@@ -209,9 +211,13 @@ TEST(links_and_addresses_of_the_kernel) {
     CHECK(loopback);
     REQUIRE(a != nullptr);
     CHECK(a->ethernet && a->up && a->mtu == 1500 && a->address[5] == 0x0a);
-    CHECK(socket->addresses([](void* at, const AddressInfo& one) {
+    CHECK(socket
+              ->addresses(
+                  [](void* at, const AddressInfo& one) {
                     static_cast<Seen*>(at)->addresses.push_back(one);
-                  }, &seen).ok());
+                  },
+                  &seen)
+              .ok());
     int found = 0;
     for (const AddressInfo& one : seen.addresses) {
       if (one.ifindex != a->ifindex) continue;
@@ -250,8 +256,7 @@ TEST(routes_of_the_kernel) {
     CHECK(route.type == RouteType::kUnicast && !route.has_gateway);
     CHECK(route.has_source && route.source == Address("2001:db8::1"));
     const RtStatus six = socket->route(Address("2001:db8:9::1"), &route);
-    CHECK(six.code == RtCode::kUnreachable ||
-          (six.ok() && route.type == RouteType::kUnreachable));
+    CHECK(six.code == RtCode::kUnreachable || (six.ok() && route.type == RouteType::kUnreachable));
   });
 }
 
@@ -289,9 +294,13 @@ TEST(neighbours_of_the_kernel) {
     REQUIRE(socket->neighbour(route.ifindex, Address("198.18.0.2"), &neighbour).ok());
     CHECK(neighbour.state == NeighbourState::kUsable);
     Seen seen;
-    CHECK(socket->neighbours([](void* at, const NeighbourInfo& one) {
+    CHECK(socket
+              ->neighbours(
+                  [](void* at, const NeighbourInfo& one) {
                     static_cast<Seen*>(at)->neighbours.push_back(one);
-                  }, &seen).ok());
+                  },
+                  &seen)
+              .ok());
     CHECK(!seen.neighbours.empty());
     CHECK(events->read_events([](void*, const RtMessage&) {}, nullptr).code == RtCode::kNothing);
   });

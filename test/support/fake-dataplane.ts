@@ -25,6 +25,7 @@ const NO_LOAD: DestinationLoad = { active: 0, inactive: 0, persistent: 0 }
 
 export class FakeDataplane implements RunningDataplane {
   readonly published: Config[] = []
+  readonly restarted: number[] = []
   readonly expired: (number | 'all')[] = []
   readonly loadBySlot = new Map<number, DestinationLoad>()
   readonly serviceTraffic = new Map<number, TrafficCounters>()
@@ -83,6 +84,10 @@ export class FakeDataplane implements RunningDataplane {
 
   info() {
     return { io: 'fake', interfaces: ['fake0'], tableSize: 4096 }
+  }
+
+  restartWorker(worker: number): void {
+    this.restarted.push(worker)
   }
 
   stop(): Promise<void> {

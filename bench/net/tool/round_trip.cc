@@ -74,6 +74,9 @@ int echo(const Arguments& arguments) {
   if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&own), sizeof own) != 0) {
     fail_errno("bind");
   }
+  // A signal that comes just before the wait is seen after this much.
+  const timeval limit{0, 100'000};
+  ::setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
   std::printf("ready\n");
   std::fflush(stdout);
   uint8_t buffer[kBytesMax];
@@ -82,7 +85,7 @@ int echo(const Arguments& arguments) {
     socklen_t peer_bytes = sizeof peer;
     const ssize_t got = ::recvfrom(fd.get(), buffer, sizeof buffer, 0,
                                    reinterpret_cast<sockaddr*>(&peer), &peer_bytes);
-    // ICMP errors about earlier answers come back here; the asker's loss count shows them.
+    // Nothing yet; or an ICMP error about an earlier answer: the asker counts what it lost.
     if (got < 0) continue;
     ::sendto(fd.get(), buffer, static_cast<size_t>(got), 0, reinterpret_cast<sockaddr*>(&peer),
              peer_bytes);

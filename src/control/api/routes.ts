@@ -20,6 +20,8 @@ export interface RouteOptions {
   readonly director: Director
   /** Text of /metrics and its content type. */
   readonly metrics: () => Promise<{ text: string; type: string }>
+  /** Ends a worker's thread as a crash would; the supervisor replaces it. */
+  readonly restartWorker: (worker: number) => void
 }
 
 const COMMAND_KINDS: readonly PublicCommand['kind'][] = [
@@ -39,7 +41,11 @@ const COMMAND_KINDS: readonly PublicCommand['kind'][] = [
 ]
 
 /** `METHOD /path` -> route. */
-export function createRoutes({ director, metrics }: RouteOptions): ReadonlyMap<string, Route> {
+export function createRoutes({
+  director,
+  metrics,
+  restartWorker,
+}: RouteOptions): ReadonlyMap<string, Route> {
   const routes = new Map<string, Route>([
     [
       'GET /v1/services',
@@ -54,6 +60,18 @@ export function createRoutes({ director, metrics }: RouteOptions): ReadonlyMap<s
         const { text, type } = await metrics()
         response.setHeader('content-type', type)
         response.end(text)
+      },
+    ],
+    [
+      'POST /v1/restartWorker',
+      async ({ body, response }) => {
+        const worker = (body as { worker?: unknown } | null)?.worker
+        const known = director.status().workers.find(({ id }) => id === worker)
+        if (known === undefined) {
+          return sendResult(response, failure('REQUEST_BAD', 'worker must be the id of a worker'))
+        }
+        restartWorker(known.id)
+        sendJson(response, { ok: true })
       },
     ],
     ['POST /v1/batch', ({ body, response }) => runBatch(director, body, response)],

@@ -1,7 +1,7 @@
 /**
  * The host's part of the data plane: what the host is like (facts), and what uvs changes about it
- * while it runs (routing rules, a few kernel settings). Everything is taken back by remove(), and by
- * the next prepare() after a kill.
+ * while it runs (routing rules, a few kernel settings). Everything is taken back by remove(), and
+ * by the next prepare() after a kill.
  */
 import type { DataplaneOptions } from '../dataplane-port.js'
 import type { Config } from '../model/config.js'
@@ -15,6 +15,7 @@ import {
   LOCAL_PORTS,
   ROUTED_LOCAL_PORTS,
   type HostFacts,
+  type HostView,
   type PortRange,
 } from './quiet.js'
 import {
@@ -34,12 +35,15 @@ import {
   type WantedRules,
 } from './tun-rules.js'
 
+/** One director's hold on its host; made by prepare(), ended by remove(). */
 export class HostSide {
   readonly #options: DataplaneOptions
   readonly #settings: SavedSettings
   /** Device of another director whose rules stand in our table. */
   readonly #other: string | undefined
   #rules: WantedRules = NO_RULES
+  /** The host as it was seen for the configuration that is being adopted. */
+  #seen: { readonly config: Config; readonly view: HostView } | undefined
   #deviceOpen = false
 
   private constructor(
@@ -66,34 +70,43 @@ export class HostSide {
     return new HostSide(options, await SavedSettings.open(file), other)
   }
 
-  /** What the data plane must know of this host for `config`, as it is now. */
+  /** What the data plane must know of this host for `config`. */
   async facts(config: Config): Promise<HostFacts> {
-    const { io, interfaces, announce } = this.#options
-    return hostFacts(config, {
-      interfaces: await readInterfaces(),
-      ports: io === 'af_packet' ? interfaces : [],
-      ephemeralPorts: await ephemeralPorts(),
-      localPorts: io === 'af_packet' ? LOCAL_PORTS : ROUTED_LOCAL_PORTS,
-      announce,
-    })
+    return hostFacts(config, await this.#viewFor(config))
   }
 
-  /** Brings the host's routing in line with `config`. The TUN device must exist. */
+  /**
+   * Brings the host's routing in line with `config`, with the host as facts() saw it for this very
+   * configuration. The TUN device must exist.
+   */
   async apply(config: Config): Promise<void> {
     const { io, tunName, log } = this.#options
-    const facts = await this.facts(config)
-    const wanted = wantedRules(config, {
-      io,
-      tunName,
-      own: ownAddresses(await readInterfaces()),
-      localPorts: { first: facts.localPortFirst, last: facts.localPortLast },
-    })
+    const view = await this.#viewFor(config)
+    this.#seen = undefined
+    const { localPortFirst: first, localPortLast: last } = hostFacts(config, view)
+    const own = ownAddresses(view.interfaces)
+    const wanted = wantedRules(config, { io, tunName, own, localPorts: { first, last } })
     for (const one of io === 'tun' ? unroutable(config) : []) {
       log.warn(`rules cannot name port ${PORT_MAX}, so --io tun gets no packets of ${one}`)
     }
     if (!this.#deviceOpen) await openTunDevice(tunName)
     this.#deviceOpen = true
     await this.#changeRules(wanted)
+  }
+
+  // One change of the configuration asks several times; it must get one answer.
+  async #viewFor(config: Config): Promise<HostView> {
+    if (this.#seen?.config === config) return this.#seen.view
+    const { io, interfaces, announce } = this.#options
+    const view: HostView = {
+      interfaces: await readInterfaces(),
+      ports: io === 'af_packet' ? interfaces : [],
+      ephemeralPorts: await ephemeralPorts(),
+      localPorts: io === 'af_packet' ? LOCAL_PORTS : ROUTED_LOCAL_PORTS,
+      announce,
+    }
+    this.#seen = { config, view }
+    return view
   }
 
   /** Takes everything back. Every step is tried; the first failure is told at the end. */

@@ -22,7 +22,9 @@ export async function readInterfaces(run: RunIp = runIp): Promise<HostInterface[
   return parseInterfaces(await run(['-j', 'address', 'show']))
 }
 
-/** Takes the output of `ip -j address show` apart; entries that are not as expected are left out. */
+/**
+ * Takes the output of `ip -j address show` apart; entries that are not as expected are left out.
+ */
 export function parseInterfaces(text: string): HostInterface[] {
   let items: unknown
   try {

@@ -10,8 +10,8 @@ import { SavedSettings } from './settings.js'
 import { cleanText, FAMILIES, type FoundRule, TABLE } from './tun-rules.js'
 
 /**
- * The device of a director that lives: our table has a route only while its device exists. Its rules
- * must be left alone.
+ * The device of a director that lives: our table has a route only while its device exists. Its
+ * rules must be left alone.
  */
 export async function livingDevice(run: RunIp = runIp): Promise<string | undefined> {
   for (const family of FAMILIES) {

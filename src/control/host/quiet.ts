@@ -1,7 +1,8 @@
 /**
- * What the kernel must know so that the host keeps quiet about service traffic and its own traffic is
- * left alone: the entries of the classifier (native/io/classifier_program.h has the table of what
- * each kind decides), the addresses uvs answers ARP and ND for, and FULLNAT's local ports. Pure.
+ * What the kernel must know so that the host keeps quiet about service traffic and its own traffic
+ * is left alone: the entries of the classifier (native/io/classifier_program.h has the table of
+ * what each kind decides), the addresses uvs answers ARP and ND for, and FULLNAT's local ports.
+ * Pure.
  */
 import { mappedBytes, type Address } from '../model/address.js'
 import { effectiveLocalAddresses, type Config } from '../model/config.js'
@@ -101,7 +102,9 @@ export function hostFacts(config: Config, host: HostView): HostFacts {
   }
 }
 
-/** Services that are found by address; a mark says nothing about addresses. SCTP is not forwarded. */
+/**
+ * Services that are found by address; a mark says nothing about addresses. SCTP is not forwarded.
+ */
 export function addressServices(config: Config): Service[] {
   const services = [...config.services.values()]
   return services.filter(({ id }) => id.fwmark === 0 && id.protocol !== 'sctp')
@@ -125,8 +128,8 @@ export function localAddresses(config: Config): Address[] {
 }
 
 /**
- * Destinations whose replies uvs must see, the removed ones included while connections may name them.
- * Destination port 0 means the port of the service, and with service port 0 any.
+ * Destinations whose replies uvs must see, the removed ones included while connections may name
+ * them. Destination port 0 means the port of the service, and with service port 0 any.
  */
 export function replySources(config: Config): ReplySource[] {
   const living = [...config.services.values()].flatMap((service) =>

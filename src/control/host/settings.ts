@@ -9,13 +9,17 @@ import { asRecord } from './interfaces.js'
 const FOLDER = '/run/uvs'
 const SYSCTL_ROOT = '/proc/sys'
 
-/** Where the values of one network namespace are kept: several directors may share a file system. */
+/**
+ * Where the values of one network namespace are kept: several directors may share a file system.
+ */
 export async function settingsFile(folder = FOLDER): Promise<string> {
   const namespace = await readlink('/proc/self/ns/net')
   return join(folder, `settings-${namespace.replace(/\D/g, '')}.json`)
 }
 
-/** Reads a setting by its path below /proc/sys; undefined when this kernel has none of that name. */
+/**
+ * Reads a setting by its path below /proc/sys; undefined when this kernel has none of that name.
+ */
 export async function readSetting(name: string): Promise<string | undefined> {
   try {
     return (await readFile(join(SYSCTL_ROOT, name), 'utf8')).trim()

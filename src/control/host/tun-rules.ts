@@ -1,6 +1,6 @@
 /**
- * Which packets the host's routing hands to the TUN device: policy rules as data, and the difference
- * between two sets of them as `ip -batch` text. Pure; host-side.ts runs it.
+ * Which packets the host's routing hands to the TUN device: policy rules as data, and the
+ * difference between two sets of them as `ip -batch` text. Pure; host-side.ts runs it.
  *
  * Rules of `--io tun`, in the order in which the kernel asks them:
  *
@@ -12,14 +12,14 @@
  *   76  from MASQUERADE destination     -> TUN      replies, unless they are for the host itself
  *   78  nothing: where what uvs has sent goes on
  *
- * The frame of 70, 73, 75 and 78 is always the same: the kernel takes two rules that differ in their
- * goto for one.
+ * The frame of 70, 73, 75 and 78 is always the same: the kernel takes two rules that differ in
+ * their goto for one.
  *
  * With `--io af_packet` only replies of a destination on the director itself need a rule (72, iif
  * lo): they never pass a port.
  *
- * ICMP errors go to uvs where nobody else could want them: to addresses that the host does not have.
- * A rule cannot tell an error from a ping.
+ * ICMP errors go to uvs where nobody else could want them: to addresses that the host does not
+ * have. A rule cannot tell an error from a ping.
  */
 import type { IoKind } from '../dataplane-port.js'
 import { formatEndpoint, type Family } from '../model/address.js'
@@ -192,8 +192,8 @@ function route(tunName: string): string {
 }
 
 /**
- * Lines for `ip -4 -batch -` or `ip -6 -batch -` that turn one family's rules into other ones; empty
- * when nothing differs. New comes before old, so that no packet meets a gap.
+ * Lines for `ip -4 -batch -` or `ip -6 -batch -` that turn one family's rules into other ones;
+ * empty when nothing differs. New comes before old, so that no packet meets a gap.
  */
 export function batchText(before: FamilyRules, after: FamilyRules, tunName: string): string {
   const known = new Set(before.rules)

@@ -152,7 +152,12 @@ export class Director {
 
   /** Makes a service with a destination on each real server. */
   async addService(plan: ServicePlan): Promise<void> {
-    await this.restore(planLines(plan))
+    await this.addServices([plan])
+  }
+
+  /** The same for many services, with one call. */
+  async addServices(plans: readonly ServicePlan[]): Promise<void> {
+    await this.restore(plans.flatMap(planLines))
   }
 
   /** The destinations of one service as `ipvsadm -L -n` prints them. */

@@ -1,41 +1,46 @@
-/** Everything about a host that uvs might have changed, as text that can be compared. */
+/** Everything about a host that uvs might have changed, as lines that can be compared. */
 import assert from 'node:assert/strict'
 import type { Host } from '../../support/namespace.js'
 
 // What the kernel keeps by itself (neighbours, statistics, the age of a route) is not in it.
-const COMMANDS: readonly (readonly string[])[] = [
-  ['ip', 'address', 'show'],
-  ['ip', 'rule', 'show'],
-  ['ip', '-6', 'rule', 'show'],
-  ['ip', 'route', 'show', 'table', 'all'],
-  ['ip', '-6', 'route', 'show', 'table', 'all'],
-  ['ip', 'neigh', 'show', 'proxy'],
-  ['nft', 'list', 'ruleset'],
-  ['ss', '-H', '-lnptux'],
-  ['sysctl', '-a', '--pattern', "'ip_forward$|forwarding$|rp_filter$|arp_|proxy_|redirects
+const COMMANDS: readonly string[] = [
+  'ip address show',
+  'ip rule show',
+  'ip -6 rule show',
+  'ip route show table all',
+  'ip -6 route show table all',
+  'ip neigh show proxy',
+  'nft list ruleset',
+  'ss -H -lntux',
+  "sysctl -a --pattern 'ip_forward$|forwarding$|rp_filter$|arp_|proxy_|redirects$'",
 ]
 
-/** One line per fact, each with the command it is from. */
-export type HostState = readonly string[]
+const DEVICE_COMMANDS: readonly string[] = [
+  'tc qdisc show dev',
+  'tc filter show ingress dev',
+  'tc filter show egress dev',
+  'ip -d link show dev',
+]
 
-/** Takes it down; two of them are equal when nothing was left behind. */
+/** One line per fact; two of them are equal when nothing was left behind. */
+export type HostState = string
+
+/** Takes it down. */
 export function hostState(host: Host, devices: readonly string[]): HostState {
-  const perDevice = devices.flatMap((device) => [
-    ['tc', 'qdisc', 'show', 'dev', device],
-    ['tc', 'filter', 'show', 'dev', device, 'ingress'],
-    ['tc', 'filter', 'show', 'dev', device, 'egress'],
-    ['ip', '-d', 'link', 'show', 'dev', device],
-  ])
-  return [...COMMANDS, ...perDevice].flatMap((command) => {
-    const words = command.join(' ')
-    const text = host.exec(['sh', '-c', `${words} 2>&1 || true`]).replace(/ expires \d+sec/g, '')
-    return text.split('\n').map((line) => `${words}: ${line.trim()}`)
+  const perDevice = devices.flatMap((device) =>
+    DEVICE_COMMANDS.map((words) => `${words} ${device}`),
+  )
+  const facts = [...COMMANDS, ...perDevice].flatMap((command) => {
+    const text = host.exec(['sh', '-c', `${command} 2>&1 || true`]).replace(/ expires \d+sec/g, '')
+    return text.split('\n').map((line) => `${command}: ${line.trim()}`)
   })
+  return facts.join('\n')
 }
 
 /** Asserts that a host is as it was; names what has come and what has gone. */
 export function assertUnchanged(before: HostState, after: HostState): void {
-  const come = after.filter((line) => !before.includes(line)).map((line) => `+ ${line}`)
-  const gone = before.filter((line) => !after.includes(line)).map((line) => `- ${line}`)
+  const [old, now] = [before, after].map((text) => text.split('\n'))
+  const come = now.filter((line) => !old.includes(line)).map((line) => `+ ${line}`)
+  const gone = old.filter((line) => !now.includes(line)).map((line) => `- ${line}`)
   assert.deepEqual([...come, ...gone], [])
 }

@@ -1,6 +1,7 @@
 /** The well-known programs of the end-to-end tests, each with the one question it answers here. */
 import assert from 'node:assert/strict'
-import type { Host } from '../../support/namespace.js'
+import type { Host, Program } from '../../support/namespace.js'
+import { waitFor } from '../../support/wait.js'
 import type { DnsTask } from './dns-client.js'
 import { programPath } from './paths.js'
 
@@ -76,6 +77,34 @@ export async function iperf(
   const wanted = seconds === undefined ? megabytes * 2 ** 20 * IPERF_COUNTED : 1
   assert.ok(bytes >= wanted, `${bytes} bytes arrived at ${address}`)
   return bitsPerSec
+}
+
+/** Bulk TCP that goes on until it is stopped. */
+export class Bulk {
+  private readonly program: Program
+
+  constructor(client: Host, address: string) {
+    const options = ['-t', '60', '-i', '0.2', '--forceflush', '--connect-timeout', '3000']
+    this.program = client.spawn(['iperf3', '-c', address, '-p', String(IPERF_PORT), ...options])
+  }
+
+  /** Waits until it has made progress in some more of iperf3's intervals of 0.2 s. */
+  async flows(intervals = 2): Promise<void> {
+    const enough = this.progress() + intervals
+    await waitFor('bulk traffic to flow', () => {
+      if (this.program.running) return this.progress() >= enough
+      throw new Error(`iperf3 ended\n${this.program.stdout}${this.program.stderr}`)
+    })
+  }
+
+  async stop(): Promise<void> {
+    await this.program.stop()
+  }
+
+  private progress(): number {
+    const rates = this.program.stdout.matchAll(/^\[ *\d+\].* ([\d.]+) \S?bits\/sec/gm)
+    return [...rates].filter(([, rate]) => Number(rate) > 0).length
+  }
 }
 
 /** Starts dnsmasq; `who.test TXT` is the real server's name. */
