@@ -10,6 +10,9 @@
         "NAPI_VERSION=9",
         "NODE_ADDON_API_DISABLE_CPP_EXCEPTIONS",
         "NODE_ADDON_API_REQUIRE_BASIC_FINALIZERS",
+        # A thread that is being terminated can throw nothing any more; without this the attempt
+        # ends the whole process.
+        "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS",
       ],
       "cflags": [
         "-O3",

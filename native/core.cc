@@ -301,8 +301,15 @@ void Core::miss(uint16_t number) {
 // back through the port to the host's stack, which routes it.
 void Core::leave_to_host(Packet& packet, Reason reason) {
   counters_.count(reason);
-  // What the host itself sent would come back without end.
-  if (memory_.host_port < 0 || packet.frame.port == memory_.host_port) return;
+  if (memory_.host_port < 0) return;
+  if (packet.frame.port == memory_.host_port) {
+    // Sent by the host itself, or routed to us: it goes where it would have gone without us. What
+    // comes out of the port to the host's stack is not taken again (control/host/tun-rules.ts).
+    const auto now = static_cast<uint32_t>(now_ms_);
+    const uint16_t slot = hops_->find(packet.key.destination, now);
+    egress_.send(packet.frame, packet.l3, packet.family, slot, now);
+    return;
+  }
   const NextHop bare{};
   Frame frame = packet.frame;
   put_link(frame, packet.l3, bare, packet.family);
@@ -353,10 +360,9 @@ bool Core::create(const MissRecord& miss, const Packet& packet, uint32_t* id) {
   const ServiceRecord* service = snapshot_.service(miss.service_slot);
   assert(service != nullptr);
   // A scheduler is replaceable code: a slot that names nothing usable must not end the process.
-  const bool usable = destination != nullptr &&
-                      (destination->flags & kDestinationAvailable) != 0 &&
-                      (destination->family == packet.family ||
-                       destination->method == kMethodTunnel);
+  const bool usable =
+      destination != nullptr && (destination->flags & kDestinationAvailable) != 0 &&
+      (destination->family == packet.family || destination->method == kMethodTunnel);
   if (!usable) [[unlikely]] {
     counters_.count(Reason::kSchedulerFailed, miss.packets);
     tracker_.release_template(miss.template_ref);
@@ -468,8 +474,9 @@ void Core::housekeeping() {
   if (memory_.worker == 0 && announcer_.pending() != 0) announce();
   for (uint16_t number = 0; number < ports_.size(); number++) {
     PortWordsRecord& words = memory_.port_words[number];
-    shared::publish(words.tx_frames, egress_.frames(number));
-    shared::publish(words.tx_bytes, egress_.bytes(number));
+    const Egress::Sent sent = egress_.take_sent(number);
+    shared::lane_add(words.tx_frames, sent.frames);
+    shared::lane_add(words.tx_bytes, sent.bytes);
     if (const uint64_t lost = ports_[number]->rx_dropped()) {
       counters_.count(Reason::kRxOverrun, lost);
     }

@@ -181,8 +181,8 @@ bool CoreWrap::make_ports(const Napi::Array& list, PortWordsRecord* words,
       port = std::move(generator);
     } else if (kind == "replay") {
       IoError error;
-      auto replay = ReplayPort::open(item.Get("input").ToString(), item.Get("output").ToString(),
-                                     &error);
+      auto replay =
+          ReplayPort::open(item.Get("input").ToString(), item.Get("output").ToString(), &error);
       if (replay == nullptr) {
         throw_coded(env, error.code.c_str(), error.sentence);
         return false;

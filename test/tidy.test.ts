@@ -52,7 +52,7 @@ const IMPORTS: readonly ImportRule[] = [
   { files: /^control\/model\//, allow: [/^control\/model\//], packages: /^$/ },
   {
     files: /^control\/(cli|web)\//,
-    allow: [/^control\/(cli|web|model)\//, /^control\/api\/client$/],
+    allow: [/^control\/(cli|web|model)\//, /^control\/api\/(client|views)$/],
   },
   {
     files: /^control\/(vrrp|sync|offload|health|host)\//,
@@ -63,7 +63,10 @@ const IMPORTS: readonly ImportRule[] = [
   },
   {
     files: /^control\//,
-    allow: [/^control\//, /^dataplane\/(supervisor|counters|connections|events|snapshot-writer)$/],
+    allow: [
+      /^control\//,
+      /^dataplane\/(layout|supervisor|counters|connections|events|snapshot-writer)$/,
+    ],
   },
 ]
 

@@ -2,11 +2,10 @@
  * What is compared: the director with each kind of I/O and each forwarding method, the plain
  * forwarder, and the kernel's own routing. Every start is a new process in a new network.
  */
-import { execFile } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
+import { controlClient } from '../../src/control/api/client.js'
 import type { Program } from '../../test/support/namespace.js'
 import {
   CLIENT_MAC,
@@ -159,8 +158,12 @@ function rulesFor(method: Method, destination: string): string {
 }
 
 async function readCollections(socket: string): Promise<number> {
-  const env = { ...process.env, UVS_SOCKET: socket }
-  const { stdout } = await promisify(execFile)(UVS, ['status', '--json'], { env })
-  const { workers } = JSON.parse(stdout) as { workers: { garbageCollections: number }[] }
-  return workers.reduce((sum, worker) => sum + worker.garbageCollections, 0)
+  const { workers } = await controlClient(socket).status()
+  return workers.reduce((sum, worker) => sum + collectionsOf(worker), 0)
+}
+
+function collectionsOf(worker: object): number {
+  const count = (worker as { garbageCollections?: unknown }).garbageCollections
+  if (typeof count === 'number') return count
+  throw new Error('the status of a worker lacks garbageCollections')
 }

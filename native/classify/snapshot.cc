@@ -78,7 +78,8 @@ SnapshotError check_snapshot(const uint8_t* block, size_t bytes) {
   const auto* services = reinterpret_cast<const ServiceRecord*>(block + h.service_offset);
   const auto* local = reinterpret_cast<const Addr*>(block + h.local_address_offset);
   for (uint32_t i = 0; i < h.service_count; i++) {
-    if (services[i].used != 0 && !service_ok(services[i], h, local)) return SnapshotError::kBadService;
+    if (services[i].used != 0 && !service_ok(services[i], h, local))
+      return SnapshotError::kBadService;
   }
   const auto* destinations =
       reinterpret_cast<const DestinationRecord*>(block + h.destination_offset);

@@ -64,8 +64,9 @@ void Egress::flush_port(uint16_t port) {
     int error = 0;
     const uint32_t sent =
         ports_[port]->tx_burst(queue.frames_waiting + done, queue.count - done, &error);
-    for (uint32_t i = done; i < done + sent; i++) queue.bytes += queue.frames_waiting[i].length;
-    queue.frames += sent;
+    for (uint32_t i = done; i < done + sent; i++)
+      queue.sent.bytes += queue.frames_waiting[i].length;
+    queue.sent.frames += sent;
     done += sent;
     if (done == queue.count) break;
     if (error == EAGAIN || error == ENOBUFS) {

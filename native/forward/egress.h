@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "forward/forward.h"
@@ -44,9 +45,14 @@ class Egress {
   // would send it, but it is kept quiet about virtual addresses.
   void reset(const Packet& packet, uint32_t now_ms);
 
-  // Frames and bytes sent by a port since the start.
-  uint64_t frames(uint16_t port) const { return queues_[port].frames; }
-  uint64_t bytes(uint16_t port) const { return queues_[port].bytes; }
+  struct Sent {
+    uint64_t frames = 0;
+    uint64_t bytes = 0;
+  };
+
+  // What a port has sent since the last call. The sums lie in shared memory and outlive this
+  // worker.
+  Sent take_sent(uint16_t port) { return std::exchange(queues_[port].sent, Sent{}); }
 
   // Sends parked packets whose neighbour answered, and counts those given up.
   void serve_neighbours(uint32_t now_ms);
@@ -61,8 +67,7 @@ class Egress {
   struct Queue {
     Frame frames_waiting[kQueue];
     uint32_t count = 0;
-    uint64_t frames = 0;
-    uint64_t bytes = 0;
+    Sent sent;
   };
 
   // A pool of scratch frames of one kind.

@@ -26,10 +26,20 @@ export interface LoadReader {
   destination(slot: number): DestinationLoad
 }
 
+/** What went through one port; a GSO super-packet is one frame. */
+export interface PortCounters {
+  readonly rxFrames: bigint
+  readonly txFrames: bigint
+  readonly rxBytes: bigint
+  readonly txBytes: bigint
+}
+
 export interface CounterReader {
   service(slot: number): TrafficCounters
   destination(slot: number): TrafficCounters
   total(): TrafficCounters
+  /** By its place in `info().ports`. */
+  port(index: number): PortCounters
   /** Packets by reason name, all reasons, also those that never occurred. */
   drops(): ReadonlyMap<string, bigint>
 }
@@ -76,6 +86,8 @@ export interface WorkerStatus {
 export interface DataplaneInfo {
   readonly io: string
   readonly interfaces: readonly string[]
+  /** Every port by name, the one to the host's own stack last. */
+  readonly ports: readonly string[]
   /** Buckets of the connection table. */
   readonly tableSize: number
 }

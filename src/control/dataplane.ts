@@ -1,6 +1,6 @@
 /**
- * The data plane behind control's interface (dataplane-port.ts): configuration becomes snapshots and
- * classifier entries, shared memory becomes loads, counters and rows.
+ * The data plane behind control's interface (dataplane-port.ts): configuration becomes snapshots
+ * and classifier entries, shared memory becomes loads, counters and rows.
  *
  * Order of a change. Workers learn it first, then the classifier: traffic of a new service is taken
  * from the host only when somebody is there to forward it; a service that goes is forgotten by the
@@ -171,9 +171,10 @@ class Dataplane implements DataplanePort {
   }
 
   info(): ReturnType<DataplanePort['info']> {
-    const { io, interfaces, workers } = this.#options
+    const { io, interfaces, workers, tunName } = this.#options
+    const ports = io === 'tun' ? [tunName] : [...interfaces, tunName]
     // Shown as `size=`; the kernel's default table has 4096 buckets.
-    return { io, interfaces, tableSize: workers * CONNECTIONS_MAX }
+    return { io, interfaces, ports, tableSize: workers * CONNECTIONS_MAX }
   }
 
   restartWorker(worker: number): void {

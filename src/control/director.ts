@@ -20,7 +20,7 @@ import { enumerateServices, serviceKey } from './model/service.js'
 import type { ServiceId } from './model/service.js'
 import { releaseRetired, TRASH_PERIOD_MS } from './model/trash.js'
 import { matchesFilter } from './row-filter.js'
-import { serviceView, trafficView } from './views.js'
+import { portView, serviceView, trafficView } from './views.js'
 
 /** What the side effects of a change are told; they may not fail the change. */
 export type ChangeListener = (before: Config, after: Config) => void
@@ -245,7 +245,7 @@ export class Director {
       }
     }
     const drops = [...port.counters().drops()].filter(([, count]) => count > 0n)
-    const { io, interfaces } = port.info()
+    const { io, interfaces, ports } = port.info()
     return {
       version,
       pid: process.pid,
@@ -253,6 +253,7 @@ export class Director {
       io,
       interfaces,
       generation: this.#generation,
+      ports: ports.map((name, index) => portView(name, port.counters().port(index))),
       workers: port.workers(),
       services: this.#config.services.size,
       destinations,

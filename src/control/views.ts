@@ -1,6 +1,6 @@
 /** The director's state as the API shows it. Pure. */
-import type { DestinationView, RatesView, ServiceView, StatsView } from './api/views.js'
-import type { LoadReader, TrafficCounters } from './dataplane-port.js'
+import type { DestinationView, PortView, RatesView, ServiceView, StatsView } from './api/views.js'
+import type { LoadReader, PortCounters, TrafficCounters } from './dataplane-port.js'
 import type { Estimator, RateBook } from './metrics/rates.js'
 import type { Destination } from './model/destination.js'
 import type { Service } from './model/service.js'
@@ -22,6 +22,17 @@ function ratesView(t: TrafficCounters): RatesView {
     outPackets: Number(t.outPackets),
     inBytes: Number(t.inBytes),
     outBytes: Number(t.outBytes),
+  }
+}
+
+/** What went through one port. */
+export function portView(name: string, counters: PortCounters): PortView {
+  return {
+    name,
+    rxFrames: String(counters.rxFrames),
+    txFrames: String(counters.txFrames),
+    rxBytes: String(counters.rxBytes),
+    txBytes: String(counters.txBytes),
   }
 }
 

@@ -1,4 +1,4 @@
-/** Reads the counters of all workers: traffic, loads and drops by reason (docs/shared-memory.md). */
+/** Reads the counters of all workers: traffic, loads, drops by reason (docs/shared-memory.md). */
 import { LIMITS, offsetOf, REASON_LANE_WORDS, REASONS, RECORDS } from './layout.js'
 import type { SharedBlocks } from './memory.js'
 
@@ -11,9 +11,20 @@ export interface Traffic {
   readonly outBytes: bigint
 }
 
+/** What went through one port, summed over the workers. A GSO super-packet is one frame. */
+export interface PortTraffic {
+  readonly rxFrames: bigint
+  readonly txFrames: bigint
+  readonly rxBytes: bigint
+  readonly txBytes: bigint
+}
+
 const TRAFFIC_WORDS = RECORDS.traffic.bytes / 8
 const FIELDS = ['connections', 'inPackets', 'outPackets', 'inBytes', 'outBytes'] as const
 const OFFSETS = FIELDS.map((field) => offsetOf('traffic', field) / 8)
+const PORT_WORDS = RECORDS.portWords.bytes / 8
+const PORT_FIELDS = ['rxFrames', 'txFrames', 'rxBytes', 'txBytes'] as const
+const PORT_OFFSETS = PORT_FIELDS.map((field) => offsetOf('portWords', field) / 8)
 const LOAD_WORDS = RECORDS.load.bytes / 4
 
 /** One reader over the shared blocks; every call reads at that moment. */
@@ -22,6 +33,7 @@ export class CounterBlocks {
   readonly #destinations: BigUint64Array
   readonly #total: BigUint64Array
   readonly #reasons: BigUint64Array
+  readonly #ports: BigUint64Array
   readonly #loads: Int32Array
   readonly #workers: number
 
@@ -32,6 +44,7 @@ export class CounterBlocks {
     this.#destinations = words(blocks.destinationTraffic)
     this.#total = words(blocks.totalTraffic)
     this.#reasons = words(blocks.reasons)
+    this.#ports = words(blocks.portWords)
     this.#loads = blocks.loads
     this.#workers = blocks.workers
   }
@@ -59,6 +72,18 @@ export class CounterBlocks {
       out.set(name, sum)
     })
     return out
+  }
+
+  /** Frames and bytes of a port, by its place in the workers' lists. */
+  port(index: number): PortTraffic {
+    const sums = PORT_OFFSETS.map((offset) => {
+      let sum = 0n
+      for (let worker = 0; worker < this.#workers; worker++) {
+        sum += Atomics.load(this.#ports, (worker * LIMITS.PORTS + index) * PORT_WORDS + offset)
+      }
+      return sum
+    })
+    return { rxFrames: sums[0], txFrames: sums[1], rxBytes: sums[2], txBytes: sums[3] }
   }
 
   /** Connections and templates of a destination over all lanes, main's included. */

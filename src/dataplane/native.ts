@@ -15,8 +15,8 @@ export interface BorrowedPort {
 }
 
 /**
- * Ports without kernel: `memory` takes injected frames, `generator` makes them (benchmarks), `replay`
- * reads one capture file and writes another ('' for none).
+ * Ports without kernel: `memory` takes injected frames, `generator` makes them (benchmarks),
+ * `replay` reads one capture file and writes another ('' for none).
  */
 export type SyntheticPort =
   | { readonly kind: 'memory' }

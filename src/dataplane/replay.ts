@@ -1,6 +1,7 @@
 /**
- * The whole packet path over a capture file: what a director with this configuration would have done
- * with the recorded packets, written as another capture. No interfaces, no clock but the capture's.
+ * The whole packet path over a capture file: what a director with this configuration would have
+ * done with the recorded packets, written as another capture. No interfaces, no clock but the
+ * capture's.
  */
 import { MemoryCore } from './memory-core.js'
 
@@ -13,8 +14,8 @@ export interface ReplayResult {
 }
 
 /**
- * Replays `input` (classic pcap, Ethernet or raw IP) under a snapshot and writes what would have been
- * sent to `output` (empty: nowhere). Throws a coded error for a damaged capture.
+ * Replays `input` (classic pcap, Ethernet or raw IP) under a snapshot and writes what would have
+ * been sent to `output` (empty: nowhere). Throws a coded error for a damaged capture.
  */
 export function replay(
   input: string,

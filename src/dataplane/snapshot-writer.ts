@@ -1,6 +1,6 @@
 /**
- * Configuration -> the immutable block that workers read. Pure but for the allocation; the layout is
- * layout.ts, the meaning of each field is written there.
+ * Configuration -> the immutable block that workers read. Pure but for the allocation; the layout
+ * is layout.ts, the meaning of each field is written there.
  */
 import { mappedBytes } from '../control/model/address.js'
 import type { Address } from '../control/model/address.js'
@@ -257,8 +257,8 @@ function writeDestinations(block: BlockWriter, offset: number, config: Config): 
 }
 
 /**
- * Records already made. A change touches few of tens of thousands of destinations, and a destination
- * object never changes and never moves to another service slot.
+ * Records already made. A change touches few of tens of thousands of destinations, and a
+ * destination object never changes and never moves to another service slot.
  */
 const madeRecords = new WeakMap<Destination, Uint8Array>()
 

@@ -17,12 +17,7 @@ import { offsetOf, RECORDS, WORKER_STATE } from './layout.js'
 import { LoadView } from './load-view.js'
 import { laneOf, type SharedBlocks } from './memory.js'
 import { END_OF_LIST, type FromWorker, type ToWorker } from './messages.js'
-import {
-  snapshotFault,
-  type BorrowedPort,
-  type HopSource,
-  type SyntheticPort,
-} from './native.js'
+import { snapshotFault, type BorrowedPort, type HopSource, type SyntheticPort } from './native.js'
 import type { WorkerTask } from './worker.js'
 
 /** Longest time a worker may take to adopt a snapshot or to answer a request. */
@@ -84,12 +79,19 @@ interface Handle {
   restart: NodeJS.Timeout | undefined
 }
 
+/** A question that a worker has not answered yet. */
+interface Request {
+  readonly worker: number
+  readonly answer: (message: FromWorker) => void
+  readonly fail: (code: string) => void
+}
+
 /** Starts and keeps `blocks.workers` workers. */
 export class Supervisor extends EventEmitter {
   readonly #options: SupervisorOptions
   readonly #pool: Piscina
   readonly #handles: Handle[]
-  readonly #requests = new Map<number, (answer: FromWorker) => void>()
+  readonly #requests = new Map<number, Request>()
   readonly #seed = randomBytes(8).readBigUInt64LE()
   #generation = 0
   #snapshot: Uint8Array | undefined
@@ -253,12 +255,16 @@ export class Supervisor extends EventEmitter {
     const message = error instanceof Error ? error.message : String(error)
     // A thread that was ended could not say so itself.
     Atomics.store(handle.words, word('state'), WORKER_STATE.FAILED)
+    handle.port = undefined
     handle.restarts++
     this.#options.log(
       'error',
       `worker ${handle.id} died: ${message}; restarting in ${handle.backoffMs} ms`,
     )
     this.#releaseLocks(handle.id)
+    for (const request of [...this.#requests.values()]) {
+      if (request.worker === handle.id) request.fail('WORKER_DIED')
+    }
     handle.restart = setTimeout(() => this.#launch(handle), handle.backoffMs)
     handle.backoffMs = Math.min(handle.backoffMs * 2, RESTART_MOST_MS)
     this.emit('restart', handle.id)
@@ -286,7 +292,7 @@ export class Supervisor extends EventEmitter {
       const text = `worker ${handle.id}: scheduler failed, ${message.dropped} connections dropped`
       this.#options.log('error', `${text}: ${message.message}`)
     } else {
-      this.#requests.get(message.id)?.(message)
+      this.#requests.get(message.id)?.answer(message)
     }
   }
 
@@ -297,16 +303,24 @@ export class Supervisor extends EventEmitter {
 
   #ask(handle: Handle, build: (id: number) => ToWorker): Promise<FromWorker> {
     const id = ++this.#request
+    const gone = (code: string): DataplaneError =>
+      new DataplaneError(code, `worker ${handle.id} does not answer; try again`)
+    if (handle.port === undefined) return Promise.reject(gone('WORKER_DIED'))
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => {
-        this.#requests.delete(id)
-        reject(new DataplaneError('WORKER_SILENT', `worker ${handle.id} does not answer`))
-      }, ANSWER_MS)
-      this.#requests.set(id, (answer) => {
+      const close = (): void => {
         clearTimeout(timer)
         this.#requests.delete(id)
-        resolve(answer)
-      })
+      }
+      const fail = (code: string): void => {
+        close()
+        reject(gone(code))
+      }
+      const answer = (message: FromWorker): void => {
+        close()
+        resolve(message)
+      }
+      const timer = setTimeout(() => fail('WORKER_SILENT'), ANSWER_MS)
+      this.#requests.set(id, { worker: handle.id, answer, fail })
       this.#post(handle, build(id))
     })
   }

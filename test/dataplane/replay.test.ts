@@ -1,4 +1,4 @@
-/** The whole packet path over capture files; the result is read by libpcap, not by our own reader. */
+/** The whole packet path over capture files; libpcap reads the result, not our own reader. */
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'

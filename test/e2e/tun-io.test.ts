@@ -1,6 +1,6 @@
 /**
- * `--io tun`: the host's routing brings packets to uvs and takes them on. NAT, FULLNAT and TUN, with
- * addresses the router sends to the director; DR needs Ethernet and says so.
+ * `--io tun`: the host's routing brings packets to uvs and takes them on. NAT, FULLNAT and TUN,
+ * with addresses the router sends to the director; DR needs Ethernet and says so.
  */
 import assert from 'node:assert/strict'
 import { requireNamespaces } from '../support/namespace.js'

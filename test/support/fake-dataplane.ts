@@ -1,6 +1,6 @@
 /**
- * A data plane without packets: remembers what was published and shows the loads, counters and rows a
- * test puts into it.
+ * A data plane without packets: remembers what was published and shows the loads, counters and rows
+ * a test puts into it.
  */
 import type {
   ConnectionRow,
@@ -53,6 +53,7 @@ export class FakeDataplane implements RunningDataplane {
       service: (slot: number) => this.serviceTraffic.get(slot) ?? NO_TRAFFIC,
       destination: (slot: number) => this.destinationTraffic.get(slot) ?? NO_TRAFFIC,
       total: () => this.totalTraffic,
+      port: () => ({ rxFrames: 0n, txFrames: 0n, rxBytes: 0n, txBytes: 0n }),
       drops: () => this.drops,
     }
   }
@@ -83,7 +84,7 @@ export class FakeDataplane implements RunningDataplane {
   }
 
   info() {
-    return { io: 'fake', interfaces: ['fake0'], tableSize: 4096 }
+    return { io: 'fake', interfaces: ['fake0'], ports: ['fake0'], tableSize: 4096 }
   }
 
   restartWorker(worker: number): void {

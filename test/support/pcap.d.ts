@@ -3,7 +3,7 @@ declare module 'pcap' {
   export interface PacketWithHeader {
     /** Shared by all packets of a session: copy what is kept. */
     readonly buf: Buffer
-    /** struct pcap_pkthdr: seconds, microseconds, captured and wire length, 32-bit little-endian. */
+    /** pcap_pkthdr: seconds, microseconds, captured and wire length, 32-bit little-endian. */
     readonly header: Buffer
     readonly link_type: string
   }

@@ -84,6 +84,15 @@ export interface WorkerView {
   readonly restarts: number
 }
 
+/** Since the start of the daemon; a GSO super-packet is one frame. */
+export interface PortView {
+  readonly name: string
+  readonly rxFrames: string
+  readonly txFrames: string
+  readonly rxBytes: string
+  readonly txBytes: string
+}
+
 export interface StatusView {
   readonly version: string
   readonly pid: number
@@ -91,6 +100,7 @@ export interface StatusView {
   readonly io: string
   readonly interfaces: readonly string[]
   readonly generation: number
+  readonly ports: readonly PortView[]
   readonly workers: readonly WorkerView[]
   readonly services: number
   readonly destinations: number

@@ -47,6 +47,11 @@ export function formatStatus(status: StatusView, services: readonly ServiceView[
     `${status.services} services, ${status.destinations} destinations (${status.trash} removed ` +
       `but kept), ${status.active} active and ${status.inactive} inactive connections\n`,
     `${ratesText(status.rates)}\n`,
+    '\nports\n',
+    table([
+      ['name', 'frames in', 'frames out', 'bytes in', 'bytes out'],
+      ...status.ports.map((p) => [p.name, p.rxFrames, p.txFrames, p.rxBytes, p.txBytes]),
+    ]),
     '\nworkers\n',
     table([
       ['id', 'state', 'configuration', 'last seen', 'restarts'],

@@ -106,8 +106,8 @@ export class RateBook {
 
   /**
    * Follows a change of configuration: new objects start at the present counters of their slot.
-   * Objects that are gone, or in the trash, keep their estimator until their slot is used again, and
-   * services that did not change are passed over.
+   * Objects that are gone, or in the trash, keep their estimator until their slot is used again,
+   * and services that did not change are passed over.
    */
   follow(config: Config, counters: CounterReader): void {
     for (const [key, service] of config.services) {

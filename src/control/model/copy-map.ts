@@ -1,10 +1,10 @@
 /**
  * A map as a value: changing it makes a new one and leaves the old one as it was, yet copies only a
- * small part. A configuration has tens of thousands of entries and a restore changes each of them, so
- * copying a whole map per change would take minutes.
+ * small part. A configuration has tens of thousands of entries and a restore changes each of them,
+ * so copying a whole map per change would take minutes.
  *
- * Entries are spread over buckets by a hash of their key; a change copies the list of buckets and the
- * one bucket it touches. Iteration follows the buckets, not the order of insertion.
+ * Entries are spread over buckets by a hash of their key; a change copies the list of buckets and
+ * the one bucket it touches. Iteration follows the buckets, not the order of insertion.
  */
 
 const BUCKETS = 1024

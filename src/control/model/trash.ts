@@ -1,6 +1,6 @@
 /**
- * The destination trash (spec 1.6): removal, revival and the timed release of slots. Pure; whether a
- * slot is still referenced, and the time, are arguments.
+ * The destination trash (spec 1.6): removal, revival and the timed release of slots. Pure; whether
+ * a slot is still referenced, and the time, are arguments.
  */
 import type { Config } from './config.js'
 import { destinationKey } from './destination.js'
@@ -19,8 +19,8 @@ function trashKey(service: ServiceId, id: DestinationId): string {
 }
 
 /**
- * Puts destinations of `service` into the trash. A destination that comes back is taken out again, so
- * there is never more than one entry for the same service and destination.
+ * Puts destinations of `service` into the trash. A destination that comes back is taken out again,
+ * so there is never more than one entry for the same service and destination.
  */
 export function trashDestinations(
   config: Config,

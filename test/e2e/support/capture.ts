@@ -19,7 +19,8 @@ export class Capture {
 
   /**
    * Starts tcpdump with a pcap filter and waits until it listens. `markerTarget` is an IPv4
-   * neighbour behind the device: stop() sends it a datagram to know that all earlier packets were seen.
+   * neighbour behind the device: stop() sends it a datagram to know that all earlier packets were
+   * seen.
    */
   static async start(
     host: Host,

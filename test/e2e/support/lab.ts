@@ -120,7 +120,8 @@ export class Lab {
     this.router.bridge('br0')
     for (const name of ['net.ipv4.ip_forward', 'net.ipv6.conf.all.forwarding']) {
       this.router.sysctl(name, 1)
-      // As every LVS recipe wants it; the host would now forward or redirect what uvs does not stop.
+      // As every LVS recipe wants it; the host would now forward or redirect what uvs does not
+      // stop.
       this.director.sysctl(name, 1)
     }
     for (const family of FAMILIES) {

@@ -3,7 +3,8 @@
  *
  *   node real-server.js NAME PORT...
  *
- * `/bytes/N` gives N bytes instead, `/peer` the name and the address the request came from. SIGUSR2 prints `served N`: requests since the start.
+ * `/bytes/N` gives N bytes instead, `/peer` the name and the address the request came from. SIGUSR2
+ * prints `served N`: requests since the start.
  */
 import { createServer } from 'node:http'
 import process from 'node:process'

@@ -83,9 +83,19 @@ export async function iperf(
 export class Bulk {
   private readonly program: Program
 
-  constructor(client: Host, address: string) {
-    const options = ['-t', '60', '-i', '0.2', '--forceflush', '--connect-timeout', '3000']
-    this.program = client.spawn(['iperf3', '-c', address, '-p', String(IPERF_PORT), ...options])
+  constructor(client: Host, address: string, options: { megabitsPerSec?: number } = {}) {
+    const rate = options.megabitsPerSec
+    const bitrate = rate === undefined ? [] : ['-b', `${rate}M`]
+    const fixed = ['-t', '86400', '-i', '0.2', '--forceflush', '--connect-timeout', '3000']
+    this.program = client.spawn([
+      'iperf3',
+      '-c',
+      address,
+      '-p',
+      String(IPERF_PORT),
+      ...fixed,
+      ...bitrate,
+    ])
   }
 
   /** Waits until it has made progress in some more of iperf3's intervals of 0.2 s. */
