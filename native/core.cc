@@ -37,7 +37,7 @@ Core::Core(const CoreMemory& memory, std::vector<std::unique_ptr<Port>> ports,
       tracker_(table_, counters_, snapshot_),
       egress_(ports_, *hops_, counters_),
       transmitter_(table_, *hops_, egress_, counters_, snapshot_),
-      local_ports_(memory.worker, memory.workers),
+      local_ports_(memory.worker, memory.workers, static_cast<uint32_t>(seed)),
       announcer_(*hops_) {
   static_assert(kBurst <= 64);
   tracker_.attach_templates(memory.templates, memory.template_count);

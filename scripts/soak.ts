@@ -1,16 +1,24 @@
 /**
  * `npm run soak -- [--minutes N] [--seed N]`: mixed load with churn through a director with two
- * workers, in network namespaces; then everything must add up. Prints the sums as a table, ends with
- * 1 when they do not or when a request was not answered.
+ * workers, in network namespaces; then everything must add up. Prints the sums as a table; ends
+ * with 1 when they do not or when a request was not answered.
  */
 import process from 'node:process'
 import { parseArgs } from 'node:util'
+import { Capture } from '../test/e2e/support/capture.js'
 import { Director } from '../test/e2e/support/director.js'
-import { DEVICE, Lab } from '../test/e2e/support/lab.js'
+import { DEVICE, directorAddress, FAMILIES, Lab } from '../test/e2e/support/lab.js'
 import { SeededRandom } from '../test/support/seeded-random.js'
 import { waitFor } from '../test/support/wait.js'
-import { Load, prepare, REALS, virtualAddresses } from './soak/load.js'
-import { balance, type Leftovers, printBalance, readDirector, type Sum } from './soak/sums.js'
+import { Load, prepare, REALS } from './soak/load.js'
+import {
+  type Announcements,
+  balance,
+  type Leftovers,
+  printBalance,
+  readDirector,
+  type Sum,
+} from './soak/sums.js'
 
 const MINUTES = 3
 const MINUTES_MAX = 24 * 60
@@ -25,15 +33,15 @@ async function main(minutes: number, seed: number): Promise<readonly Sum[]> {
     await prepare(lab, director)
     const load = new Load(lab, director, new SeededRandom(seed))
     await load.open()
-    // Warm: every thread has been restarted, every neighbour is known.
+    // Warm: every thread has been restarted once.
     for (let i = 0; i < 2; i++) await load.cycle({ restart: true })
-    settleNeighbours(lab)
     await load.close()
     const before = await readDirector(director)
+    const announcements = await watchAnnouncements(lab)
     const answered = await runLoad(lab, director, seed, minutes)
     const left = await emptied(director)
     const after = await readDirector(director)
-    const sums = balance(before, after, left)
+    const sums = balance(before, after, left, await announcements())
     say(`${answered.toLocaleString('en-US')} requests, all answered`)
     say(printBalance(sums, before, after))
     return sums
@@ -63,28 +71,32 @@ async function runLoad(
   return load.answered
 }
 
-/**
- * Makes the neighbours of virtual and local addresses permanent, where they are known: questions
- * about them are answered by uvs and would be frames that no sum has.
- */
-function settleNeighbours(lab: Lab): void {
-  const announced = virtualAddresses()
-  for (const host of [lab.router, ...lab.reals]) {
-    const device = host === lab.router ? 'br0' : DEVICE
-    for (const line of host.ip('neigh', 'show', 'dev', device).split('\n')) {
-      const [, address, mac] = /^(\S+) lladdr (\S+)/.exec(line) ?? []
-      if (address === undefined || mac === undefined) continue
-      const isOurs = announced.includes(address) || /^198\.18\.0\.24|^2001:db8::f\d$/.test(address)
-      if (!isOurs) continue
-      host.ip('neigh', 'replace', address, 'lladdr', mac, 'dev', device, 'nud', 'permanent')
-    }
+/** What the director says about who has which address, counted on the other end of its cable. */
+async function watchAnnouncements(lab: Lab): Promise<() => Promise<Announcements>> {
+  const mac = lab.director.exec(['cat', `/sys/class/net/${DEVICE}/address`]).trim()
+  const filter = `ether src ${mac} and (arp or (icmp6 and ip6[40] == 136))`
+  const capture = await Capture.start(lab.router, 'director', filter, directorAddress(4))
+  return async () => {
+    const said = (await capture.stop()).filter((line) => {
+      const address = /Reply (\S+) is-at|who-has (\S+) .*tell \2\b|tgt is ([^,\s]+)/.exec(line)
+      const [, ...found] = address ?? []
+      const name = found.find((one) => one !== undefined)
+      // The host speaks for its own addresses itself.
+      return name !== undefined && !OWN.includes(name) && !name.startsWith('fe80:')
+    })
+    const toAll = said.filter((line) => / > (ff:ff:|33:33:|Broadcast)/.test(line)).length
+    return { answers: said.length - toAll, gratuitous: toAll }
   }
 }
+
+const OWN = FAMILIES.map(directorAddress)
 
 /** Waits until the table is empty; resolves to what is left, also when that took too long. */
 async function emptied(director: Director): Promise<Leftovers> {
   const look = async (): Promise<Leftovers> => {
     const { active, inactive } = await director.status()
+    // The list may be long: it is asked for when nothing else is left.
+    if (active + inactive > 0) return { listed: active + inactive, active, inactive }
     const text = await director.ipvsadm('-L', '-n', '-c')
     return {
       listed: text.split('\n').filter((line) => /\d:\d\d/.test(line)).length,

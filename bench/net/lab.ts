@@ -1,8 +1,8 @@
 /**
  * The network of the benchmark, the same for every contender:
  *
- *   client eth0 198.18.0.1 ----- eth0 198.18.0.254 director 198.18.1.254 eth1 ----- eth0 destination
- *          eth1 198.18.2.254 ---------------------------------------------- 198.18.2.1 eth1
+ *   client eth0 198.18.0.1 --- eth0 198.18.0.254 director 198.18.1.254 eth1 --- eth0 destination
+ *          eth1 198.18.2.254 ------------------------------------------- 198.18.2.1 eth1
  *
  * The destination has 198.18.1.1, whose answers take the cable straight to the client (what direct
  * routing and tunnels are for), and 198.18.1.2, whose answers go back through the director (NAT and
@@ -52,7 +52,7 @@ export class NetLab {
     this.destination.sysctl('net.core.somaxconn', 4096)
   }
 
-  /** The director's host forwards by itself: the contender `ip_forward`; and TUN devices need it. */
+  /** The director's host forwards: the contender `ip_forward`; and TUN devices need it. */
   forwardInKernel(): void {
     this.director.sysctl('net.ipv4.ip_forward', 1)
   }

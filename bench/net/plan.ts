@@ -54,7 +54,7 @@ export function ioKinds(contenders: readonly string[]): string[] {
   return [...new Set(kinds)]
 }
 
-/** What has to be measured of whom, so that every figure and ratio with `only` in its name is there. */
+/** What has to be measured of whom for every figure and ratio with `only` in its name. */
 export function neededTrials(
   contenders: readonly string[],
   only: string,

@@ -14,7 +14,7 @@ namespace uvs {
 // Why a block was refused; kNone: it is good.
 enum class SnapshotError : uint8_t {
   kNone,
-  kMisaligned,     // does not start on a multiple of four bytes
+  kMisaligned,  // does not start on a multiple of four bytes
   kTooShort,
   kBadMagic,
   kBadLayout,   // built from another layout.ts

@@ -4,7 +4,8 @@
 
 namespace uvs {
 
-LocalPorts::LocalPorts(uint32_t worker, uint32_t workers) : worker_(worker), step_(1) {
+LocalPorts::LocalPorts(uint32_t worker, uint32_t workers, uint32_t start)
+    : worker_(worker), step_(1), position_(start) {
   while (step_ < workers) step_ <<= 1;
 }
 

@@ -12,7 +12,9 @@ namespace uvs {
 
 class LocalPorts {
  public:
-  LocalPorts(uint32_t worker, uint32_t workers);
+  // `start`: where in the range to begin. A random one keeps a restarted director off the ports of
+  // before, for which real servers may still hold sockets that would not take a new SYN.
+  LocalPorts(uint32_t worker, uint32_t workers, uint32_t start = 0);
 
   // Ports to choose from, both ends included.
   void set_range(uint16_t first, uint16_t last);
@@ -30,10 +32,10 @@ class LocalPorts {
  private:
   static constexpr uint32_t kAttempts = 2048;
   uint32_t worker_;
-  uint32_t step_;          // distance between two ports of one worker
-  uint32_t first_ = 0;     // first port of this worker in the range
-  uint32_t count_ = 0;     // ports of this worker in the range
-  uint32_t position_ = 0;  // ever increasing: the longest possible time until a port comes again
+  uint32_t step_;       // distance between two ports of one worker
+  uint32_t first_ = 0;  // first port of this worker in the range
+  uint32_t count_ = 0;  // ports of this worker in the range
+  uint32_t position_;   // ever increasing: the longest possible time until a port comes again
   uint32_t turn_ = 0;
 };
 

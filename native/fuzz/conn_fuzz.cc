@@ -51,9 +51,8 @@ NewConn wanted_by(const Operation& op) {
 }
 
 bool same(const FlowKey& a, const FlowKey& b) {
-  return a.source == b.source && a.destination == b.destination &&
-         a.source_port == b.source_port && a.destination_port == b.destination_port &&
-         a.protocol == b.protocol;
+  return a.source == b.source && a.destination == b.destination && a.source_port == b.source_port &&
+         a.destination_port == b.destination_port && a.protocol == b.protocol;
 }
 
 FlowKey reply_key(const NewConn& wanted) {

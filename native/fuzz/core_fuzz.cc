@@ -83,8 +83,16 @@ void put_ip(std::vector<uint8_t>& frame, const FlowKey& key, uint8_t ttl, uint32
   const size_t start = frame.size();
   if (key.source.is_v4()) {
     const auto total = static_cast<uint16_t>(20 + payload);
-    const uint8_t header[12] = {0x45, 0, static_cast<uint8_t>(total >> 8),
-                                static_cast<uint8_t>(total), 0, 1, 0x00, 0, ttl, key.protocol};
+    const uint8_t header[12] = {0x45,
+                                0,
+                                static_cast<uint8_t>(total >> 8),
+                                static_cast<uint8_t>(total),
+                                0,
+                                1,
+                                0x00,
+                                0,
+                                ttl,
+                                key.protocol};
     frame.insert(frame.end(), header, header + 12);
     frame.insert(frame.end(), key.source.bytes + 12, key.source.bytes + 16);
     frame.insert(frame.end(), key.destination.bytes + 12, key.destination.bytes + 16);
@@ -124,8 +132,8 @@ FlowKey key_by(const Operation& op) {
   const bool full = op.a & 8;
   const auto destination = static_cast<uint8_t>(1 + op.c % kDestinations);
   return FlowKey{address(six, true, destination), full ? address(six, true, kLocal) : client,
-                 Be16::of(8080), full ? Be16::of(static_cast<uint16_t>(1025 + op.b % 8)) : client_port,
-                 protocol};
+                 Be16::of(8080),
+                 full ? Be16::of(static_cast<uint16_t>(1025 + op.b % 8)) : client_port, protocol};
 }
 
 class World {
@@ -219,12 +227,13 @@ class World {
     put16(frame, six ? 0x86dd : 0x0800);
     put_ip(frame, outer, static_cast<uint8_t>(op.d), static_cast<uint32_t>(8 + quote.size()));
     const size_t at = frame.size();
-    frame.insert(frame.end(), {static_cast<uint8_t>(six ? 1 + op.c % 4 : 3), op.c, 0, 0, 0, 0, 0, 0});
+    frame.insert(frame.end(),
+                 {static_cast<uint8_t>(six ? 1 + op.c % 4 : 3), op.c, 0, 0, 0, 0, 0, 0});
     frame.insert(frame.end(), quote.begin(), quote.end());
     const auto bytes = static_cast<uint32_t>(frame.size() - at);
-    const uint16_t sum = six ? transport_checksum(outer.source, outer.destination, kProtoIcmp6,
-                                                  &frame[at], bytes)
-                             : checksum_of(&frame[at], bytes);
+    const uint16_t sum =
+        six ? transport_checksum(outer.source, outer.destination, kProtoIcmp6, &frame[at], bytes)
+            : checksum_of(&frame[at], bytes);
     std::memcpy(&frame[at + 2], &sum, 2);
     inject(frame, VnetHdr{}, (op.a & 4) != 0 ? 1 : 0);
   }

@@ -29,7 +29,8 @@ class RigClock : public Clock {
 template <typename T>
 class Zeroed {
  public:
-  explicit Zeroed(size_t bytes) : bytes_((bytes + 63) & ~size_t{63}), raw_(std::calloc(bytes_ + 64, 1)) {
+  explicit Zeroed(size_t bytes)
+      : bytes_((bytes + 63) & ~size_t{63}), raw_(std::calloc(bytes_ + 64, 1)) {
     const auto address = reinterpret_cast<uintptr_t>(raw_);
     start_ = reinterpret_cast<T*>((address + 63) & ~uintptr_t{63});
   }
@@ -71,8 +72,8 @@ struct Blocks {
     m.port_words = port_words.get();
     m.templates = templates.get();
     m.template_count = templates_held;
-    m.counters = Counters{loads.get(), services.get(), destinations.get(), total.get(),
-                          reasons.get()};
+    m.counters =
+        Counters{loads.get(), services.get(), destinations.get(), total.get(), reasons.get()};
     m.worker = worker;
     m.workers = workers;
     m.host_port = host_port;
@@ -245,8 +246,7 @@ inline std::vector<uint64_t> block_of(const ConfigText& text) {
   for (const ServiceText& service : text.services) local += service.local.size();
   const size_t services_at = sizeof(SnapshotHeaderRecord);
   const size_t destinations_at = services_at + text.services.size() * sizeof(ServiceRecord);
-  const size_t local_at =
-      destinations_at + text.destinations.size() * sizeof(DestinationRecord);
+  const size_t local_at = destinations_at + text.destinations.size() * sizeof(DestinationRecord);
   const size_t announces_at = local_at + local * sizeof(Addr);
   const size_t bytes = announces_at + text.announces.size() * sizeof(AnnounceRecord);
   std::vector<uint64_t> block((bytes + 7) / 8, 0);

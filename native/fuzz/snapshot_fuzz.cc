@@ -32,8 +32,7 @@ rig::ConfigText example() {
   web6.address = v6(0, 10);
   web6.local = {v6(1, 99)};
   config.services = {web, web6};
-  constexpr uint8_t kMethods[] = {kMethodMasquerade, kMethodTunnel, kMethodDirect,
-                                  kMethodFullnat};
+  constexpr uint8_t kMethods[] = {kMethodMasquerade, kMethodTunnel, kMethodDirect, kMethodFullnat};
   for (uint8_t i = 0; i < 8; i++) {
     rig::DestinationText destination;
     destination.address =

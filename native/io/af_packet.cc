@@ -77,10 +77,12 @@ uint32_t AfPacketPort::rx_burst(Frame* out, uint32_t max) {
   }
   if (count != 0) {
     empty_ = 0;
-  } else if (++empty_ == kEmptyBursts) {
-    clear_socket_error();
+    return count;
   }
-  return count;
+  // Nothing was lent, so nobody will call: slots that were only skipped go back at once.
+  release();
+  if (++empty_ == kEmptyBursts) clear_socket_error();
+  return 0;
 }
 
 // False: the slot is to be given back unseen.

@@ -1,7 +1,7 @@
 /**
  * The soak's load: short HTTP connections, connections held open, bulk TCP, DNS, over every method
- * and both families, while weights change, a spare real server comes and goes and workers die. Every
- * request must be answered: the load rejects at the first that is not.
+ * and both families, while weights change, a spare real server comes and goes and workers die.
+ * Every request must be answered: the load rejects at the first that is not.
  */
 import { Director, planLines, type ServicePlan } from '../../test/e2e/support/director.js'
 import {
@@ -74,11 +74,6 @@ function bulkLines([method, family]: (typeof BULK)[number], i: number): string[]
 
 function addressOf(method: Method, family: Family): string {
   return virtualAddress(family, METHODS.indexOf(method) + 1)
-}
-
-/** Virtual addresses, for those who must know them. */
-export function virtualAddresses(): string[] {
-  return [...TARGETS.map(({ address }) => address), virtualAddress(STICKY.family, STICKY.n)]
 }
 
 /** Everything under way at a time. */

@@ -53,8 +53,8 @@ export interface Sum {
   good: boolean
 }
 
-/** Reads everything once nothing moves: the statistics say the same for longer than
- * the estimator takes. */
+/** Reads everything once nothing moves: the statistics say the same for longer than the estimator
+ * takes. */
 export async function readDirector(director: Director): Promise<Reading> {
   let last = ''
   let restedSec = 0
@@ -102,8 +102,21 @@ export interface Leftovers {
   inactive: number
 }
 
+/** ARP and neighbour discovery on behalf of addresses, which no packet counter has. */
+export interface Announcements {
+  /** Answers to a question. */
+  answers: number
+  /** Said to everybody without a question: at the start, and by the replacement of worker 0. */
+  gratuitous: number
+}
+
 /** Draws the balance between two readings. */
-export function balance(before: Reading, after: Reading, left: Leftovers): Sum[] {
+export function balance(
+  before: Reading,
+  after: Reading,
+  left: Leftovers,
+  { answers, gratuitous }: Announcements,
+): Sum[] {
   const reasons = Object.keys(after.reasons)
   const difference = (names: readonly string[]): number =>
     names.reduce((sum, name) => sum + (after.reasons[name] ?? 0) - (before.reasons[name] ?? 0), 0)
@@ -127,11 +140,13 @@ export function balance(before: Reading, after: Reading, left: Leftovers): Sum[]
     figure('frames in', rx),
     figure('  forwarded', forwarded),
     figure('  not forwarded, by reason', early),
-    between('  unaccounted for', rx - forwarded - early, 0, slack),
+    figure('  questions for addresses, answered', answers),
+    between('  unaccounted for', rx - forwarded - early - answers, 0, slack),
     figure('frames out', tx),
     figure('  forwarded but dropped on the way out', late),
+    figure('  answers and announcements', answers + gratuitous),
     // An early reason may be answered (RST, ICMP) or the frame given to the host: at most one each.
-    between('  beyond those forwarded', tx - forwarded + late, -slack, early),
+    between('  beyond these', tx - forwarded + late - answers - gratuitous, -slack, early),
     zero('lost before the ring was read', difference(['rx_overrun'])),
     figure('worker restarts', after.restarts - before.restarts),
     between('descriptors gained', after.descriptors - before.descriptors, 0, 0),

@@ -6,7 +6,18 @@ import { allocateBlocks, type SharedBlocks } from '../../src/dataplane/memory.js
 import type { SyntheticPort } from '../../src/dataplane/native.js'
 import { DataplaneError, Supervisor } from '../../src/dataplane/supervisor.js'
 import { waitFor } from '../support/wait.js'
-import { ACK, blockOf, fillTable, generator, webConfig, wordOf } from './support/setup.js'
+import { SchedulerState } from '../../src/scheduler/shared-state.js'
+import { configOf } from '../../bench/support/config.js'
+import {
+  ACK,
+  blockOf,
+  fillTable,
+  generator,
+  SYN,
+  webCommands,
+  webConfig,
+  wordOf,
+} from './support/setup.js'
 
 const CONNECTIONS = 1024
 /** More packets than any test waits for. */
@@ -117,6 +128,19 @@ describe('boundary: supervisor', () => {
     })
   })
 
+  // Found by reading: the message was in the port before the worker first looked for mail.
+  it('publishes to workers that are only starting', async () => {
+    await withWorkers(QUIET, async ({ supervisor }) => {
+      const starting = supervisor.start(blockOf(webConfig()))
+      await supervisor.publish(blockOf(webConfig('direct', 3), 2))
+      await starting
+      assert.deepEqual(
+        supervisor.status().map(({ generation }) => generation),
+        [2, 2],
+      )
+    })
+  })
+
   it('lists connections over several answers and ends them by destination', async () => {
     const blocks = allocateBlocks(2, CONNECTIONS)
     fillTable(blocks, 0, webConfig(), 700)
@@ -195,6 +219,24 @@ describe('boundary: supervisor', () => {
       await assert.rejects(supervisor.start(blockOf(webConfig())), { code: 'WORKER_SILENT' })
       assert.match(lines[0], /unknown kind of port/)
       assert.equal(supervisor.status()[0].state, 'FAILED')
+    })
+  })
+
+  it('replaces a worker that stands still', async () => {
+    await withWorkers([generator(ENDLESS, 500, SYN)], async ({ supervisor, blocks, lines }) => {
+      // Main holds the lock that the first new flow needs, as a hung thread would.
+      const state = new SchedulerState(blocks.scheduler, blocks.workers)
+      const config = configOf(webCommands('direct', 2, 'wrr'))
+      const slot = [...config.services.values()][0].slot
+      state.lock(slot)
+      supervisor.once('restart', () => state.unlock(slot))
+      await supervisor.start(blockOf(config))
+      await waitFor('the replacement', () => supervisor.status()[0].restarts === 1, 15_000)
+      await waitFor('traffic', () => inPackets(blocks) > 10_000)
+      const still = lines.filter((line) => line.includes('stands still'))
+      assert.equal(still.length, 1, lines.join('\n'))
+      assert.equal(lines.length, 2, lines.join('\n'))
+      assert.equal((await listed(supervisor)).length, 500)
     })
   })
 

@@ -97,5 +97,5 @@ describe('boundary: threads with a core', () => {
         await waitFor('the memory to be free', () => wordOf(blocks, worker, 'attached') === 0)
       }
     }
-  })
+  }).timeout(60_000)
 })

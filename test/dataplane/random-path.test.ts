@@ -347,14 +347,14 @@ const FLAGS = ['S', 'A', 'A', 'A', 'FA', 'R', 'SA', 'PA', '', 'RA', 'F'] as cons
 function randomRequest({ random }: World): ModelPacket {
   const service = random.pick(SERVICES)
   const six = isSix(service.address)
-  const client = random.between(1, 3)
+  const client = random.between(1, 2)
   const isTcp = service.protocol === 'tcp'
   const isStray = random.oneIn(40)
   return {
     protocol: service.protocol,
     source: {
       address: six ? `2001:db8::${client}` : `198.18.0.${client}`,
-      port: 2000 + random.below(12),
+      port: 2000 + random.below(3),
     },
     destination: { address: service.address, port: service.port + (isStray ? 1 : 0) },
     flags: isTcp ? random.pick(FLAGS) : '',
@@ -381,6 +381,12 @@ function randomPacket(world: World): ModelPacket {
   }
 }
 
+/** Mostly none, sometimes about a FULLNAT timeout, now and then a long one. */
+function randomPause({ random }: World): number {
+  if (random.oneIn(500)) return random.below(1_000_000)
+  return random.oneIn(60) ? random.below(20_000) : 5
+}
+
 function randomChange({ random }: World): Command[] {
   const service = random.pick(SERVICES.filter(({ destinations }) => destinations.length > 0))
   const text = random.pick(service.destinations)
@@ -403,15 +409,15 @@ function randomChange({ random }: World): Command[] {
 }
 
 describe('the whole packet path against a slow model', () => {
-  for (const seed of [1, 2, 3]) {
+  for (const seed of [1, 2, 3, 4, 5, 6]) {
     it(`agrees on ${STEPS} random steps (seed ${seed})`, () => {
       const world = new World(seed)
       for (let number = 0; number < STEPS; number++) {
         try {
-          world.pass(world.random.oneIn(20) ? world.random.below(20_000) : 5)
-          if (world.random.oneIn(50)) world.adopt(randomChange(world))
+          world.pass(randomPause(world))
+          if (world.random.oneIn(25)) world.adopt(randomChange(world))
           step(world, randomPacket(world))
-          if (number % 10 === 0) compareTables(world)
+          if (number % 2 === 0) compareTables(world)
         } catch (error) {
           throw new Error(`seed ${seed}, step ${number}`, { cause: error })
         }

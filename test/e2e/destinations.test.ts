@@ -5,9 +5,11 @@
 import assert from 'node:assert/strict'
 import { requireNamespaces } from '../support/namespace.js'
 import { waitFor } from '../support/wait.js'
+import { Capture } from './support/capture.js'
 import { Director } from './support/director.js'
 import {
   destinationAddress,
+  DEVICE,
   endpoint,
   FAMILIES,
   type Family,
@@ -18,6 +20,8 @@ import {
 } from './support/lab.js'
 import { dns, startDns, tally } from './support/tools.js'
 import { HeldConnections, requests, tryRequests } from './support/web.js'
+
+const CLIENT_GATEWAY = '198.18.2.254'
 
 describe('destinations and connections', function () {
   this.timeout(60_000)
@@ -66,7 +70,7 @@ describe('destinations and connections', function () {
       await held.close()
     })
 
-    it(`a removed destination's connections stop, and go on once it is back, IPv${family}`, async () => {
+    it(`connections of a removed destination stop until it is back, IPv${family}`, async () => {
       const { service, url } = await newService(family)
       const task = { url, requests: 3, limitMs: 1000 }
       const [held, first] = await HeldConnections.open(lab.client, task)
@@ -94,8 +98,14 @@ describe('destinations and connections', function () {
         `-A -u ${endpoint(address, 53)} -s rr`,
       ])
       const url = `http://${endpoint(address)}/`
+      const about = `icmp or icmp6 or (tcp and host ${address})`
+      const capture = await Capture.start(lab.client, DEVICE, about, CLIENT_GATEWAY)
       const { failures } = await tryRequests(lab.client, { url, requests: 1 })
       assert.match(failures.join(), /ECONNREFUSED/)
+      // Spec 5.4: TCP clients too get the ICMP error, never a RST.
+      const seen = (await capture.stop()).join('\n')
+      assert.match(seen, family === 4 ? /tcp port 80 unreachable/ : /unreachable port/)
+      assert.doesNotMatch(seen, /Flags \[R/)
       const asked = dns(lab.client, { server: endpoint(address, 53), queries: 1 })
       await assert.rejects(asked, /ECONNREFUSED/)
     })

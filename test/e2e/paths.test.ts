@@ -155,6 +155,22 @@ describe('paths', function () {
       lab.director.ip(...(family === 6 ? ['-6'] : []), 'route', 'del', real, 'dev', DEVICE)
     })
 
+    it(`a tunnel of the other family, IPv${family} inside`, async () => {
+      count++
+      const address = virtualAddress(family, count)
+      const other: Family = family === 4 ? 6 : 4
+      await lab.acceptVirtual('tun', address)
+      for (const port of [80, IPERF_PORT]) {
+        const service = endpoint(address, port)
+        const real = endpoint(realAddress(other, 1), port)
+        await director.ipvsadm('-A', '-t', service, '-s', 'rr')
+        await director.ipvsadm('-a', '-t', service, '-r', real, '-i')
+      }
+      assert.equal(await curl(lab.client, urlOf(address)), 'r1')
+      await iperf(lab.client, address, { megabytes: 16 })
+      assert.equal(pathMtu(lab, address), 1500 - IP_HEADER[other])
+    })
+
     it(`two arms: real servers on a network of their own, IPv${family}`, async () => {
       count++
       const address = virtualAddress(family, count)

@@ -51,7 +51,7 @@ TEST(classify_ftp_rule_is_for_tcp_data_ports) {
   CHECK_EQ(Found({{21, 6}}, 65535, 6), 0);
   CHECK_EQ(Found({{21, 6}}, 1023, 6), kNoSlot);
   CHECK_EQ(Found({{21, 6}}, 2000, 17), kNoSlot);
-  CHECK_EQ(Found({{21, 17}}, 2000, 6), kNoSlot);  // an FTP service is a TCP one
+  CHECK_EQ(Found({{21, 17}}, 2000, 6), kNoSlot);   // an FTP service is a TCP one
   CHECK_EQ(Found({{0, 6}, {21, 6}}, 2000, 6), 1);  // before port 0
   CHECK_EQ(Found({{0, 6}, {21, 6}}, 1000, 6), 0);
 }

@@ -74,8 +74,8 @@ TEST(core_masquerade_lives) {
                            {false, kTcpAck, kTcpFinWait, false, 120},
                            {false, kFinAck, kTcpTimeWait, false, 120},
                            {true, kTcpAck, kTcpTimeWait, false, 120}});
-  Walk(kMethodMasquerade, {{false, kTcpSyn, kTcpSynRecv, true, 60},
-                           {true, kTcpRst | kTcpAck, kTcpClose, false, 10}});
+  Walk(kMethodMasquerade,
+       {{false, kTcpSyn, kTcpSynRecv, true, 60}, {true, kTcpRst | kTcpAck, kTcpClose, false, 10}});
   Walk(kMethodMasquerade, {{false, kTcpSyn, kTcpSynRecv, true, 60},
                            {true, kTcpFin, kTcpTimeWait, false, 120},
                            {true, kTcpSyn, kTcpSynSent, true, 120},
@@ -102,8 +102,8 @@ TEST(core_fullnat_lives) {
                         {false, kFinAck, kTcpCloseWait, false, 7},
                         {true, kTcpAck, kTcpCloseWait, false, 7},
                         {true, kFinAck, kTcpTimeWait, false, 7}});
-  Walk(kMethodFullnat, {{false, kTcpSyn, kTcpSynRecv, false, 30},
-                        {true, kTcpRst | kTcpAck, kTcpClose, false, 3}});
+  Walk(kMethodFullnat,
+       {{false, kTcpSyn, kTcpSynRecv, false, 30}, {true, kTcpRst | kTcpAck, kTcpClose, false, 3}});
 }
 
 TEST(core_secure_tcp_lives) {
@@ -390,10 +390,10 @@ TEST(core_one_packet_scheduling) {
     for (int i = 0; i < 3; i++) world.Inject(world.Request());
     std::vector<uint16_t> flags;
     CHECK_EQ(world.rig.run([&](const MissRecord& miss) {
-               flags.push_back(miss.flags);
-               CHECK_EQ(miss.packets, 1);
-               return static_cast<int32_t>(flags.size() % 2);
-             }),
+      flags.push_back(miss.flags);
+      CHECK_EQ(miss.packets, 1);
+      return static_cast<int32_t>(flags.size() % 2);
+    }),
              3);
     CHECK_EQ(flags, (std::vector<uint16_t>{kMissOnePacket, kMissOnePacket, kMissOnePacket}));
     CHECK_EQ(world.Taken().size(), 3);
@@ -447,9 +447,9 @@ TEST(core_packets_behind_their_syn_belong_to_it) {
   world.Inject(world.Request(kTcpAck));
   world.Inject(world.Request(kTcpRst));
   CHECK_EQ(world.rig.run([](const MissRecord& miss) {
-             CHECK_EQ(miss.packets, 3);
-             return 0;
-           }),
+    CHECK_EQ(miss.packets, 3);
+    return 0;
+  }),
            1);
   const std::vector<Sent> sent = world.Taken();
   REQUIRE(sent.size() == 3);

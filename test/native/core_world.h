@@ -30,7 +30,7 @@ struct Ends4or6 {
 };
 inline Ends4or6 EndsOf(bool six) {
   if (six) {
-    return {"2001:db8::7",    "2001:db8::1:10", "2001:db8:1::1",
+    return {"2001:db8::7",   "2001:db8::1:10", "2001:db8:1::1",
             "2001:db8:1::2", "2001:db8:1::99", "2001:db8:ffff::2"};
   }
   return {"198.18.0.7", "198.18.1.10", "198.19.0.1", "198.19.0.2", "198.19.9.1", "198.18.255.2"};
@@ -40,7 +40,11 @@ class World {
  public:
   explicit World(uint8_t method_, bool six_ = false, uint8_t protocol_ = kProtoTcp,
                  uint32_t capacity = 64)
-      : blocks(capacity), rig(blocks), method(method_), six(six_), protocol(protocol_),
+      : blocks(capacity),
+        rig(blocks),
+        method(method_),
+        six(six_),
+        protocol(protocol_),
         ends(EndsOf(six_)) {
     rig::ServiceText service;
     service.address = Address(ends.service);

@@ -57,8 +57,10 @@ TEST(egress_keeps_order_beyond_its_queue) {
     const std::vector<SentFrame> sent = rig.port(port).take_sent();
     REQUIRE(sent.size() == 250);
     for (uint32_t i = 0; i < 250; i++) CHECK_EQ(NumberOf(sent[i]), 2 * i + port);
-    CHECK_EQ(rig.egress->frames(static_cast<uint16_t>(port)), 250);
-    CHECK_EQ(rig.egress->bytes(static_cast<uint16_t>(port)), 250 * 74);
+    const Egress::Sent sums = rig.egress->take_sent(static_cast<uint16_t>(port));
+    CHECK_EQ(sums.frames, 250);
+    CHECK_EQ(sums.bytes, 250 * 74);
+    CHECK_EQ(rig.egress->take_sent(static_cast<uint16_t>(port)).frames, 0);
   }
 }
 
@@ -102,7 +104,7 @@ TEST(egress_refused_frames) {
   rig.port(1).unlimit_tx();
   send(4);
   CHECK_EQ(rig.port(1).take_sent().size(), 3 + 2 + 4);
-  CHECK_EQ(rig.egress->frames(1), 9);
+  CHECK_EQ(rig.egress->take_sent(1).frames, 9);
 }
 
 TEST(egress_says_when_a_hop_is_unreachable) {

@@ -75,8 +75,8 @@ TEST(snapshot_good_block_reads_back) {
 TEST(snapshot_lengths_and_headers) {
   Block block;
   for (size_t bytes = 0; bytes < block.size(); bytes++) {
-    const SnapshotError want = bytes < sizeof(SnapshotHeaderRecord) ? SnapshotError::kTooShort
-                                                                    : SnapshotError::kBadLength;
+    const SnapshotError want =
+        bytes < sizeof(SnapshotHeaderRecord) ? SnapshotError::kTooShort : SnapshotError::kBadLength;
     CHECK_EQ(check_snapshot(block.bytes(), bytes), want);
   }
   std::vector<uint64_t> shifted(block.words.size() + 1);

@@ -11,8 +11,8 @@ export interface CoreThreadTask {
   readonly blocks: SharedBlocks
   readonly worker: number
   /**
-   * `poll`: bursts until terminated; `traffic`: the same under load; `return`, `exit`, `throw`: ends
-   * so without closing the core; `close`: closes it, twice; `open`: leaves verdicts unanswered.
+   * `poll`: bursts until terminated; `traffic`: the same under load; `return`, `exit`, `throw`:
+   * ends so without closing the core; `close`: closes it, twice; `open`: leaves verdicts open.
    */
   readonly then: 'poll' | 'traffic' | 'return' | 'exit' | 'throw' | 'close' | 'open'
 }

@@ -33,9 +33,13 @@ export const WEB: ServiceId = {
 }
 
 /** One TCP service with `destinations` destinations of weight 1. */
-export function webCommands(method: Method = 'direct', destinations = 2): Command[] {
+export function webCommands(
+  method: Method = 'direct',
+  destinations = 2,
+  scheduler = 'rr',
+): Command[] {
   const options = {
-    scheduler: 'rr',
+    scheduler,
     flags: 0,
     persistentSec: 0,
     netmask: hostNetmask(4),

@@ -28,7 +28,9 @@ export class Capture {
     filter: string,
     markerTarget: string,
   ): Promise<Capture> {
-    const options = ['--immediate-mode', '-l', '-e', '-nn', '-v', '-i', device]
+    // Only headers, so that the ring has many slots; the default holds a few dozen packets.
+    const room = ['--immediate-mode', '-s', '256', '-B', '8192']
+    const options = [...room, '-l', '-e', '-nn', '-v', '-i', device]
     const expression = `(${filter}) or (udp dst port 9)`
     const program = host.spawn(['tcpdump', ...options, expression])
     await program.waitForOutput(/listening on/)
@@ -41,6 +43,8 @@ export class Capture {
     await sendDatagram(this.host, this.markerTarget, markerBytes)
     await this.program.waitForOutput(new RegExp(`\\.9: UDP, length ${markerBytes}\\b`))
     await this.program.stop()
+    const lost = /(\d+) packets? dropped by kernel/.exec(this.program.stderr)?.[1]
+    if (lost !== '0') throw new Error(`the capture is not complete: ${this.program.stderr}`)
     // -v breaks a packet over lines; the later ones are indented.
     const text = this.program.stdout.replace(/\n[ \t]+/g, ' ')
     const lines = text.split('\n').filter((line) => line !== '')
