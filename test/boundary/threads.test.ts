@@ -3,7 +3,6 @@
  * for a successor afterwards, and what the thread knew is still in it.
  */
 import assert from 'node:assert/strict'
-import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
 import { MemoryCore } from '../../src/dataplane/memory-core.js'
@@ -16,18 +15,23 @@ const CONNECTIONS = 512
 const FLOWS = 100
 const SCRIPT = fileURLToPath(new URL('./support/core-thread.js', import.meta.url))
 
-/** Starts a thread and resolves when it has its core (or the code it was refused with). */
-async function start(task: CoreThreadTask): Promise<{ thread: Worker; said: string }> {
+interface Started {
+  readonly thread: Worker
+  /** `attached`, or the code the core was refused with. */
+  readonly said: string
+  readonly exitCode: Promise<number>
+}
+
+/** Starts a thread and resolves when it has its core, or was refused one. */
+async function start(task: CoreThreadTask): Promise<Started> {
   const thread = new Worker(SCRIPT, { workerData: task })
   // A thread that throws emits `error`; the test looks at how it ended, not at that.
   thread.on('error', () => undefined)
-  const [said] = (await once(thread, 'message')) as [string]
-  return { thread, said }
+  // Listened for from the start: the last message and the exit may come in one turn.
+  const exitCode = new Promise<number>((resolve) => thread.once('exit', resolve))
+  const said = await new Promise<string>((resolve) => thread.once('message', resolve))
+  return { thread, said, exitCode }
 }
-
-/** Its exit code. (`once` of node:events would reject on the error that comes before.) */
-const ended = (thread: Worker): Promise<number> =>
-  new Promise((resolve) => thread.once('exit', resolve))
 
 /** The successor of a dead thread: finds its connections, and its packets need no verdict. */
 async function succeed(blocks: SharedBlocks): Promise<void> {
@@ -47,10 +51,9 @@ describe('boundary: threads with a core', () => {
   for (const then of ['return', 'exit', 'throw', 'close', 'open'] as const) {
     it(`that end by themselves (${then})`, async () => {
       const blocks = allocateBlocks(1, CONNECTIONS)
-      const { thread, said } = await start({ blocks, worker: 0, then })
+      const { said, exitCode } = await start({ blocks, worker: 0, then })
       assert.equal(said, 'attached')
-      const code = await ended(thread)
-      assert.equal(code, { exit: 3, throw: 1, return: 0, close: 0, open: 0 }[then])
+      assert.equal(await exitCode, { exit: 3, throw: 1, return: 0, close: 0, open: 0 }[then])
       await succeed(blocks)
     })
   }
