@@ -368,6 +368,12 @@ bool Core::create(const MissRecord& miss, const Packet& packet, uint32_t* id) {
     tracker_.release_template(miss.template_ref);
     return false;
   }
+  // Spec 12.8: FULLNAT begins with a plain SYN only.
+  if (destination->method == kMethodFullnat && (miss.flags & (kMissTcpAck | kMissTcpFin)) != 0) {
+    counters_.count(Reason::kNotSyn, miss.packets);
+    tracker_.release_template(miss.template_ref);
+    return false;
+  }
   NewConn wanted{};
   wanted.in = packet.key;
   wanted.destination = destination->address;

@@ -7,7 +7,7 @@
 
 namespace uvs {
 
-constexpr uint32_t kLayoutHash = 0xaae315f7u;
+constexpr uint32_t kLayoutHash = 0x7bee34fu;
 constexpr uint32_t kSnapshotMagic = 0x53565531u;
 constexpr uint32_t kTableMagic = 0x54565531u;
 constexpr uint16_t kNoSlot = 65535;
@@ -253,17 +253,17 @@ struct WorkerWordsRecord {
   uint32_t state;
   uint32_t applied_generation;
   uint32_t heartbeat;
-  uint32_t last_error;
+  uint8_t pad1[4];
   uint32_t connections;
   uint32_t longest_gap_us;
-  uint32_t parked;
+  uint8_t pad2[4];
   uint32_t garbage_collections;
   uint64_t misses;
   uint64_t bursts;
   uint32_t now_ms;
   uint32_t now_sec;
   uint32_t attached;
-  uint8_t pad1[4];
+  uint8_t pad3[4];
 };
 static_assert(sizeof(WorkerWordsRecord) == 128);
 static_assert(offsetof(WorkerWordsRecord, stop) == 0);
@@ -272,10 +272,8 @@ static_assert(offsetof(WorkerWordsRecord, mail) == 8);
 static_assert(offsetof(WorkerWordsRecord, state) == 64);
 static_assert(offsetof(WorkerWordsRecord, applied_generation) == 68);
 static_assert(offsetof(WorkerWordsRecord, heartbeat) == 72);
-static_assert(offsetof(WorkerWordsRecord, last_error) == 76);
 static_assert(offsetof(WorkerWordsRecord, connections) == 80);
 static_assert(offsetof(WorkerWordsRecord, longest_gap_us) == 84);
-static_assert(offsetof(WorkerWordsRecord, parked) == 88);
 static_assert(offsetof(WorkerWordsRecord, garbage_collections) == 92);
 static_assert(offsetof(WorkerWordsRecord, misses) == 96);
 static_assert(offsetof(WorkerWordsRecord, bursts) == 104);

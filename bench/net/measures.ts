@@ -17,7 +17,7 @@ export interface Effort {
 }
 
 export const FULL: Effort = { pings: 5000, webSec: 2, bulkSec: 2, floodMs: 2500 }
-export const QUICK: Effort = { pings: 1000, webSec: 1, bulkSec: 1, floodMs: 700 }
+export const QUICK: Effort = { pings: 1000, webSec: 1, bulkSec: 1, floodMs: 500 }
 
 export const FLOWS = 4096
 export const WEB_CONNECTIONS = 64

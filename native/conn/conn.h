@@ -49,11 +49,11 @@ struct Conn {
   uint32_t wheel_prev;
   uint32_t expires;  // tick at which it is due, see timer_wheel.h
   uint32_t in_packets;
-  uint16_t hop_in;         // next hop towards the destination
-  uint16_t hop_out;        // next hop towards the client; masquerade and FULLNAT
-  uint8_t hop_generation;  // of both
-  uint8_t method;          // kMethod*; kConnFree: the record is free
-  uint16_t reserved1;
+  uint16_t hop_in;          // next hop towards the destination
+  uint16_t hop_out;         // next hop towards the client; masquerade and FULLNAT
+  uint16_t hop_generation;  // of both
+  uint8_t method;           // kMethod*; kConnFree: the record is free
+  uint8_t reserved1;
 };
 static_assert(sizeof(Conn) == 64, "one cache line");
 

@@ -48,11 +48,11 @@ class NextHops {
   void touch(uint16_t slot, uint32_t now_ms) { hops_[slot].last_used_ms = now_ms; }
 
   // Moves on when routes changed: slots found under an older generation must be found again.
-  uint8_t generation() const { return generation_; }
+  uint16_t generation() const { return generation_; }
 
  protected:
   NextHop* hops_ = nullptr;  // kNextHops entries
-  uint8_t generation_ = 0;
+  uint16_t generation_ = 0;
 };
 
 }  // namespace uvs

@@ -194,6 +194,24 @@ void Transmitter::tunnel_one(Packet& packet, const Addr& remote, uint16_t slot, 
   packet.family = inner_family;
 }
 
+// An IPv6 outer packet cannot be cut (RFC 8200 4.5 leaves that to the source), so an IPv4 packet
+// with DF clear that is too long for it goes as fragments, each in a tunnel of its own.
+void Transmitter::tunnel_fitting(Packet& packet, const Addr& remote, uint16_t slot,
+                                 uint32_t inner_mtu, uint32_t now_ms) {
+  if (remote.is_v4() || packet.family == 6 || packet.l3_bytes <= inner_mtu) [[likely]] {
+    tunnel_one(packet, remote, slot, now_ms);
+    return;
+  }
+  counters_.count(Reason::kFragmentNeeded);
+  Frame* pieces = egress_.scratch(Egress::Scratch::kFragments, kFragmentsPerPacket);
+  const uint32_t count = fragment_ip4(packet, inner_mtu, pieces, kFragmentsPerPacket);
+  if (count == 0) counters_.count(Reason::kTooBigSilent);
+  for (uint32_t i = 0; i < count; i++) {
+    Packet piece = piece_of(packet, pieces[i]);
+    tunnel_one(piece, remote, slot, now_ms);
+  }
+}
+
 // A super-packet is cut first: virtio headers cannot describe IPIP.
 void Transmitter::tunnel(Packet& packet, Conn& conn, uint16_t slot, uint32_t now_ms) {
   const NextHop& hop = hops_.at(slot);
@@ -213,7 +231,7 @@ void Transmitter::tunnel(Packet& packet, Conn& conn, uint16_t slot, uint32_t now
   }
   if (!packet.is_gso()) {
     if (packet.checksum_partial()) complete_checksum(packet);
-    tunnel_one(packet, remote, slot, now_ms);
+    tunnel_fitting(packet, remote, slot, mtu, now_ms);
     return;
   }
   Frame* pieces = egress_.scratch(Egress::Scratch::kSegments, kSegmentsPerSuperFrame);
@@ -221,7 +239,7 @@ void Transmitter::tunnel(Packet& packet, Conn& conn, uint16_t slot, uint32_t now
   if (count == 0) counters_.count(Reason::kOffloadBad);
   for (uint32_t i = 0; i < count; i++) {
     Packet piece = piece_of(packet, pieces[i]);
-    tunnel_one(piece, remote, slot, now_ms);
+    tunnel_fitting(piece, remote, slot, mtu, now_ms);
   }
 }
 

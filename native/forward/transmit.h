@@ -32,6 +32,8 @@ class Transmitter {
   void out(Packet& packet, uint16_t slot, bool fragment, const Addr& answer_from, uint32_t now_ms);
   void cut(Packet& packet, uint16_t slot, uint32_t now_ms);
   void tunnel(Packet& packet, Conn& conn, uint16_t slot, uint32_t now_ms);
+  void tunnel_fitting(Packet& packet, const Addr& remote, uint16_t slot, uint32_t inner_mtu,
+                      uint32_t now_ms);
   void tunnel_one(Packet& packet, const Addr& remote, uint16_t slot, uint32_t now_ms);
 
   ConnTable& table_;

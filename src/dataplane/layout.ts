@@ -217,10 +217,8 @@ export const RECORDS = {
       state: ['u32', 64], // WORKER_STATE
       appliedGeneration: ['u32', 68],
       heartbeat: ['u32', 72], // turns, wraps
-      lastError: ['u32', 76],
       connections: ['u32', 80], // entries in the table
       longestGapUs: ['u32', 84], // longest time between two polls
-      parked: ['u32', 88], // packets waiting for a neighbour
       garbageCollections: ['u32', 92],
       misses: ['u64', 96],
       bursts: ['u64', 104],

@@ -155,9 +155,8 @@ describe('destinations and connections', function () {
         held.push((await HeldConnections.open(lab.client, task))[0])
       }
       // Last and at once: these are the first to expire.
-      const asked = { queries: 2 }
       await Promise.all(
-        services.map((address) => dns(lab.client, { ...asked, server: endpoint(address, 53) })),
+        services.map((address) => dns(lab.client, { server: endpoint(address, 53), queries: 2 })),
       )
       const rows = await connectionRows(director)
       for (const [index, address] of services.entries()) {

@@ -350,6 +350,16 @@ TEST(core_address_table_full) {
   CHECK_EQ(world.Size(), made);
 }
 
+// Spec 12.8: only a plain SYN begins a FULLNAT connection.
+TEST(core_fullnat_begins_with_a_plain_syn) {
+  World world(kMethodFullnat);
+  CHECK_EQ(world.In(kTcpSyn | kTcpAck).size(), 0);
+  CHECK_EQ(world.In(kTcpSyn | kTcpFin).size(), 0);
+  CHECK_EQ(world.rig.reason(Reason::kNotSyn), 2);
+  CHECK_EQ(world.Size(), 0);
+  CHECK_EQ(world.In(kTcpSyn).size(), 1);
+}
+
 TEST(core_fullnat_ports) {
   World world(kMethodFullnat);
   world.config.local_port_first = 5000;

@@ -181,7 +181,7 @@ TEST(moved_neighbour_changes_in_place) {
     CHECK(table.park("198.18.0.2"));
     CHECK(table.wait([&] { return table.ready.size() == 1; }));
     const uint16_t slot = table.hops->find(Address("198.18.0.2"), table.now());
-    const uint8_t generation = table.hops->generation();
+    const uint16_t generation = table.hops->generation();
     Shell("ip neigh replace 198.18.0.2 lladdr 02:00:00:00:00:cc dev near0 nud reachable");
     CHECK(table.wait([&] { return table.hops->at(slot).link[5] == 0xcc; }));
     CHECK(table.hops->at(slot).state == HopState::kReady);
@@ -230,7 +230,7 @@ TEST(routes_that_change_move_the_generation_on) {
     FarSide far;
     Table table;
     CHECK(table.find("198.19.1.1").state == HopState::kUnreachable);
-    const uint8_t before = table.hops->generation();
+    const uint16_t before = table.hops->generation();
     Shell("ip route add default via 198.18.0.2");
     CHECK(table.wait([&] { return table.hops->generation() != before; }));
     CHECK(table.find("198.19.1.1").gateway == Address("198.18.0.2"));
@@ -333,7 +333,7 @@ TEST(slots_are_reclaimed_with_a_new_generation) {
       taken[slot] = true;
     }
     const Addr one_more = Addr::v4(Be32::of(0xc6137000u));
-    const uint8_t before = table.hops->generation();
+    const uint16_t before = table.hops->generation();
     CHECK_EQ(table.hops->find(one_more, now + 1000), 0);
     CHECK_EQ(table.hops->generation(), before);
     const uint16_t slot = table.hops->find(one_more, now + 70000);
