@@ -39,7 +39,7 @@ const IMPORTS: readonly ImportRule[] = [
     allow: [/^dataplane\/layout$/, /^control\/model\//],
   },
   { files: /^dataplane\//, allow: [/^dataplane\/(?!worker$)/] },
-  // The one place where control touches the data plane's parts (dataplane-port.ts is the interface).
+  // The one place where control touches the data plane's parts, behind dataplane-port.ts.
   {
     files: /^control\/dataplane\.ts$/,
     allow: [/^control\//, /^dataplane\/(?!worker$)/, /^scheduler\//],
