@@ -95,6 +95,9 @@ bool AfPacketPort::take(tpacket2_hdr* header, uint32_t status, Frame* out) {
     return false;
   }
   uint8_t* base = reinterpret_cast<uint8_t*>(header);
+  // Another CPU wrote the headers; parse() comes when the whole burst is taken.
+  __builtin_prefetch(base + header->tp_mac);
+  __builtin_prefetch(base + header->tp_mac + 64);
   *out = Frame{};
   out->data = base + header->tp_mac;
   out->length = header->tp_snaplen;

@@ -81,6 +81,9 @@ export interface WorkerStatus {
   readonly generation: number
   readonly heartbeatAgeMs: number
   readonly restarts: number
+  readonly connections: number
+  readonly longestGapUs: number
+  readonly garbageCollections: number
 }
 
 export interface DataplaneInfo {

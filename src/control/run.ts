@@ -1,5 +1,6 @@
 /** `uvs run` on this host: the real data plane, clock and signals. Loaded only for that command. */
 import { readFileSync } from 'node:fs'
+import { setFlagsFromString } from 'node:v8'
 import { LIMITS } from '../dataplane/layout.js'
 import { defaultSocket } from './cli/uvs.js'
 import { systemClock } from './clock.js'
@@ -9,6 +10,9 @@ import { notifySystemd } from './notify.js'
 
 /** Runs the daemon; returns the exit status. */
 export function run(argv: readonly string[]): Promise<number> {
+  // A worker that only forwards makes no garbage; V8 would still collect to give memory back when
+  // it looks idle, and packets would wait for it.
+  setFlagsFromString('--no-memory-reducer')
   return runDaemon(argv, {
     startDataplane,
     capacity: {

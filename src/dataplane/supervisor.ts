@@ -111,6 +111,12 @@ export class Supervisor extends EventEmitter {
       // Tasks never end: there is nothing to wait for between them.
       atomics: 'disabled',
     })
+    // A thread that fails while it has no task, say while it loads its code: unheard, this event
+    // would end the process and with it the workers that still forward.
+    this.#pool.on('error', (error: unknown) => {
+      const message = error instanceof Error ? error.message : String(error)
+      options.log('error', `a worker's thread failed before its task: ${message}`)
+    })
     this.#handles = Array.from({ length: blocks.workers }, (_, id) => {
       const lane = laneOf(blocks.words, id, blocks.workers)
       return {

@@ -75,7 +75,8 @@ export class FakeDataplane implements RunningDataplane {
   }
 
   workers(): readonly WorkerStatus[] {
-    return [{ id: 0, state: 'RUNNING', generation: 1, heartbeatAgeMs: 3, restarts: 0 }]
+    const counts = { restarts: 0, connections: 0, longestGapUs: 0, garbageCollections: 0 }
+    return [{ id: 0, state: 'RUNNING', generation: 1, heartbeatAgeMs: 3, ...counts }]
   }
 
   slotsInUse(): Promise<ReadonlySet<number>> {

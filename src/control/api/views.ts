@@ -82,6 +82,10 @@ export interface WorkerView {
   readonly generation: number
   readonly heartbeatAgeMs: number
   readonly restarts: number
+  readonly connections: number
+  /** Longest time between two looks at the ports since the worker started, microseconds. */
+  readonly longestGapUs: number
+  readonly garbageCollections: number
 }
 
 /** Since the start of the daemon; a GSO super-packet is one frame. */

@@ -18,7 +18,7 @@ import {
 import { IPVSADM, UVS } from './paths.js'
 
 const READY_LIMIT_MS = 20_000
-const LAST_LINES = 20
+const LAST_LINES = 40
 
 export interface DirectorOptions {
   /** 1 unless given. */
