@@ -27,6 +27,8 @@ const RESTART_FIRST_MS = 50
 const RESTART_MOST_MS = 5_000
 /** A worker whose heartbeat stands still this long is ended and replaced. */
 const STALE_MS = 5_000
+/** A worker that has not attached after this long is given up and started again. */
+const START_MS = 20_000
 const POLL_MS = 1
 
 const word = (field: keyof (typeof RECORDS)['workerWords']['fields']): number =>
@@ -358,11 +360,15 @@ export class Supervisor extends EventEmitter {
   #lookForStale(nowMs: number): void {
     for (const handle of this.#handles) {
       this.#noteHeartbeat(handle, nowMs)
-      const running = Atomics.load(handle.words, word('state')) === WORKER_STATE.RUNNING
-      if (running && nowMs - handle.heartbeatAtMs > STALE_MS) {
+      const state = Atomics.load(handle.words, word('state'))
+      const stillMs = nowMs - handle.heartbeatAtMs
+      if (
+        (state === WORKER_STATE.RUNNING && stillMs > STALE_MS) ||
+        (state === WORKER_STATE.STARTING && stillMs > START_MS)
+      ) {
         this.#options.log('error', `worker ${handle.id} stands still; replacing it`)
         handle.abort.abort()
-      } else if (running) {
+      } else if (state === WORKER_STATE.RUNNING) {
         handle.backoffMs = RESTART_FIRST_MS
       }
     }

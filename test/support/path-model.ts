@@ -167,6 +167,9 @@ export class PathModel {
     }
     const choices = service.destinations.filter(({ weight }) => weight > 0)
     if (choices.length === 0) return { what: 'unreachable' }
+    // Spec 12.8: FULLNAT begins with a plain SYN only.
+    const isPlain = !packet.flags.includes('A') && !packet.flags.includes('F')
+    if (isTcp && choices[0].method === 'fullnat' && !isPlain) return { what: 'nothing' }
     return { what: 'create', choices, method: choices[0].method }
   }
 
