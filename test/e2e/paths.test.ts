@@ -71,7 +71,7 @@ describe('paths', function () {
 
       it(`${title}: packets wait for an unknown neighbour`, async () => {
         const address = await newService(method, family)
-        lab.director.ip('neigh', 'flush', 'all')
+        lab.director.forgetNeighbours()
         const { latenciesUs } = await requests(lab.client, { url: urlOf(address), requests: 1 })
         assert.ok(latenciesUs[0] < NOTHING_LOST_US, `${latenciesUs[0]} us`)
       })
@@ -106,7 +106,7 @@ describe('paths', function () {
       real.sysctl(`net.ipv6.conf.${DEVICE}.ndisc_notify`, 1)
       lab.director.sysctl(`net.ipv4.neigh.${DEVICE}.locktime`, 0)
       real.ip('link', 'set', DEVICE, 'address', `02:00:00:00:0${family}:01`)
-      real.ip('neigh', 'flush', 'all')
+      real.forgetNeighbours()
       await waitFor('the director to know the new MAC', async () => {
         await sendDatagram(lab.director, masqueradedAddress(family, 1), 1)
         const line = lab.director.ip('neigh', 'show', 'to', masqueradedAddress(family, 1))

@@ -146,7 +146,7 @@ describe('quiet host', function () {
       assert.equal(await neighbour(lab.router, address), macOf(lab.director, DEVICE))
       assert.equal(await neighbour(lab.router, nobody), undefined)
       await director.ipvsadm('-D', '-t', endpoint(address))
-      lab.router.ip('neigh', 'flush', 'all')
+      lab.router.forgetNeighbours()
       assert.equal(await neighbour(lab.router, address), undefined, 'after the service has gone')
     })
   }

@@ -36,6 +36,18 @@ export class Host {
     return execFileSync('ip', ['-n', this.namespace, ...args], { encoding: 'utf8', stdio: 'pipe' })
   }
 
+  /** Forgets neighbours one by one: `ip neigh flush` gives up when the kernel learns faster. */
+  forgetNeighbours(): void {
+    const known = JSON.parse(this.ip('-j', 'neigh', 'show')) as { dst: string; dev: string }[]
+    for (const { dst, dev } of known) {
+      try {
+        this.ip('neigh', 'del', dst, 'dev', dev)
+      } catch {
+        // It has gone by itself meanwhile.
+      }
+    }
+  }
+
   /** Adds an address with prefix length; an IPv6 one is usable at once (`nodad`). */
   address(address: string, device: string): void {
     const flags = address.includes(':') ? ['nodad'] : []
