@@ -36,14 +36,24 @@ Core::Core(const CoreMemory& memory, std::vector<std::unique_ptr<Port>> ports,
                               static_cast<uint32_t>(clock.now_us() / 1000 / kTickMs))),
       tracker_(table_, counters_, snapshot_),
       egress_(ports_, *hops_, counters_),
-      transmitter_(table_, *hops_, egress_, counters_, snapshot_),
+      transmitter_(table_, *hops_, egress_, counters_, snapshot_, memory.worker, memory.workers),
       local_ports_(memory.worker, memory.workers, static_cast<uint32_t>(seed)),
       announcer_(*hops_) {
   static_assert(kBurst <= 64);
   tracker_.attach_templates(memory.templates, memory.template_count);
   batch_.attach(memory.misses);
+  release_unresolved();
   read_clock();
   last_poll_us_ = now_us_;
+}
+
+// The worker before this one may have died between the scheduler's verdicts and resolve(): the
+// slaves counted for connections that were never made are given back.
+void Core::release_unresolved() {
+  for (uint32_t i = 0; i < kBurst; i++) {
+    tracker_.release_template(memory_.misses[i].template_ref);
+    memory_.misses[i].template_ref = 0;
+  }
 }
 
 void Core::read_clock() {
@@ -99,7 +109,10 @@ uint32_t Core::poll(uint32_t wait_us) {
 
 void Core::resolve() {
   assert(open_);
-  for (uint32_t i = 0; i < batch_.size(); i++) resolve_one(i);
+  for (uint32_t i = 0; i < batch_.size(); i++) {
+    resolve_one(i);
+    memory_.misses[i].template_ref = 0;  // now the connection's, or given back
+  }
   shared::lane_add(memory_.words->misses, uint64_t{batch_.size()});
   open_ = false;
   finish();
@@ -174,6 +187,10 @@ void Core::handle(uint16_t number) {
   if (packet.kind != PacketKind::kFlow) [[unlikely]] {
     if (packet.kind == PacketKind::kIcmp) {
       icmp(packet);
+    } else if (packet.reason == Reason::kFragment && packet.kind == PacketKind::kBad &&
+               !snapshot_.is_virtual(packet.key.destination)) {
+      // Of a real server, and perhaps of no connection of ours: its later fragments are the host's.
+      leave_to_host(packet, Reason::kFragment);
     } else if (packet.kind != PacketKind::kArp) {
       counters_.count(packet.reason);
     } else if (announcer_.answer(packet)) {
@@ -415,10 +432,11 @@ bool Core::choose_local(const MissRecord& miss, const ServiceRecord& service, Ne
                              ? service.local_count
                              : LocalPorts::kAddressAttempts;
   for (uint32_t i = 0; i < tries; i++) {
+    uint32_t budget = LocalPorts::kProbes / tries;
     wanted->local = snapshot_.local_address(service.local_first +
                                             local_ports_.next_address(service.local_count));
     if (local_ports_.find(table_, wanted->local, wanted->destination, wanted->destination_port,
-                          wanted->in.protocol, &wanted->local_port)) {
+                          wanted->in.protocol, &budget, &wanted->local_port)) {
       return true;
     }
   }

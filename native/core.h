@@ -88,6 +88,7 @@ class Core {
 
   enum class Hit : uint8_t { kDone, kMiss };
 
+  void release_unresolved();
   void read_clock();
   uint32_t take_burst();
   void wait(uint32_t wait_us);

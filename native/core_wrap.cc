@@ -224,6 +224,10 @@ Napi::Value CoreWrap::adopt(const Napi::CallbackInfo& info) {
     throw_coded(env, "ERR_ARGUMENT", "adopt(snapshot) takes a Uint8Array");
     return env.Undefined();
   }
+  if (core_->open()) {
+    throw_coded(env, "ERR_ORDER", "adopt() comes after resolve()");
+    return env.Undefined();
+  }
   const auto block = info[0].As<Napi::Uint8Array>();
   const SnapshotError error = check_snapshot(block.Data(), block.ByteLength());
   if (error != SnapshotError::kNone) {

@@ -24,7 +24,7 @@ constexpr uint32_t kTcpMaxHeaderBytes = 60;
 constexpr uint32_t kIp4MaxHeaderBytes = 60;
 constexpr uint32_t kIp6ExtensionsMax = 8;  // extension headers walked before giving up
 
-constexpr uint32_t kNextHops = 4096;            // next hops (gateways and on-link neighbours)
+constexpr uint32_t kNextHops = 16384;           // next hops (gateways and on-link neighbours)
 constexpr uint32_t kRouteCacheEntries = 32768;  // addresses whose route is remembered
 constexpr uint32_t kNeighbourWaiting = 256;     // packets waiting for link addresses, in all
 constexpr uint32_t kNeighbourWaitingEach = 16;  // of one neighbour

@@ -114,11 +114,26 @@ CreateError ConnTable::create(const NewConn& wanted, uint32_t due, uint32_t* id)
   conn.reserved1 = 0;
   cold_[fresh] = ConnCold{wanted.template_ref, wanted.fwmark};
   index_.insert(hash(wanted.in), fresh << 1);
-  if (has_reply_key(conn.method)) index_.insert(hash(out_key(conn)), (fresh << 1) | 1);
+  if (has_reply_key(conn.method)) insert_reply_key(fresh);
   wheel_.insert(fresh, due);
   header_->live++;
   *id = fresh;
   return CreateError::kNone;
+}
+
+// A client that reuses its port towards another service of the same destination makes the same
+// reply key again. Replies belong to the newer connection: the kernel inserts at the head of the
+// bucket and finds it first (spec 3.2, 3.9).
+void ConnTable::insert_reply_key(uint32_t id) {
+  const FlowKey key = out_key(conns_[id]);
+  const uint64_t key_hash = hash(key);
+  const uint32_t older = index_.find(
+      key_hash, [&](uint32_t entry) { return (entry & 1) != 0 && matches(entry, key); });
+  if (older != kNoEntry) [[unlikely]] {
+    index_.erase(key_hash, older);
+    conns_[older >> 1].flags |= kConnReplyTaken;
+  }
+  index_.insert(key_hash, (id << 1) | 1);
 }
 
 void ConnTable::remove(uint32_t id, bool in_wheel) {
@@ -126,7 +141,9 @@ void ConnTable::remove(uint32_t id, bool in_wheel) {
   assert(conn.method != kConnFree);
   if (in_wheel) wheel_.remove(id);
   index_.erase(hash(in_key(conn)), id << 1);
-  if (has_reply_key(conn.method)) index_.erase(hash(out_key(conn)), (id << 1) | 1);
+  if (has_reply_key(conn.method) && (conn.flags & kConnReplyTaken) == 0) {
+    index_.erase(hash(out_key(conn)), (id << 1) | 1);
+  }
   addresses_.release(conn.virtual_index);
   addresses_.release(conn.destination_index);
   if (conn.local_index != kNoAddress) addresses_.release(conn.local_index);

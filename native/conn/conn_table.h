@@ -124,6 +124,8 @@ class ConnTable {
   };
   static_assert(sizeof(Header) == 64);
 
+  void insert_reply_key(uint32_t id);
+
   struct Offsets;
   static Offsets offsets(uint32_t connections);
 

@@ -15,9 +15,8 @@ void LocalPorts::set_range(uint16_t first, uint16_t last) {
 }
 
 bool LocalPorts::find(const ConnTable& table, const Addr& local, const Addr& destination,
-                      Be16 destination_port, uint8_t protocol, Be16* port) {
-  const uint32_t attempts = count_ < kAttempts ? count_ : kAttempts;
-  for (uint32_t i = 0; i < attempts; i++) {
+                      Be16 destination_port, uint8_t protocol, uint32_t* budget, Be16* port) {
+  for (uint32_t i = 0; i<count_&& * budget> 0; i++, --*budget) {
     const uint32_t candidate = first_ + (position_++ % count_) * step_;
     *port = Be16::of(static_cast<uint16_t>(candidate));
     const FlowKey key{destination, local, destination_port, *port, protocol};

@@ -19,18 +19,20 @@ class LocalPorts {
   // Ports to choose from, both ends included.
   void set_range(uint16_t first, uint16_t last);
 
-  // Finds a local port on `local` towards a destination that no connection uses. False: none free
-  // after kAttempts probes.
+  // Finds a local port on `local` towards a destination that no connection uses; each probe takes
+  // one from `*budget`. False: none found.
   bool find(const ConnTable& table, const Addr& local, const Addr& destination,
-            Be16 destination_port, uint8_t protocol, Be16* port);
+            Be16 destination_port, uint8_t protocol, uint32_t* budget, Be16* port);
 
   // Number of the next local address to try of a service with `count`, round robin.
   uint32_t next_address(uint32_t count) { return turn_++ % count; }
 
   static constexpr uint32_t kAddressAttempts = 16;  // spec 12.2, DPVS
+  // Probes for one connection over all addresses. When nearly every port is taken a flood of new
+  // clients must not cost the worker more than this: a probe is about 40 ns.
+  static constexpr uint32_t kProbes = 512;
 
  private:
-  static constexpr uint32_t kAttempts = 2048;
   uint32_t worker_;
   uint32_t step_;       // distance between two ports of one worker
   uint32_t first_ = 0;  // first port of this worker in the range

@@ -178,7 +178,9 @@ void KernelNextHops::reclaim(uint32_t now_ms) {
   reclaimed_ms_ = now_ms;
   for (uint32_t slot = 1; slot < high_water_; slot++) {
     const NextHop& hop = hops_[slot];
-    if (!meta_[slot].used || hop.waiting != 0 || now_ms - hop.last_used_ms < kInUseMs) continue;
+    // Whoever did not answer goes first: made-up sources must not keep real ones out.
+    const uint32_t keep_ms = hop.state == HopState::kReady ? kInUseMs : kNeighbourWaitMs;
+    if (!meta_[slot].used || hop.waiting != 0 || now_ms - hop.last_used_ms < keep_ms) continue;
     unlink(static_cast<uint16_t>(slot));
     meta_[slot].used = false;
     meta_[slot].chain = free_;

@@ -182,7 +182,8 @@ void Transmitter::tunnel_one(Packet& packet, const Addr& remote, uint16_t slot, 
     return;
   }
   const bool pmtu_disc = snapshot_.sysctl(kSysctlPmtuDisc) != 0;
-  if (!encapsulate_ipip(packet, hop.source, remote, pmtu_disc, ++ip_id_)) {
+  ip_id_ = static_cast<uint16_t>(ip_id_ + ip_id_step_);
+  if (!encapsulate_ipip(packet, hop.source, remote, pmtu_disc, ip_id_)) {
     counters_.count(Reason::kTooBigSilent);
     return;
   }

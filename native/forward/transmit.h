@@ -10,8 +10,14 @@ namespace uvs {
 class Transmitter {
  public:
   Transmitter(ConnTable& table, NextHops& hops, Egress& egress, Counters& counters,
-              const Snapshot& snapshot)
-      : table_(table), hops_(hops), egress_(egress), counters_(counters), snapshot_(snapshot) {}
+              const Snapshot& snapshot, uint32_t worker, uint32_t workers)
+      : table_(table),
+        hops_(hops),
+        egress_(egress),
+        counters_(counters),
+        snapshot_(snapshot),
+        ip_id_(static_cast<uint16_t>(worker)),
+        ip_id_step_(static_cast<uint16_t>(workers)) {}
 
   // Client -> destination, by the connection's method. The packet's memory must stay until flush.
   void request(Packet& packet, Conn& conn, uint32_t now_ms);
@@ -41,7 +47,9 @@ class Transmitter {
   Egress& egress_;
   Counters& counters_;
   const Snapshot& snapshot_;
-  uint16_t ip_id_ = 0;
+  // Outer IPv4 ids: each worker counts its own, or fragments of two workers could mix.
+  uint16_t ip_id_;
+  uint16_t ip_id_step_;
 };
 
 }  // namespace uvs

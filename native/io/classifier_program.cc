@@ -63,6 +63,7 @@ class Writer {
   // Headers: each reads one and falls through when it fits.
   void read(int16_t to, int32_t bytes, Label fail);
   void arp();
+  void drop_announced(int32_t header, int16_t address, int16_t bytes);
   void ip4(Label fail);
   void ip6(Label fail);
   void extensions(Label plain, Label fail);
@@ -123,6 +124,7 @@ BpfProgram Writer::write() {
   arp();
 
   a_.bind(is_ip4);
+  if (use_ == ClassifierUse::kQuiet) drop_announced(20, 16, 4);
   ip4(unwanted_);
   a_.jump_if(Jump::kEqual, kProtocol, IPPROTO_TCP, is_flow);
   a_.jump_if(Jump::kEqual, kProtocol, IPPROTO_UDP, is_flow);
@@ -130,6 +132,7 @@ BpfProgram Writer::write() {
   icmp4();
 
   a_.bind(is_ip6);
+  if (use_ == ClassifierUse::kQuiet) drop_announced(40, 24, 16);
   ip6(unwanted_);
   a_.jump_if(Jump::kEqual, kProtocol, IPPROTO_TCP, is_flow);
   a_.jump_if(Jump::kEqual, kProtocol, IPPROTO_UDP, is_flow);
@@ -173,6 +176,26 @@ void Writer::arp() {
   find(EntryKind::kAnnounce);
   a_.jump_if(Jump::kEqual, Reg::r0, 0, unwanted_);
   wanted(Action::kKeep);
+}
+
+// An announced address is on no interface of the host, so nothing sent to it is for the host:
+// routing it would put redirects, ARP questions and unreachables for the service's address on the
+// wire. `address`: where the destination stands in a header of `header` bytes.
+void Writer::drop_announced(int32_t header, int16_t address, int16_t bytes) {
+  const Label none = a_.label();
+  read(kHeader, header, unwanted_);
+  a_.store(Size::k64, Reg::fp, kKey, 0);
+  a_.store(Size::k32, Reg::fp, kKey + 8, kMappedPrefix);
+  for (int16_t at = 0; at < bytes; at = static_cast<int16_t>(at + 4)) {
+    a_.load(Size::k32, Reg::r1, Reg::fp, static_cast<int16_t>(kHeader + address + at));
+    a_.store(Size::k32, Reg::fp, static_cast<int16_t>(kKey + 16 - bytes + at), Reg::r1);
+  }
+  a_.store(Size::k16, Reg::fp, kKeyPort, 0);
+  a_.store(Size::k8, Reg::fp, kKeyProtocol, 0);
+  find(EntryKind::kAnnounce);
+  a_.jump_if(Jump::kEqual, Reg::r0, 0, none);
+  leave(TC_ACT_SHOT);
+  a_.bind(none);
 }
 
 // The IPv4 header at kOffset: ends, protocol and ports; kOffset moves to the transport header.

@@ -14,6 +14,7 @@
 //   ARP request, target T                            {T, kAnnounce}             yes     goes on
 //   ND neighbour solicitation, target T              {T, kAnnounce}             yes     goes on
 //   TCP/UDP to V:p                                   {V, p or 0, kService}      yes     dropped
+//   any other IP packet to A                         {A, kAnnounce}             no*     dropped
 //   TCP/UDP from D:p to L:q, q a local port,         {L, kLocalAddress}         yes     dropped
 //     {D, p or 0, kSource} with kEntryFullnat
 //   TCP/UDP from D:p to H                            {H, kHost}                 no      goes on

@@ -12,6 +12,8 @@ export type FromWorker =
   | { readonly type: 'rows'; readonly id: number; readonly rows: Uint8Array; readonly next: number }
   | { readonly type: 'expired'; readonly id: number; readonly count: number }
   | { readonly type: 'refused'; readonly generation: number; readonly message: string }
+  /** Connections that went without persistence since the last message: no template was free. */
+  | { readonly type: 'templatesFull'; readonly connections: number }
   | { readonly type: 'schedulerError'; readonly message: string; readonly dropped: number }
 
 /** Cursor after the last connection. */

@@ -299,6 +299,9 @@ export class Supervisor extends EventEmitter {
     } else if (message.type === 'schedulerError') {
       const text = `worker ${handle.id}: scheduler failed, ${message.dropped} connections dropped`
       this.#options.log('error', `${text}: ${message.message}`)
+    } else if (message.type === 'templatesFull') {
+      const text = `worker ${handle.id}: ${message.connections} connections without persistence`
+      this.#options.log('warn', `${text}: the template table is full`)
     } else {
       this.#requests.get(message.id)?.answer(message)
     }

@@ -78,6 +78,7 @@ class WorkerLoop {
   readonly #rows = new Uint8Array(LIST_ROWS * RECORDS.connectionRow.bytes)
   #view: SnapshotView | undefined
   #seenMail: number
+  #reportedFull = 0
 
   constructor(task: WorkerTask) {
     this.#task = task
@@ -167,6 +168,7 @@ class WorkerLoop {
       if (Atomics.load(words, STOP) !== 0) return false
       if (Atomics.load(words, MAIL) !== this.#seenMail) this.#readMail()
     } while ((words[NOW_MS] - start) >>> 0 < TURN_MS)
+    this.#reportFullTemplates()
     return true
   }
 
@@ -217,6 +219,13 @@ class WorkerLoop {
     const { lastError } = this.#schedule
     const message = lastError instanceof Error ? lastError.message : String(lastError)
     this.#send({ type: 'schedulerError', message, dropped })
+  }
+
+  #reportFullTemplates(): void {
+    const connections = this.#schedule.templateTableFullCount - this.#reportedFull
+    if (connections === 0) return
+    this.#reportedFull += connections
+    this.#send({ type: 'templatesFull', connections })
   }
 
   #send(message: FromWorker): void {

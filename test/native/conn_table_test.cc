@@ -136,6 +136,25 @@ TEST(reply_keys_find_their_connection_in_both_families) {
   CHECK_EQ(table.find(none, table.hash(none)), kNoEntry);
 }
 
+// Found by review: replies of a reused client port carried the port of the older service.
+TEST(replies_belong_to_the_newer_of_two_connections) {
+  Block block(8);
+  ConnTable table;
+  REQUIRE(table.attach(block.memory, block.bytes, 8, 1, 0));
+  NewConn n = make(1, 4000, kMethodMasquerade, 0);
+  uint32_t older;
+  REQUIRE(table.create(n, 10, &older) == CreateError::kNone);
+  n.in.destination_port = Be16::of(81);
+  uint32_t newer;
+  REQUIRE(table.create(n, 10, &newer) == CreateError::kNone);
+  const FlowKey reply = table.out_key(table.at(newer));
+  CHECK_EQ(table.find(reply, table.hash(reply)), (newer << 1) | 1);
+  table.remove(older, true);
+  CHECK_EQ(table.find(reply, table.hash(reply)), (newer << 1) | 1);
+  table.remove(newer, true);
+  CHECK_EQ(table.find(reply, table.hash(reply)), kNoEntry);
+}
+
 TEST(a_successor_adopts_the_table) {
   Block block(100);
   std::vector<FlowKey> keys;

@@ -539,6 +539,18 @@ TEST(core_other_verdicts) {
   CHECK_EQ(world.Size(), 0);
 }
 
+// Found by review: a worker that died between verdict and resolve() kept its templates for ever.
+TEST(core_successor_gives_unresolved_templates_back) {
+  World world(kMethodMasquerade);
+  TemplateRecord& row = world.blocks.templates.get()[3];
+  row.connections = 2;  // one slave of the dead worker's last burst, one that lives elsewhere
+  world.blocks.misses.get()[0].template_ref = 4;
+  const rig::CoreRig successor(world.blocks, 0, 1);
+  CHECK_EQ(row.connections, 1);
+  const rig::CoreRig next(world.blocks, 0, 1);
+  CHECK_EQ(row.connections, 1);
+}
+
 TEST(core_templates_hear_of_their_slaves) {
   for (const uint8_t method : {kMethodMasquerade, kMethodDirect}) {
     World world(method);

@@ -28,8 +28,9 @@ struct Rig {
     wanted.destination_port = Be16::of(8080);
     wanted.local = Address("198.19.9.1");
     wanted.method = kMethodFullnat;
+    budget = probes;
     if (!ports.find(table, wanted.local, wanted.destination, wanted.destination_port, kProtoTcp,
-                    &wanted.local_port)) {
+                    &budget, &wanted.local_port)) {
       return 0;
     }
     CHECK(table.create(wanted, 1, &last) == CreateError::kNone);
@@ -40,6 +41,8 @@ struct Rig {
   LocalPorts ports;
   uint16_t client = 0;
   uint32_t last = 0;
+  uint32_t probes = LocalPorts::kProbes;
+  uint32_t budget = 0;
 };
 
 TEST(local_ports_workers_share_a_range_without_overlap) {
@@ -69,6 +72,17 @@ TEST(local_ports_a_freed_port_comes_last) {
   CHECK_EQ(rig.Take(), 6000);
   CHECK_EQ(rig.Take(), 0);
   CHECK_EQ(rig.Take(2), 6000 + 1);  // free towards another destination; the turn goes on
+}
+
+// Found by review: an exhausted range cost milliseconds for every SYN of a flood.
+TEST(local_ports_probe_no_more_than_their_budget) {
+  Rig rig(0, 1, 2048);
+  rig.ports.set_range(10000, 11023);
+  for (int i = 0; i < 1024; i++) REQUIRE(rig.Take() != 0);
+  rig.probes = 32;
+  CHECK_EQ(rig.Take(), 0);
+  CHECK_EQ(rig.budget, 0);
+  CHECK_EQ(rig.Take(2) != 0, true);
 }
 
 TEST(local_ports_at_the_end_of_the_range) {

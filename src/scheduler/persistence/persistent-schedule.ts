@@ -53,18 +53,23 @@ export class PersistentSchedule {
       }
       ref = templates.create(bucket, this.#key, service, misses, chosen)
       if (ref === 0) {
-        // The kernel drops when it has no memory for a template; so does a full table.
+        // No room for another template: this connection goes without persistence.
         this.tableFullCount++
-        misses.setVerdict(VERDICT.DROP)
+        misses.setVerdict(chosen)
+        this.#load.picked(chosen, misses.protocol, this.#isOnePacket())
         return
       }
     }
-    const onePacket = (misses.flags & MISS_FLAG.ONE_PACKET) !== 0
+    const onePacket = this.#isOnePacket()
     const destination = templates.destination(ref)
     templates.addConnection(ref, nowSec)
     if (onePacket) templates.addPackets(ref, misses.packets)
     misses.setVerdict(destination)
     misses.setTemplate(ref)
     this.#load.picked(destination, misses.protocol, onePacket)
+  }
+
+  #isOnePacket(): boolean {
+    return (this.#misses.flags & MISS_FLAG.ONE_PACKET) !== 0
   }
 }

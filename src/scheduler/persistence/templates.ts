@@ -26,7 +26,7 @@ import { acquire, release, releaseLocksOf } from '../lock.js'
 import { KEY_ADDRESS_WORDS, type TemplateKey } from './engine.js'
 
 /** Templates of one director unless configured otherwise. */
-export const TEMPLATES_MAX = 131072
+export const TEMPLATES_MAX = 1 << 20
 
 /** What the timeout of a template becomes when it is due while slaves live (spec 3.7). */
 const POSTPONED_SEC = 60
