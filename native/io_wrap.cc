@@ -128,12 +128,14 @@ class PortSetWrap : public Napi::ObjectWrap<PortSetWrap> {
     return by_worker;
   }
 
+  // 0 for a port whose device is gone, as if_nametoindex(3) has it.
   Napi::Value ifindexes(const Napi::CallbackInfo& info) {
     const Napi::Env env = info.Env();
     if (!usable(env)) return env.Undefined();
     const auto list = Napi::Array::New(env, ports_->ports());
     for (uint32_t port = 0; port < ports_->ports(); port++) {
-      list.Set(port, Napi::Number::New(env, ports_->ifindexes()[port]));
+      const uint32_t index = ports_->lost(port) ? 0 : ports_->ifindexes()[port];
+      list.Set(port, Napi::Number::New(env, index));
     }
     return list;
   }

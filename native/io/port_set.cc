@@ -2,12 +2,52 @@
 // nothing behind on failure, and gives it back. Next: workers borrow the descriptors (factory.cc).
 #include "io/port_set.h"
 
+#include <net/if.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
 #include <cassert>
+#include <cerrno>
+#include <cstddef>
+#include <cstring>
 #include <utility>
 
 #include "io/tc.h"
 
 namespace uvs {
+namespace {
+
+// A director's exclusive hold on an interface: a UNIX socket with an abstract name (unix(7)). Such
+// names belong to the network namespace, and the kernel frees them when the process ends in any
+// way. EADDRINUSE: another director has it.
+UniqueFd hold_interface(const Interface& interface, IoError* error) {
+  UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const std::string name = "uvs-interface-" + std::to_string(interface.index);
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::memcpy(address.sun_path + 1, name.data(), name.size());
+  const auto bytes = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
+  if (fd.open() && ::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), bytes) == 0) return fd;
+  const int number = errno;
+  *error = system_error(number, "bind AF_UNIX", interface.name);
+  if (number == EADDRINUSE) {
+    error->sentence = interface.name +
+                      ": another director runs on this interface: stop it first, or choose "
+                      "another interface";
+  }
+  return UniqueFd();
+}
+
+// Removes the quiet filter of a killed director; the interface must be held.
+bool clean_interface(const Interface& interface, IoError* error) {
+  bool found = false;
+  bool good = uvs::detach_quiet(interface.index, interface.name, false, &found, error);
+  // The qdisc was ours to make most likely, and when it is empty nobody misses it.
+  if (found) good &= uvs::detach_quiet(interface.index, interface.name, true, nullptr, error);
+  return good;
+}
+
+}  // namespace
 
 std::unique_ptr<PortSet> PortSet::open(const PortSetOptions& options, IoError* error) {
   assert(options.workers >= 1 && options.workers <= kMaxWorkers);
@@ -23,6 +63,11 @@ std::unique_ptr<PortSet> PortSet::open(const PortSetOptions& options, IoError* e
   if (made->classifier_ == nullptr) return nullptr;
   if (packets && !made->open_sockets(options, error)) return nullptr;
   if ((!packets || options.host_port) && !made->open_tun_queues(options, error)) return nullptr;
+  // Not before everything is open: a filter found earlier may be that of a living director.
+  for (const Interface& interface : made->interfaces_) {
+    if (!clean_interface(interface, error)) return nullptr;
+  }
+  if (!packets && !clean_leftovers(options.interfaces, error)) return nullptr;
   return made;
 }
 
@@ -35,6 +80,8 @@ bool PortSet::open_sockets(const PortSetOptions& options, IoError* error) {
       *error = refusal("ERR_ARGUMENT", name + ": the interface is named twice");
       return false;
     }
+    holds_.push_back(hold_interface(interface, error));
+    if (!holds_.back().open()) return false;
     std::vector<UniqueFd> sockets;
     for (uint32_t worker = 0; worker < workers_; worker++) {
       PacketSocketOptions socket;
@@ -64,12 +111,21 @@ bool PortSet::open_tun_queues(const PortSetOptions& options, IoError* error) {
   if (!open_tun(tun, &device, error)) return false;
   descriptors_.push_back(std::move(device.queues));
   ifindexes_.push_back(device.ifindex);
+  tun_name_ = options.tun_name;
   return true;
 }
 
 int PortSet::descriptor(uint32_t worker, uint32_t port) const {
   assert(port < descriptors_.size() && worker < workers_);
   return descriptors_[port][worker].get();
+}
+
+bool PortSet::lost(uint32_t port) const {
+  assert(port < ports());
+  const std::string& name = port < interfaces_.size() ? interfaces_[port].name : tun_name_;
+  const uint32_t index = ::if_nametoindex(name.c_str());
+  // 0 without ENODEV: the question failed, say for want of a descriptor, and says nothing.
+  return index == 0 ? errno == ENODEV : index != ifindexes_[port];
 }
 
 bool PortSet::attach_quiet(IoError* error) {
@@ -102,6 +158,7 @@ void PortSet::close() {
   detach_quiet(&ignored);
   descriptors_.clear();
   classifier_.reset();
+  holds_.clear();
 }
 
 bool PortSet::clean_leftovers(const std::vector<std::string>& interfaces, IoError* error) {
@@ -110,10 +167,9 @@ bool PortSet::clean_leftovers(const std::vector<std::string>& interfaces, IoErro
     Interface interface;
     IoError absent;
     if (!find_interface(name, &interface, &absent)) continue;
-    bool found = false;
-    good &= uvs::detach_quiet(interface.index, name, false, &found, error);
-    // The qdisc was ours to make most likely, and when it is empty nobody misses it.
-    if (found) good &= uvs::detach_quiet(interface.index, name, true, nullptr, error);
+    const UniqueFd hold = hold_interface(interface, &absent);
+    if (!hold.open()) continue;
+    good &= clean_interface(interface, error);
   }
   return good;
 }

@@ -1,6 +1,7 @@
 // All ports of a director as main owns them: the descriptors of every worker, the classifier that
 // filters and steers for them, and the quiet filters. Everything made here is given back by
-// close(); what a killed process could not give back is found by clean_leftovers().
+// close(); what a killed process could not give back is found by the next open(). An interface
+// belongs to one director at a time.
 //
 //   af_packet: a packet socket per worker and interface; then the TUN device to the host's stack
 //   tun:       the TUN device alone
@@ -29,7 +30,9 @@ struct PortSetOptions {
 
 class PortSet {
  public:
-  // Opens everything; null and `*error` on failure, with nothing left behind.
+  // Opens everything, then removes what a killed director left on the interfaces. Null and `*error`
+  // on failure, with nothing left behind; EADDRINUSE: another director has the interface, and
+  // nothing of it was touched.
   static std::unique_ptr<PortSet> open(const PortSetOptions& options, IoError* error);
   ~PortSet() { close(); }
   PortSet(const PortSet&) = delete;
@@ -40,6 +43,9 @@ class PortSet {
   // Descriptor that `worker` borrows for `port`.
   int descriptor(uint32_t worker, uint32_t port) const;
   const std::vector<uint32_t>& ifindexes() const { return ifindexes_; }
+  // Whether the device of `port` is gone from this network namespace: deleted, moved or renamed.
+  // Its descriptors carry nothing any more, even if another device has got its name.
+  bool lost(uint32_t port) const;
 
   Classifier& classifier() { return *classifier_; }
 
@@ -54,7 +60,7 @@ class PortSet {
   bool closed() const { return classifier_ == nullptr; }
 
   // Removes quiet filters that a killed director left on these interfaces. An interface that does
-  // not exist has no leftovers.
+  // not exist has no leftovers, nor has one that a living director has.
   static bool clean_leftovers(const std::vector<std::string>& interfaces, IoError* error);
 
  private:
@@ -69,7 +75,9 @@ class PortSet {
 
   uint32_t workers_ = 0;
   std::unique_ptr<Classifier> classifier_;
+  std::vector<UniqueFd> holds_;  // by interface; see hold_interface()
   std::vector<Interface> interfaces_;
+  std::string tun_name_;
   std::vector<Quiet> quiet_;                        // by interface
   std::vector<std::vector<UniqueFd>> descriptors_;  // [port][worker]
   std::vector<uint32_t> ifindexes_;                 // by port

@@ -90,6 +90,10 @@ int ask(
   return read_answers(fd.get(), visit);
 }
 
+// Whether nothing is there to be removed any more: no such filter (ENOENT), no such qdisc (ENOENT,
+// EINVAL) or no such interface (ENODEV). Others may remove them before us.
+bool is_gone(int number) { return number == ENOENT || number == EINVAL || number == ENODEV; }
+
 bool make_clsact(uint32_t ifindex, const std::string& name, bool* made, IoError* error) {
   Request request(RTM_NEWQDISC, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, ifindex);
   request.message.tcm_parent = TC_H_CLSACT;
@@ -169,8 +173,7 @@ bool detach_quiet(uint32_t ifindex, const std::string& name, bool remove_qdisc, 
   uint32_t all = 0;
   if (found != nullptr) *found = false;
   int number = count_filters(ifindex, kIngress, &ours, &all);
-  // No such qdisc (EINVAL, ENOENT) or interface (ENODEV): then there is no filter either.
-  if (number == EINVAL || number == ENOENT || number == ENODEV) return true;
+  if (is_gone(number)) return true;
   if (number == 0 && ours != 0) {
     Request request(RTM_DELTFILTER, NLM_F_ACK, ifindex);
     request.message.tcm_parent = kIngress;
@@ -180,7 +183,7 @@ bool detach_quiet(uint32_t ifindex, const std::string& name, bool remove_qdisc, 
     number = ask(request);
     if (number == 0 && found != nullptr) *found = true;
   }
-  if (number != 0) {
+  if (number != 0 && !is_gone(number)) {
     *error = system_error(number, "rtnetlink RTM_DELTFILTER", name);
     return false;
   }
@@ -193,7 +196,7 @@ bool detach_quiet(uint32_t ifindex, const std::string& name, bool remove_qdisc, 
     request.add_text(TCA_KIND, "clsact");
     number = ask(request);
   }
-  if (number == 0) return true;
+  if (number == 0 || is_gone(number)) return true;
   *error = system_error(number, "rtnetlink RTM_DELQDISC clsact", name);
   return false;
 }

@@ -19,8 +19,9 @@ constexpr uint32_t kQuietHandle = 0x00757673;  // "uvs"
 bool attach_quiet(uint32_t ifindex, const std::string& name, int program, bool* made_qdisc,
                   IoError* error);
 
-// Removes our filter; that there is none is no error. The clsact qdisc goes too if `remove_qdisc`
-// and nobody else has a filter there. `*found` says whether there was a filter; may be null.
+// Removes our filter; that there is none, or no qdisc or interface any more, is no error. The
+// clsact qdisc goes too if `remove_qdisc` and nobody else has a filter there. `*found` says whether
+// there was a filter; may be null.
 bool detach_quiet(uint32_t ifindex, const std::string& name, bool remove_qdisc, bool* found,
                   IoError* error);
 

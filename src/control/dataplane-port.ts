@@ -97,8 +97,8 @@ export interface DataplaneInfo {
 
 export interface DataplanePort {
   /**
-   * Resolves when every worker has adopted the configuration. Rejects with a coded error when it
-   * was not taken; then the one before stays.
+   * Resolves when every worker has adopted the configuration and the host follows it. Rejects with
+   * an error when it was not taken; then the one before is in force, published again if need be.
    */
   publish(config: Config): Promise<void>
   loads(): LoadReader

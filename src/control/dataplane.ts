@@ -15,8 +15,8 @@ import { LIMITS, TEMPLATE_STATE } from '../dataplane/layout.js'
 import { LoadView } from '../dataplane/load-view.js'
 import { allocateBlocks } from '../dataplane/memory.js'
 import {
-  cleanPortLeftovers,
   openPorts,
+  snapshotFault,
   type BorrowedPort,
   type NativePortSet,
 } from '../dataplane/native.js'
@@ -33,8 +33,10 @@ import type {
 } from './dataplane-port.js'
 import { HostSide } from './host/host-side.js'
 import { addressFromMapped } from './model/address.js'
+import { refusalOf } from './model/carried.js'
 import type { Config } from './model/config.js'
 import { ControlError } from './model/errors.js'
+import { publishOrRestore, type PublicationSteps } from './publication.js'
 import { matchesFilter } from './row-filter.js'
 
 /** Most connections of one worker; about 94 bytes each, touched only when used. */
@@ -42,11 +44,18 @@ export const CONNECTIONS_MAX = 1 << 20
 const RING_FRAMES = 4096
 const SWEEP_MS = 1_000
 const COLLECT_MS = 60_000
+const WATCH_MS = 1_000
 
-/** Opens ports, starts workers, quiets the host. Rejects with a coded error and nothing left. */
-export async function startDataplane(options: DataplaneOptions): Promise<RunningDataplane> {
+/**
+ * Opens ports, starts workers, quiets the host. Rejects with a coded error and nothing left.
+ * `onLost` is told once, in a sentence, that an interface is gone: nothing short of a new start
+ * forwards on it again.
+ */
+export async function startDataplane(
+  options: DataplaneOptions,
+  onLost: (message: string) => void,
+): Promise<RunningDataplane> {
   const host = await HostSide.prepare(options)
-  cleanPortLeftovers(options.interfaces)
   const ports = openPorts({
     io: options.io,
     interfaces: options.interfaces,
@@ -56,10 +65,11 @@ export async function startDataplane(options: DataplaneOptions): Promise<Running
   })
   const dataplane = new Dataplane(options, ports, host)
   try {
-    await dataplane.start()
+    await dataplane.start(onLost)
     return dataplane
   } catch (error) {
-    await dataplane.stop()
+    // Why it did not start matters more than what could not be taken back.
+    await dataplane.stop().catch((second: unknown) => options.log.error(String(second)))
     throw error
   }
 }
@@ -73,12 +83,25 @@ class Dataplane implements DataplanePort {
   readonly #scheduler: SchedulerState
   readonly #load: LoadView
   readonly #templates: TemplateTable
+  readonly #steps: PublicationSteps<Uint8Array> = {
+    prepare: (config) => this.#write(config),
+    adopt: (snapshot) => {
+      this.#reconcile(snapshot)
+      return this.#supervisor.publish(snapshot)
+    },
+    takeOver: (config) => this.#takeOver(config),
+    forget: (withdrawn, kept) => this.#forget(withdrawn, kept),
+    warn: (message) => this.#options.log.warn(message),
+  }
+  /** The one in force; a change that fails goes back to it. */
+  #config: Config
   #generation = 0
   #view: SnapshotView | undefined
   #timers: NodeJS.Timeout[] = []
 
   constructor(options: DataplaneOptions, ports: NativePortSet, host: HostSide) {
     this.#options = options
+    this.#config = options.config
     this.#ports = ports
     this.#host = host
     const blocks = allocateBlocks(options.workers, CONNECTIONS_MAX)
@@ -99,7 +122,7 @@ class Dataplane implements DataplanePort {
     this.#templates = new TemplateTable(blocks.templates, this.#load, lane)
   }
 
-  async start(): Promise<void> {
+  async start(onLost: (message: string) => void): Promise<void> {
     const { config } = this.#options
     const snapshot = await this.#prepare(config)
     await this.#supervisor.start(snapshot)
@@ -110,21 +133,48 @@ class Dataplane implements DataplanePort {
       setInterval(() => {
         if (this.#view) collectAddressTables(this.#view, this.#scheduler, nowSec())
       }, COLLECT_MS),
+      this.#watchPorts(onLost),
     ]
     for (const timer of this.#timers) timer.unref()
   }
 
+  /** Every step is tried; rejects at the end with what failed. */
   async stop(): Promise<void> {
     this.#timers.forEach(clearInterval)
-    this.#ports.detachQuiet()
-    await this.#supervisor.stop()
-    this.#ports.close()
-    await this.#host.remove()
+    const steps = [
+      () => this.#ports.detachQuiet(),
+      () => this.#supervisor.stop(),
+      () => this.#ports.close(),
+      () => this.#host.remove(),
+    ]
+    const failures: unknown[] = []
+    for (const step of steps) {
+      try {
+        await step()
+      } catch (error) {
+        failures.push(error)
+      }
+    }
+    if (failures.length > 0) throw new AggregateError(failures, failures.map(String).join('; '))
+  }
+
+  /** Without its device a port is silent for ever, also when one of the same name comes back. */
+  #watchPorts(onLost: (message: string) => void): NodeJS.Timeout {
+    const { ports } = this.info()
+    const watch = setInterval(() => {
+      const indexes = this.#ports.ifindexes()
+      const gone = ports.filter((_, port) => indexes[port] === 0)
+      if (gone.length === 0) return
+      clearInterval(watch)
+      const what = `interface ${gone.join(', ')} is gone (deleted, renamed or moved)`
+      onLost(`${what}: nothing is forwarded there until uvs is started again`)
+    }, WATCH_MS)
+    return watch
   }
 
   async publish(config: Config): Promise<void> {
-    await this.#supervisor.publish(await this.#prepare(config))
-    await this.#takeOver(config)
+    await publishOrRestore(this.#steps, this.#config, config)
+    this.#config = config
   }
 
   loads(): ReturnType<DataplanePort['loads']> {
@@ -183,14 +233,28 @@ class Dataplane implements DataplanePort {
 
   /** Snapshot of a configuration; scheduler state is brought in line with it first. */
   async #prepare(config: Config): Promise<Uint8Array> {
-    refuseUncarried(config, this.#options.io)
+    const snapshot = await this.#write(config)
+    this.#reconcile(snapshot)
+    return snapshot
+  }
+
+  /** The next snapshot, checked; nothing but the generation has changed. */
+  async #write(config: Config): Promise<Uint8Array> {
+    const refused = refusalOf(config, this.#options.io)
+    if (refused !== undefined) throw refused
     const facts = await this.#host.facts(config)
     const snapshot = writeSnapshot(config, ++this.#generation, facts)
+    const fault = snapshotFault(snapshot)
+    if (fault === undefined) return snapshot
+    throw new ControlError('DATAPLANE_FAILED', `the configuration does not fit: ${fault}`)
+  }
+
+  /** Before any worker can see `snapshot`: what schedulers share follows it. */
+  #reconcile(snapshot: Uint8Array): void {
     const view = new SnapshotView(snapshot, this.#view)
     this.#load.adoptForPublish(view)
     reconcileSchedulers(this.#view, view, this.#scheduler)
     this.#view = view
-    return snapshot
   }
 
   /** After the workers know a configuration: the host's part of it. */
@@ -199,6 +263,19 @@ class Dataplane implements DataplanePort {
     this.#ports.setLocalPorts(facts.localPortFirst, facts.localPortLast)
     this.#ports.setEntries(facts.entries)
     await this.#host.apply(config)
+  }
+
+  /**
+   * Connections to destinations that only a withdrawn configuration had: their slots are free again
+   * and must not be taken by somebody else with these connections on them.
+   */
+  async #forget(withdrawn: Config, kept: Config): Promise<void> {
+    const known = destinationSlots(kept)
+    for (const { destination } of kept.trash) known.add(destination.slot)
+    for (const slot of destinationSlots(withdrawn)) {
+      const { active, inactive, persistent } = this.#counters.load(slot)
+      if (!known.has(slot) && active + inactive + persistent !== 0) await this.expire(slot)
+    }
   }
 
   #templateRow(row: TemplateRow): ConnectionRow {
@@ -216,24 +293,9 @@ class Dataplane implements DataplanePort {
   }
 }
 
-/** Throws for the first thing in a configuration that this data plane cannot carry out. */
-function refuseUncarried(config: Config, io: DataplaneOptions['io']): void {
-  const refuse = (message: string): never => {
-    throw new ControlError('DATAPLANE_FAILED', message)
-  }
-  for (const { id, destinations } of config.services.values()) {
-    if (id.protocol === 'sctp') refuse('SCTP services are not forwarded yet: use TCP or UDP')
-    for (const { method, tunnel, address } of destinations) {
-      if (method === 'direct' && io === 'tun') {
-        refuse(
-          `direct routing to ${address.text} needs a link layer: use --io af_packet, or -m or -i`,
-        )
-      }
-      if (method === 'tunnel' && tunnel.type !== 'ipip') {
-        refuse(`${tunnel.type} tunnels are not forwarded yet: use --tun-type ipip`)
-      }
-    }
-  }
+function destinationSlots(config: Config): Set<number> {
+  const services = [...config.services.values()]
+  return new Set(services.flatMap(({ destinations }) => destinations.map(({ slot }) => slot)))
 }
 
 function describePorts(

@@ -2,14 +2,14 @@
  * The one owner of the configuration. A change: command -> apply (pure, may refuse) -> publish to
  * the data plane -> side effects. Commands that wait are applied one after the other and published
  * as one change; if the data plane refuses it, they are tried again one by one, so that only the
- * one at fault fails.
+ * one at fault fails. Atomic commands are a change of their own: all take effect or none.
  */
 import type { ConnectionView, InfoView, Outcome, ServiceView, StatusView } from './api/views.js'
 import type { Clock } from './clock.js'
 import type { ConnectionRow, DataplanePort, RowFilter } from './dataplane-port.js'
 import type { Log } from './log.js'
 import { PERIOD_MS, RateBook } from './metrics/rates.js'
-import { apply } from './model/apply.js'
+import { apply, applyEvery } from './model/apply.js'
 import type { Command } from './model/commands.js'
 import { findService } from './model/config.js'
 import type { Config } from './model/config.js'
@@ -18,6 +18,8 @@ import { ControlError, failure } from './model/errors.js'
 import type { Result } from './model/errors.js'
 import { enumerateServices, serviceKey } from './model/service.js'
 import type { ServiceId } from './model/service.js'
+import { defaultSysctls, idleSettings } from './model/sysctls.js'
+import type { Sysctls } from './model/sysctls.js'
 import { releaseRetired, TRASH_PERIOD_MS } from './model/trash.js'
 import { matchesFilter } from './row-filter.js'
 import { portView, serviceView, trafficView } from './views.js'
@@ -36,6 +38,7 @@ export interface DirectorOptions {
 
 interface Waiting {
   readonly commands: readonly Command[]
+  readonly atomic: boolean
   readonly settle: (outcomes: Outcome[]) => void
 }
 
@@ -71,9 +74,10 @@ export class Director {
     return this.#rates
   }
 
-  /** Starts the estimator and the trash timer. */
+  /** Starts the estimator and the trash timer; warns about settings of the first configuration. */
   start(): void {
     const { clock } = this.#options
+    this.#warnIdle(defaultSysctls())
     this.#stopTimers = [
       clock.every(PERIOD_MS, () => this.#estimate()),
       clock.every(TRASH_PERIOD_MS, () => void this.#reap()),
@@ -91,26 +95,45 @@ export class Director {
     this.#listeners.push(listener)
   }
 
-  /** Applies commands in order; one outcome each. Never rejects. */
-  execute(commands: readonly Command[]): Promise<Outcome[]> {
+  /**
+   * Applies commands in order; one outcome each. Never rejects. With `atomic`, the first refusal is
+   * the outcome of all, and nothing of them was ever in force.
+   */
+  execute(commands: readonly Command[], { atomic = false } = {}): Promise<Outcome[]> {
     return new Promise((settle) => {
-      this.#waiting.push({ commands, settle })
+      this.#waiting.push({ commands, atomic, settle })
       this.#draining ??= this.#drain()
     })
   }
 
   async #drain(): Promise<void> {
     while (this.#waiting.length > 0) {
-      const batch = this.#waiting
-      this.#waiting = []
-      const outcomes = await this.#change(batch.flatMap((w) => w.commands))
+      const batch = this.#nextBatch()
+      const commands = batch.flatMap((w) => w.commands)
+      const outcomes = await (batch[0].atomic
+        ? this.#changeWhole(commands)
+        : this.#change(commands))
       let at = 0
-      for (const { commands, settle } of batch) {
-        settle(outcomes.slice(at, at + commands.length))
-        at += commands.length
+      for (const { commands: own, settle } of batch) {
+        settle(outcomes.slice(at, at + own.length))
+        at += own.length
       }
     }
     this.#draining = undefined
+  }
+
+  /** What waits, up to the next atomic change; that one alone. */
+  #nextBatch(): Waiting[] {
+    const end = this.#waiting.findIndex(({ atomic }) => atomic)
+    return this.#waiting.splice(0, end < 0 ? this.#waiting.length : Math.max(end, 1))
+  }
+
+  async #changeWhole(commands: readonly Command[]): Promise<Outcome[]> {
+    const applied = applyEvery(this.#config, commands)
+    const error = applied.ok ? await this.#publish(applied.value) : applied.error
+    if (error !== undefined) return commands.map(() => outcomeOf({ ok: false, error }))
+    for (const command of commands) if (command.kind === 'zero') this.#zero(command.service)
+    return commands.map(() => ({ ok: true }))
   }
 
   async #change(commands: readonly Command[]): Promise<Outcome[]> {
@@ -159,6 +182,8 @@ export class Director {
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error)
       this.#options.log.error(`the data plane refused the change: ${message}`)
+      // Workers may have seen the numbers of this change: nobody else ever gets them.
+      this.#config = { ...before, nextIncarnation: next.nextIncarnation }
       return new ControlError('DATAPLANE_FAILED', `the data plane refused the change: ${message}`)
     }
     // Every worker has adopted it, so no worker names a deleted service any more.
@@ -177,8 +202,18 @@ export class Director {
     } else {
       log.info('configuration changed', { actions: actions.length })
     }
+    this.#warnIdle(before.sysctls)
     for (const listener of this.#listeners) listener(before, this.#config)
     if (this.#config.sysctls.expire_nodest_conn !== 0) this.#sweep(before)
+  }
+
+  /** Settings that were changed to something which nothing follows. */
+  #warnIdle(before: Sysctls): void {
+    const { sysctls } = this.#config
+    for (const name of idleSettings(before, sysctls)) {
+      const value = String(sysctls[name]).replace(',', ' ')
+      this.#options.log.warn(`${name}=${value} is accepted but has no effect yet`)
+    }
   }
 
   /** expire_nodest_conn: connections of removed destinations end with the removal (spec 1.6). */

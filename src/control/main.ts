@@ -8,7 +8,12 @@ import { systemResolver } from './cli/resolver.js'
 import { loadConfig, loadRules } from './config/load.js'
 import { reconcile } from './config/reconcile.js'
 import type { NativeConfig, Settings } from './config/native-format.js'
-import type { RunningDataplane, StartDataplane } from './dataplane-port.js'
+import type {
+  DataplaneOptions,
+  IoKind,
+  RunningDataplane,
+  StartDataplane,
+} from './dataplane-port.js'
 import { Director } from './director.js'
 import { startParts } from './lifecycle.js'
 import type { Part } from './lifecycle.js'
@@ -16,7 +21,8 @@ import { createLog } from './log.js'
 import type { Log } from './log.js'
 import { registerDataplaneMetrics } from './metrics/dataplane.js'
 import { createRegistry } from './metrics/registry.js'
-import { apply } from './model/apply.js'
+import { applyEvery } from './model/apply.js'
+import { refusalOf } from './model/carried.js'
 import type { PublicCommand } from './model/commands.js'
 import { emptyConfig } from './model/config.js'
 import type { Capacity, Config } from './model/config.js'
@@ -26,7 +32,11 @@ import type { RunFlags, RunSettings } from './run-options.js'
 
 /** What the program gets from its host; tests give something else. */
 export interface Host {
-  readonly startDataplane: StartDataplane
+  /** `onLost` is told in a sentence when the data plane has lost a port for good. */
+  startDataplane(
+    options: DataplaneOptions,
+    onLost: (message: string) => void,
+  ): ReturnType<StartDataplane>
   readonly capacity: Capacity
   readonly clock: Clock
   readonly defaultSocket: string
@@ -71,11 +81,13 @@ async function runWith(
   const stopped = host.untilStopped(() => void daemon.reload())
   host.err('uvs ready\n')
   host.notify('READY=1', log)
-  const signal = await stopped
-  log.info('stopping', { signal })
+  const reason = await Promise.race([stopped.then((signal) => ({ signal })), daemon.lost])
+  // A director that no longer forwards must not look alive: the service manager starts it again.
+  if ('lost' in reason) log.error(`stopping: ${reason.lost}`)
+  else log.info('stopping', reason)
   host.notify('STOPPING=1', log)
   await stop()
-  return 0
+  return 'lost' in reason ? 1 : 0
 }
 
 /** The configuration before the first packet: file, rules, flags. Throws on the first refusal. */
@@ -92,13 +104,16 @@ async function firstConfig(
     ...reconcile(empty, [], file?.services ?? []),
     ...(flags.rules === undefined ? [] : await loadRules(flags.rules, systemResolver())),
   ]
-  return commands.reduce(applyOrThrow, empty)
+  return carriedOrThrow(empty, commands, settings.io)
 }
 
-function applyOrThrow(config: Config, command: PublicCommand): Config {
-  const result = apply(config, command)
-  if (result.ok) return result.value
-  throw result.error
+/** All of `commands` applied to `config`, as far as the data plane can carry it out too. */
+function carriedOrThrow(config: Config, commands: readonly PublicCommand[], io: IoKind): Config {
+  const result = applyEvery(config, commands)
+  if (!result.ok) throw result.error
+  const refused = refusalOf(result.value, io)
+  if (refused !== undefined) throw refused
+  return result.value
 }
 
 /** The flags are applied after the file, so they win. */
@@ -115,6 +130,9 @@ class Daemon {
   readonly #settings: RunSettings
   readonly #host: Host
   readonly #log: Log
+  /** Resolves when the data plane has lost a port. */
+  readonly lost: Promise<{ lost: string }>
+  #onLost: (message: string) => void = () => undefined
   #file: NativeConfig | undefined
   #dataplane: RunningDataplane | undefined
   #director: Director | undefined
@@ -131,6 +149,9 @@ class Daemon {
     this.#host = host
     this.#log = log
     this.#file = file
+    this.lost = new Promise((resolve) => {
+      this.#onLost = (lost) => resolve({ lost })
+    })
   }
 
   /**
@@ -158,7 +179,7 @@ class Daemon {
     const { io, interfaces, workers, tunName, announce } = this.#settings
     const log = this.#log
     const options = { io, interfaces, workers, tunName, announce, config, log }
-    const dataplane = await this.#host.startDataplane(options)
+    const dataplane = await this.#host.startDataplane(options, this.#onLost)
     this.#dataplane = dataplane
     return () => dataplane.stop()
   }
@@ -205,9 +226,10 @@ class Daemon {
         { kind: 'setDefaultLocalAddresses', addresses: localAddresses },
         ...reconcile(director.config, this.#file?.services ?? [], file.services),
       ]
-      // The whole file is tried first, so that half of a bad one never takes effect.
-      commands.reduce(applyOrThrow, director.config)
-      const refused = (await director.execute(commands)).find((outcome) => !outcome.ok)
+      // What can be known beforehand is refused before the data plane is asked.
+      carriedOrThrow(director.config, commands, this.#settings.io)
+      const outcomes = await director.execute(commands, { atomic: true })
+      const refused = outcomes.find((outcome) => !outcome.ok)
       if (refused?.ok === false) throw new ControlError(refused.code, refused.message)
       this.#file = file
       this.#log.info(`reloaded ${path}`)

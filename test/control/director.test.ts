@@ -78,6 +78,86 @@ describe('director', () => {
     ])
   })
 
+  it('keeps everything as it was when the data plane refuses an atomic change', async () => {
+    const { director, port } = rig()
+    await director.execute([addService(S), addDestination(S, '198.18.1.1')])
+    const before = director.config
+    port.check = (config) => {
+      if (config.services.has('tcp 198.18.0.66:80')) throw new Error('too odd')
+    }
+    const outcomes = await director.execute(
+      [
+        deleteDestination(S, '198.18.1.1'),
+        addService(serviceId('198.18.0.66')),
+        addService(serviceId('198.18.0.3')),
+      ],
+      { atomic: true },
+    )
+    assert.equal(outcomes.length, 3)
+    for (const outcome of outcomes) assert.ok(!outcome.ok && outcome.message.includes('too odd'))
+    assert.equal(port.published.length, 1)
+    const { nextIncarnation } = director.config
+    assert.deepEqual({ ...director.config, nextIncarnation: before.nextIncarnation }, before)
+    assert.equal(director.config.services, before.services)
+    assert.equal(director.config.trash, before.trash)
+    assert.ok(nextIncarnation > before.nextIncarnation)
+  })
+
+  it('asks the data plane nothing when one atomic command is refused', async () => {
+    const { director, port } = rig()
+    const before = director.config
+    const outcomes = await director.execute([addService(S), addService(S)], { atomic: true })
+    assert.deepEqual(
+      outcomes.map((o) => (o.ok ? 'ok' : o.code)),
+      ['SERVICE_EXISTS', 'SERVICE_EXISTS'],
+    )
+    assert.equal(director.config, before)
+    assert.equal(port.published.length, 0)
+  })
+
+  it('makes an atomic change apart from the commands that wait with it', async () => {
+    const { director, port } = rig()
+    const odd = addService(serviceId('198.18.0.66'))
+    port.check = (config) => {
+      if (config.services.has('tcp 198.18.0.66:80')) throw new Error('too odd')
+    }
+    const [first, whole, last] = await Promise.all([
+      director.execute([addService(S)]),
+      director.execute([addService(serviceId('198.18.0.2')), odd], { atomic: true }),
+      director.execute([addService(serviceId('198.18.0.3'))]),
+    ])
+    assert.deepEqual([first, last], [[OK], [OK]])
+    assert.deepEqual(
+      whole.map((o) => o.ok),
+      [false, false],
+    )
+    const done = await director.execute([{ kind: 'zero' }, addService(serviceId('198.18.0.4'))], {
+      atomic: true,
+    })
+    assert.deepEqual(done, [OK, OK])
+    assert.deepEqual([...director.config.services.keys()].sort(), [
+      'tcp 198.18.0.1:80',
+      'tcp 198.18.0.3:80',
+      'tcp 198.18.0.4:80',
+    ])
+  })
+
+  it('never hands out the incarnation of a refused change again', async () => {
+    const { director, port } = rig()
+    const seen: number[] = []
+    port.check = (config) => {
+      seen.push(...[...config.services.values()].map((service) => service.incarnation))
+      throw new Error('not now')
+    }
+    await director.execute([addService(S)])
+    await director.execute([addService(S)], { atomic: true })
+    port.check = () => undefined
+    await director.execute([addService(S)])
+    seen.push(serviceIn(director.config, S).incarnation)
+    assert.equal(seen.length, 3)
+    assert.equal(new Set(seen).size, 3, `incarnations ${seen.join(', ')}`)
+  })
+
   it('gives slots of deleted services to new ones, also within one batch', async () => {
     const { director } = rig()
     const many = Array.from({ length: CAPACITY.services }, (_, i) =>

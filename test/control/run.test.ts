@@ -13,6 +13,7 @@ import { createLog } from '../../src/control/log.js'
 import { runDaemon } from '../../src/control/main.js'
 import type { Host } from '../../src/control/main.js'
 import { emptyConfig } from '../../src/control/model/config.js'
+import type { Config } from '../../src/control/model/config.js'
 import { mergeSettings, parseRunFlags } from '../../src/control/run-options.js'
 import { FakeClock, FakeDataplane } from '../support/fake-dataplane.js'
 import { CAPACITY, configOf } from './fixtures.js'
@@ -41,6 +42,9 @@ services:
   - udp: "[2001:db8::1]:53"
     one-packet: true
 `
+
+/** The same without what is stored but not forwarded. */
+const CARRIED = FILE.replace('type: gue, port: 6080, checksum: csum', 'type: ipip')
 
 function parsed(text: string) {
   const result = parseNative(text, 'uvs.yaml')
@@ -291,7 +295,7 @@ describe('uvs run', () => {
   afterEach(() => rmSync(directory, { recursive: true }))
 
   it('starts with file, rules and flags; reloads; stops in order', async () => {
-    writeFileSync(path('uvs.yaml'), FILE)
+    writeFileSync(path('uvs.yaml'), CARRIED)
     writeFileSync(
       path('rules'),
       '# saved\n-A -t 198.18.0.5:80 -s rr\n-a -t 198.18.0.5:80 -r 198.18.1.5:80 -m -w 1\n',
@@ -325,6 +329,56 @@ describe('uvs run', () => {
     assert.equal(await done, 0)
     assert.equal(host.port.stopped, true)
     await assert.rejects(client.services())
+  })
+
+  for (const [what, check] of [
+    ['the data plane would refuse', () => undefined],
+    [
+      'the data plane refuses when asked',
+      (config: Config) => {
+        const all = [...config.services.values()].flatMap(({ destinations }) => destinations)
+        if (all.some(({ address }) => address.text === '198.18.1.7')) throw new Error('no memory')
+      },
+    ],
+  ] as const) {
+    it(`a reload that ${what} changes nothing`, async () => {
+      writeFileSync(path('uvs.yaml'), CARRIED)
+      const host = world(path('s'))
+      const done = runDaemon(['--config', path('uvs.yaml')], host)
+      await host.ready
+      const client = controlClient(path('s'))
+      const state = async () => ({ services: await client.services(), info: await client.info() })
+      const before = await state()
+
+      const asked = CARRIED.replace('timeouts: { tcp: 100', 'timeouts: { tcp: 50').replace(
+        'address: 198.18.1.1:8080, method: nat, weight: 3',
+        'address: 198.18.1.7, method: nat',
+      )
+      // One destination of many is at fault; timeouts and the others would be fine.
+      const text = what.includes('would') ? asked.replace('type: ipip', 'type: gre') : asked
+      writeFileSync(path('uvs.yaml'), text)
+      host.port.check = check
+      host.reload()
+      assert.deepEqual(await state(), before)
+      assert.equal(host.port.published.length, 0)
+      assert.match(host.stderr, /reload refused, nothing changed: .*(gre tunnels|no memory)/)
+
+      host.port.check = () => undefined
+      writeFileSync(path('uvs.yaml'), asked)
+      host.reload()
+      assert.equal((await state()).info.timeouts.tcpSec, 50)
+      assert.equal(host.port.published.length, 1)
+      host.stop()
+      assert.equal(await done, 0)
+    })
+  }
+
+  it('rules that are not forwarded end the start before the data plane is touched', async () => {
+    writeFileSync(path('rules'), '-A -t 198.18.0.5:80\n-a -t 198.18.0.5:80 -r 198.18.1.5:80 -g\n')
+    const host = world(path('s'))
+    assert.equal(await runDaemon(['--io', 'tun', '--rules', path('rules')], host), 1)
+    assert.match(host.stderr, /^uvs: direct routing to 198\.18\.1\.5 needs a link layer/)
+    assert.equal(host.started.length, 0)
   })
 
   it('refuses a socket that is taken, before the data plane is touched', async () => {

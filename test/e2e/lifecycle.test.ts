@@ -15,6 +15,10 @@ import { UVS } from './support/paths.js'
 import { Bulk, IPERF_PORT, startIperf } from './support/tools.js'
 import { HeldConnections, requests } from './support/web.js'
 
+/** An orderly end takes well below a second; a hang takes for ever. */
+const STOP_LIMIT_MS = 8_000
+const SPARE = 'spare0'
+
 describe('lifecycle', function () {
   this.timeout(60_000)
   let lab: Lab
@@ -129,6 +133,83 @@ describe('lifecycle', function () {
     assert.equal(answers.length, 3)
     assert.equal(await first.stop(), 0)
   })
+
+  /** The quiet filter of the director that runs. */
+  const filters = (): string =>
+    lab.director.exec(['tc', 'filter', 'show', 'dev', DEVICE, 'ingress'])
+
+  for (const [what, flags] of [
+    ['with the same TUN device', []],
+    ['with a TUN device of its own', ['--tun', 'other0']],
+  ] as const) {
+    it(`a second director on the interface, ${what}: refused, the first goes on`, async () => {
+      const first = await start()
+      const filter = filters()
+      assert.match(filter, / uvs /)
+      const socket = ['--socket', join(folder, 'second.sock')]
+      const second = await lab.director.run([UVS, 'run', '--iface', DEVICE, ...socket, ...flags])
+      assert.equal(second.status, 1, second.stderr)
+      assertOneLine(second.stderr, /another director runs/)
+      assert.equal(filters(), filter)
+      for (const n of [1, 2, 3, 4]) {
+        const { answers } = await requests(lab.client, { url: urlOf(n), requests: 3 })
+        assert.deepEqual(answers, ['r1', 'r2', 'r3'], METHODS[n - 1])
+      }
+      assert.equal(await first.stop(), 0)
+      assertUnchanged(untouched, hostState(lab.director, [DEVICE]))
+    })
+  }
+
+  it('SIGTERM after somebody else removed the clsact qdisc: ends, nothing left', async () => {
+    const running = await start()
+    lab.director.exec(['tc', 'qdisc', 'del', 'dev', DEVICE, 'clsact'])
+    running.program.signal('SIGTERM')
+    assert.equal(await running.program.ended(STOP_LIMIT_MS), 0)
+    assert.doesNotMatch(running.log, /did not stop cleanly/)
+    assertUnchanged(untouched, hostState(lab.director, [DEVICE]))
+    assert.deepEqual(readdirSync(folder), [])
+  })
+
+  /** A director on one more interface, which a test can spare. */
+  async function startWithSpare(): Promise<Director> {
+    lab.director.ip('link', 'add', SPARE, 'type', 'veth', 'peer', 'name', `${SPARE}-peer`)
+    lab.director.ip('link', 'set', SPARE, 'up')
+    const flags = ['--iface', SPARE]
+    director = await Director.start(lab.director, { workers: 2, folder, flags })
+    return director
+  }
+
+  it('SIGTERM right after an interface was deleted: ends, nothing left', async () => {
+    const running = await startWithSpare()
+    lab.director.ip('link', 'del', SPARE)
+    running.program.signal('SIGTERM')
+    // 1 if the director has noticed before the signal came.
+    assert.ok([0, 1].includes(await running.program.ended(STOP_LIMIT_MS)))
+    assert.doesNotMatch(running.log, /did not stop cleanly/)
+    assertUnchanged(untouched, hostState(lab.director, [DEVICE]))
+    assert.deepEqual(readdirSync(folder), [])
+  })
+
+  const LOSSES: Readonly<Record<string, readonly string[][]>> = {
+    deleted: [['del', SPARE]],
+    'deleted and made again': [
+      ['del', SPARE],
+      ['add', SPARE, 'type', 'veth', 'peer', 'name', `${SPARE}-peer`],
+    ],
+  }
+  for (const [what, changes] of Object.entries(LOSSES)) {
+    it(`an interface is ${what}: one clear error, exit 1, nothing left`, async () => {
+      const running = await startWithSpare()
+      for (const words of changes) lab.director.ip('link', ...words)
+      assert.equal(await running.program.ended(STOP_LIMIT_MS), 1)
+      const errors = running.log.split('\n').filter((line) => / error /.test(line))
+      assert.equal(errors.length, 1, running.log)
+      assert.match(errors[0], /interface spare0 is gone/)
+      if (changes.length > 1) lab.director.ip('link', 'del', SPARE)
+      assertUnchanged(untouched, hostState(lab.director, [DEVICE]))
+      assert.deepEqual(readdirSync(folder), [])
+    })
+  }
 
   const REFUSALS: readonly { name: string; flags: string[]; status: number; says: RegExp }[] = [
     { name: 'an unknown flag', flags: ['--nonsense'], status: 2, says: /--nonsense/ },

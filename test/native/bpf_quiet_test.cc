@@ -115,6 +115,23 @@ size_t Descriptors() {
   return count;
 }
 
+// Lets a director quiet the host and die without a chance to tidy up.
+void KillDirector(const Host& host) {
+  int ready[2];
+  CHECK_EQ(::pipe2(ready, O_CLOEXEC), 0);
+  const pid_t director = test::Spawn(host.net.right, [&] {
+    const auto ports = OpenQuiet(Options());
+    if (ports == nullptr || ::write(ready[1], "r", 1) != 1) return 1;
+    for (;;) ::pause();
+  });
+  ::close(ready[1]);
+  char byte = 0;
+  CHECK_EQ(::read(ready[0], &byte, 1), 1);
+  ::close(ready[0]);
+  ::kill(director, SIGKILL);
+  CHECK_EQ(test::Wait(director), -1);
+}
+
 }  // namespace
 
 TEST(the_host_keeps_quiet_about_the_service_and_serves_all_else) {
@@ -182,42 +199,106 @@ TEST(what_a_killed_director_left_is_found_and_removed) {
   NEED_NAMESPACES();
   const Host host;
   REQUIRE(host.good);
-  int ready[2];
-  REQUIRE(::pipe2(ready, O_CLOEXEC) == 0);
-  const pid_t director = test::Spawn(host.net.right, [&] {
-    const auto ports = OpenQuiet(Options());
-    if (ports == nullptr || ::write(ready[1], "r", 1) != 1) return 1;
-    for (;;) ::pause();
-  });
-  ::close(ready[1]);
-  char byte = 0;
-  CHECK_EQ(::read(ready[0], &byte, 1), 1);
-  ::close(ready[0]);
-  ::kill(director, SIGKILL);
-  CHECK_EQ(test::Wait(director), -1);
+  KillDirector(host);
   // The filter outlives it and silences the service.
   CHECK_EQ(Connect(host.net.left, kService), ETIMEDOUT);
   IoError error;
   const Enter here(host.net.right);
+  CHECK(Filters(host.net.right).find(" uvs ") != std::string::npos);
   CHECK(PortSet::clean_leftovers({"right", "nosuch0", "lo"}, &error));
   CHECK_EQ(Filters(host.net.right), "");
   CHECK_EQ(Connect(host.net.left, kService), ECONNREFUSED);
   CHECK(PortSet::clean_leftovers({"right"}, &error));
 }
 
-TEST(a_director_takes_over_the_filter_of_a_killed_one) {
+TEST(opening_removes_the_filter_of_a_killed_director) {
+  NEED_NAMESPACES();
+  const Host host;
+  REQUIRE(host.good);
+  KillDirector(host);
+  CHECK_EQ(Connect(host.net.left, kService), ETIMEDOUT);
+  const Enter here(host.net.right);
+  IoError error;
+  const auto ports = PortSet::open(Options(), &error);
+  REQUIRE(ports != nullptr);
+  CHECK_EQ(Filters(host.net.right), "");
+  CHECK_EQ(Connect(host.net.left, kService), ECONNREFUSED);
+}
+
+TEST(opening_for_tun_alone_removes_it_too) {
+  NEED_NAMESPACES();
+  const Host host;
+  REQUIRE(host.good);
+  KillDirector(host);
+  const Enter here(host.net.right);
+  IoError error;
+  PortSetOptions options = Options();
+  options.kind = PortKind::kTun;
+  REQUIRE(PortSet::open(options, &error) != nullptr);
+  CHECK_EQ(Filters(host.net.right), "");
+}
+
+TEST(an_interface_belongs_to_one_director_whose_filter_nobody_touches) {
   NEED_NAMESPACES();
   const Host host;
   REQUIRE(host.good);
   const Enter here(host.net.right);
   auto first = OpenQuiet(Options());
+  REQUIRE(first != nullptr);
+  const std::string filters = Filters(host.net.right);
+  CHECK(filters.find(" uvs ") != std::string::npos);
+  IoError error;
   PortSetOptions options = Options();
   options.tun_name = "uvstest1";
-  auto second = OpenQuiet(options);
-  REQUIRE(first != nullptr && second != nullptr);
-  const std::string filters = Filters(host.net.right);
-  CHECK_EQ(filters.find(" uvs "), filters.rfind(" uvs "));
+  CHECK(PortSet::open(options, &error) == nullptr);
+  CHECK_EQ(error.code, "EADDRINUSE");
+  CHECK(error.sentence.find("another director") != std::string::npos);
+  // Without packet sockets of its own it may run beside the first.
+  options.kind = PortKind::kTun;
+  CHECK(PortSet::open(options, &error) != nullptr);
+  CHECK(PortSet::clean_leftovers({"right"}, &error));
+  CHECK_EQ(Filters(host.net.right), filters);
   CHECK_EQ(Connect(host.net.left, kService), ETIMEDOUT);
+  first.reset();
+  CHECK(OpenQuiet(Options()) != nullptr);
+}
+
+TEST(what_others_removed_is_removed) {
+  NEED_NAMESPACES();
+  for (const char* removal : {
+           "tc filter del dev right ingress",
+           "tc qdisc del dev right clsact",
+           "ip link del right",
+           "ip link set right down && ip link set right name rightest",
+       }) {
+    const Host host;
+    REQUIRE(host.good);
+    const Enter here(host.net.right);
+    const auto ports = OpenQuiet(Options());
+    REQUIRE(ports != nullptr);
+    CHECK(!ports->lost(0) && !ports->lost(1));
+    REQUIRE(Run(host.net.right, removal));
+    CHECK_EQ(ports->lost(0), std::string(removal).find("ip link") == 0);
+    CHECK(!ports->lost(1));
+    IoError error;
+    CHECK(ports->detach_quiet(&error));
+    CHECK_EQ(error.sentence, "");
+    CHECK_EQ(Filters(host.net.right).find(" uvs "), std::string::npos);
+  }
+}
+
+TEST(a_port_is_lost_also_when_another_device_has_its_name) {
+  NEED_NAMESPACES();
+  const Host host;
+  REQUIRE(host.good);
+  const Enter here(host.net.right);
+  const auto ports = OpenQuiet(Options());
+  REQUIRE(ports != nullptr);
+  REQUIRE(Run(host.net.right, "ip link del right") &&
+          Run(host.net.right, "ip link add right type veth peer name left2") &&
+          Run(host.net.right, "ip link del uvstest0"));
+  CHECK(ports->lost(0));
+  CHECK(ports->lost(1));
 }
 
 TEST(a_port_set_opens_everything_and_gives_everything_back) {

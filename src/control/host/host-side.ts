@@ -133,6 +133,7 @@ export class HostSide {
       } catch {
         // Somebody else has changed our rules: start again from none. This failure is final.
         await cleanRules(family)
+        this.#rules = { ...this.#rules, [family]: NO_RULES[family] }
         const fresh = batchText(NO_RULES[family], wanted[family], tunName)
         if (fresh !== '') await runIp([`-${family}`, '-batch', '-'], fresh)
       }

@@ -69,6 +69,17 @@ export function apply(config: Config, command: Command): Result<Config> {
   }
 }
 
+/** The configuration after all commands, or the first refusal. */
+export function applyEvery(config: Config, commands: readonly Command[]): Result<Config> {
+  let next = config
+  for (const command of commands) {
+    const result = apply(next, command)
+    if (!result.ok) return result
+    next = result.value
+  }
+  return success(next)
+}
+
 function withKnown(
   config: Config,
   id: ServiceId,

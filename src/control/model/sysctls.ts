@@ -50,6 +50,30 @@ export const SYSCTL_NAMES: readonly SysctlName[] = [
   'sync_threshold',
 ].sort() as SysctlName[]
 
+/** The settings that something follows; the others are kept and shown, nothing more. */
+const FOLLOWED: ReadonlySet<SysctlName> = new Set<SysctlName>([
+  'conn_reuse_mode',
+  'expire_nodest_conn',
+  'expire_quiescent_template',
+  'lblc_expiration',
+  'lblcr_expiration',
+  'pmtu_disc',
+  'run_estimation',
+  'secure_tcp',
+  'sloppy_tcp',
+])
+
+/** Settings that differ from `before` and from their default, and that nothing follows. */
+export function idleSettings(before: Sysctls, after: Sysctls): SysctlName[] {
+  const defaults = defaultSysctls()
+  return SYSCTL_NAMES.filter((name) => {
+    const value = String(after[name])
+    if (value === String(before[name]) || value === String(defaults[name])) return false
+    // 1 means "when memory runs low" (amemthresh), and memory is fixed at start.
+    return !FOLLOWED.has(name) || (name === 'secure_tcp' && value === '1')
+  })
+}
+
 /** Every setting at the kernel's default. */
 export function defaultSysctls(): Sysctls {
   const scalars = Object.fromEntries(

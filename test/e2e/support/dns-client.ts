@@ -23,6 +23,8 @@ const CLASS_IN = 1
 const HEADER_BYTES = 12
 const FIRST_PORT = 20_000
 const PORTS = 10_000
+/** So that two clients at a time use no port in common. */
+const QUERIES_MAX = 100
 
 /** A query for the TXT record of `name` (RFC 1035 4.1). */
 function query(name: string, id: number): Buffer {
@@ -60,7 +62,8 @@ function ask(address: string, port: number, from: number, name: string): Promise
       end()
       resolve(text(answer, asked))
     })
-    socket.bind(from, () => socket.send(asked, port, address))
+    // Connected, so that a port unreachable is heard.
+    socket.bind(from, () => socket.connect(port, address, () => socket.send(asked)))
   })
 }
 
@@ -68,7 +71,7 @@ const task = JSON.parse(process.argv[2] ?? '{}') as DnsTask
 const [, address = '', port = ''] = /^\[?(.*?)\]?:(\d+)$/.exec(task.server) ?? []
 const answers: string[] = []
 for (let i = 0; i < task.queries; i++) {
-  const from = FIRST_PORT + ((process.pid + i) % PORTS)
+  const from = FIRST_PORT + ((process.pid * QUERIES_MAX + i) % PORTS)
   answers.push(await ask(address, Number(port), from, task.name ?? 'who.test'))
 }
 console.log(JSON.stringify(answers))

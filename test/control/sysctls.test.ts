@@ -1,0 +1,96 @@
+/** Settings without effect are told, and the list of them is true. */
+import assert from 'node:assert/strict'
+import { readdirSync, readFileSync } from 'node:fs'
+import { Director } from '../../src/control/director.js'
+import { emptyConfig } from '../../src/control/model/config.js'
+import {
+  defaultSysctls,
+  idleSettings,
+  setSysctl,
+  SYSCTL_NAMES,
+} from '../../src/control/model/sysctls.js'
+import type { SysctlName } from '../../src/control/model/sysctls.js'
+import { FakeClock, FakeDataplane, memoryLog } from '../support/fake-dataplane.js'
+import { CAPACITY, configOf } from './fixtures.js'
+
+const DEFAULTS = defaultSysctls()
+/** Neither a default nor a value with a meaning of its own. */
+const OTHER: Partial<Record<SysctlName, string>> = {
+  conn_reuse_mode: '2',
+  pmtu_disc: '0',
+  run_estimation: '0',
+  secure_tcp: '3',
+  snat_reroute: '0',
+  sync_ports: '2',
+  sync_threshold: '4 60',
+  sync_version: '0',
+}
+
+function warned(name: SysctlName): boolean {
+  const set = setSysctl(DEFAULTS, name, OTHER[name] ?? '2')
+  assert.ok(set.ok, name)
+  const idle = idleSettings(DEFAULTS, set.value)
+  assert.ok(idle.length === 0 || (idle.length === 1 && idle[0] === name))
+  return idle.length === 1
+}
+
+/** All of the product's code that could read a setting, but for the tables that list them. */
+function readers(): string {
+  const listing = ['layout.gen.h', 'layout.ts', 'sysctls.ts', 'core_rig.h']
+  return ['src', 'native']
+    .flatMap((top) =>
+      readdirSync(top, { recursive: true, encoding: 'utf8' }).map((path) => `${top}/${path}`),
+    )
+    .filter((path) => /\.(ts|cc|h)$/.test(path) && !path.includes('/build/'))
+    .filter((path) => !listing.some((name) => path.endsWith(`/${name}`)))
+    .map((path) => readFileSync(path, 'utf8'))
+    .join('\n')
+}
+
+describe('settings without effect', () => {
+  it('are exactly those that no code reads', () => {
+    const code = readers()
+    const camel = (name: string) => name.replace(/(?:^|_)(.)/g, (_, c: string) => c.toUpperCase())
+    for (const name of SYSCTL_NAMES) {
+      const uses = [`sysctl('${name}')`, `sysctls.${name}`, `kSysctl${camel(name)}`]
+      const read = uses.some((use) =>
+        new RegExp(`${use.replace(/[()]/g, '\\$&')}(?!\\w)`).test(code),
+      )
+      assert.equal(warned(name), !read, name)
+    }
+  })
+
+  it('are each named in docs/compat.md', () => {
+    const text = readFileSync('docs/compat.md', 'utf8')
+    for (const name of SYSCTL_NAMES.filter(warned)) assert.ok(text.includes(`\`${name}\``), name)
+  })
+
+  it('are told once when set, not at their default, not by other changes', async () => {
+    const log = memoryLog()
+    const config = configOf([{ kind: 'setSysctl', name: 'drop_entry', value: '2' }])
+    const clock = new FakeClock()
+    const director = new Director({ port: new FakeDataplane(), config, clock, log, version: '1' })
+    director.start()
+    const warnings = () => log.lines.splice(0).filter((line) => line.startsWith('warn'))
+    const set = (name: SysctlName, value: string) =>
+      director.execute([{ kind: 'setSysctl', name, value }])
+    assert.deepEqual(warnings(), ['warn drop_entry=2 is accepted but has no effect yet'])
+    await set('nat_icmp_send', '1')
+    assert.deepEqual(warnings(), ['warn nat_icmp_send=1 is accepted but has no effect yet'])
+    await set('expire_nodest_conn', '1')
+    await set('drop_entry', '0')
+    assert.deepEqual(warnings(), [])
+    await set('sync_threshold', '4 60')
+    assert.deepEqual(warnings(), ['warn sync_threshold=4 60 is accepted but has no effect yet'])
+    await director.stop()
+  })
+
+  it('say nothing when everything is at its default', () => {
+    assert.deepEqual(idleSettings(DEFAULTS, emptyConfig(CAPACITY).sysctls), [])
+  })
+
+  it('include secure_tcp=1, which waits for memory to run low', () => {
+    const set = setSysctl(DEFAULTS, 'secure_tcp', '1')
+    assert.deepEqual(set.ok && idleSettings(DEFAULTS, set.value), ['secure_tcp'])
+  })
+})
