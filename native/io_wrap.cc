@@ -95,7 +95,6 @@ class PortSetWrap : public Napi::ObjectWrap<PortSetWrap> {
                            InstanceMethod<&PortSetWrap::attach_quiet>("attachQuiet"),
                            InstanceMethod<&PortSetWrap::detach_quiet>("detachQuiet"),
                            InstanceMethod<&PortSetWrap::close>("close"),
-                           StaticMethod<&PortSetWrap::clean_leftovers>("cleanLeftovers"),
                        });
   }
 
@@ -193,15 +192,6 @@ class PortSetWrap : public Napi::ObjectWrap<PortSetWrap> {
   Napi::Value close(const Napi::CallbackInfo& info) {
     ports_.reset();
     return info.Env().Undefined();
-  }
-
-  static Napi::Value clean_leftovers(const Napi::CallbackInfo& info) {
-    const Napi::Env env = info.Env();
-    std::vector<std::string> names;
-    if (!read_names(info[0], &names)) return env.Undefined();
-    IoError failure;
-    if (!PortSet::clean_leftovers(names, &failure)) throw_io_error(env, failure);
-    return env.Undefined();
   }
 
   std::unique_ptr<PortSet> ports_;  // null: closed. Its destructor gives everything back

@@ -20,7 +20,6 @@ namespace uvs {
 //   attachQuiet() / detachQuiet()   the host's stack keeps quiet about service traffic
 //   close()                         gives everything back; idempotent. Only after every worker has
 //                                   closed its Core: a closed descriptor's number may come again
-//   PortSet.cleanLeftovers(interfaces)  removes quiet filters of a killed run
 //
 // Every failure throws an Error with code, errno, syscall and a sentence that says what to do.
 Napi::Object register_io(Napi::Env env, Napi::Object exports);

@@ -140,5 +140,11 @@ export type RunningDataplane = DataplanePort & {
   restartWorker(worker: number): void
 }
 
-/** Rejects with an Error whose message says what to do when the host does not allow it. */
-export type StartDataplane = (options: DataplaneOptions) => Promise<RunningDataplane>
+/**
+ * Rejects with an Error whose message says what to do when the host does not allow it. `onLost` is
+ * called when the data plane cannot go on, with the reason.
+ */
+export type StartDataplane = (
+  options: DataplaneOptions,
+  onLost: (reason: string) => void,
+) => Promise<RunningDataplane>

@@ -9,7 +9,6 @@ import { loadConfig, loadRules } from './config/load.js'
 import { reconcile } from './config/reconcile.js'
 import type { NativeConfig, Settings } from './config/native-format.js'
 import type {
-  DataplaneOptions,
   IoKind,
   RunningDataplane,
   StartDataplane,
@@ -32,11 +31,7 @@ import type { RunFlags, RunSettings } from './run-options.js'
 
 /** What the program gets from its host; tests give something else. */
 export interface Host {
-  /** `onLost` is told in a sentence when the data plane has lost a port for good. */
-  startDataplane(
-    options: DataplaneOptions,
-    onLost: (message: string) => void,
-  ): ReturnType<StartDataplane>
+  startDataplane: StartDataplane
   readonly capacity: Capacity
   readonly clock: Clock
   readonly defaultSocket: string

@@ -95,6 +95,7 @@ export interface NativeCore {
 export interface NativePortSet {
   /** [worker][port] descriptors; the last port leads to the host's own stack. */
   descriptors(): number[][]
+  /** By port; 0 when the interface is gone. */
   ifindexes(): number[]
   /** Replaces the classifier's entries: 28-byte records, 24 bytes of key and 4 of flags. */
   setEntries(entries: Uint8Array): void
@@ -114,9 +115,7 @@ export interface PortSetOptions {
 
 interface Addon {
   readonly Core: new (options: CoreOptions) => NativeCore
-  readonly PortSet: (new (options: PortSetOptions) => NativePortSet) & {
-    cleanLeftovers(interfaces: readonly string[]): void
-  }
+  readonly PortSet: new (options: PortSetOptions) => NativePortSet
   readonly layoutHash: number
   connectionTableBytes(connections: number): number
   lineOffset(block: Uint8Array): number
@@ -140,11 +139,6 @@ export function openCore(options: Omit<CoreOptions, 'layoutHash'>): NativeCore {
 /** Opens every port for every worker. Throws a coded error (EPERM, ENODEV...). */
 export function openPorts(options: PortSetOptions): NativePortSet {
   return new addon.PortSet(options)
-}
-
-/** Removes filters of ours that a killed director left on these interfaces. */
-export function cleanPortLeftovers(interfaces: readonly string[]): void {
-  addon.PortSet.cleanLeftovers(interfaces)
 }
 
 const LINE_BYTES = 64
