@@ -32,6 +32,7 @@ struct Known {
   uint32_t id;
   uint32_t due;
   NewConn wanted;
+  bool owns_reply;  // no newer connection has its reply key
 };
 
 NewConn wanted_by(const Operation& op) {
@@ -103,7 +104,13 @@ class Model {
     uint32_t id = kNoConn;
     const CreateError error = table_->create(wanted, due, &id);
     require((error == CreateError::kTableFull) == (known_.size() == capacity_));
-    if (error == CreateError::kNone) known_.push_back({id, due, wanted});
+    if (error != CreateError::kNone) return;
+    // Replies belong to the newest of those whose reply key is the same.
+    const bool replies = has_reply_key(wanted.method);
+    for (Known& known : known_) {
+      if (replies && same(reply_key(known.wanted), reply_key(wanted))) known.owns_reply = false;
+    }
+    known_.push_back({id, due, wanted, replies});
   }
 
   void remove(const Operation& op) {
@@ -148,7 +155,7 @@ class Model {
       bool expected = false;
       for (const Known& known : known_) {
         const bool in = same(known.wanted.in, key);
-        const bool out = has_reply_key(known.wanted.method) && same(reply_key(known.wanted), key);
+        const bool out = known.owns_reply && same(reply_key(known.wanted), key);
         expected |= in || out;
         found |= (in && entry == known.id << 1) || (out && entry == (known.id << 1 | 1));
       }

@@ -8,11 +8,7 @@ import { systemResolver } from './cli/resolver.js'
 import { loadConfig, loadRules } from './config/load.js'
 import { reconcile } from './config/reconcile.js'
 import type { NativeConfig, Settings } from './config/native-format.js'
-import type {
-  IoKind,
-  RunningDataplane,
-  StartDataplane,
-} from './dataplane-port.js'
+import type { IoKind, RunningDataplane, StartDataplane } from './dataplane-port.js'
 import { Director } from './director.js'
 import { startParts } from './lifecycle.js'
 import type { Part } from './lifecycle.js'
