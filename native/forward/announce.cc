@@ -32,7 +32,7 @@ constexpr uint8_t kAllNodes[16] = {0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 
 bool is_group(const uint8_t* link) { return link[0] & 1; }
 bool is_multicast6(const uint8_t* address) { return address[0] == 0xff; }
 
-// ff02::1:ffXX:XXXX with the last three bytes of the target (RFC 4291 2.7.1).
+// The group ff02::1:ff00:0/104 with the last three bytes of the target (RFC 4291 2.7.1).
 bool is_solicited_node(const uint8_t* address, const uint8_t* target) {
   constexpr uint8_t kPrefix[13] = {0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff};
   return std::memcmp(address, kPrefix, 13) == 0 && std::memcmp(address + 13, target + 13, 3) == 0;
