@@ -113,9 +113,37 @@ export interface PortSetOptions {
   readonly tunName: string
 }
 
+/**
+ * A non-blocking descriptor for control protocols, polled by the event loop of the thread that made
+ * it (native/raw_socket_wrap.h). Errors of the system are thrown as coded errors (EPERM...). A call
+ * after close() throws ERR_CLOSED, except close() itself.
+ */
+export interface NativeRawSocket {
+  /** One message as it was sent; undefined when none is there now. Empty at end of stream. */
+  receive(): Uint8Array | undefined
+  /** Sends one message whole. False when there is no room now (EAGAIN). */
+  send(message: Uint8Array): boolean
+  /** Called whenever something can be received or accepted; replaces the function before. */
+  onReadable(listener: (() => void) | undefined): void
+  /** Listening sockets: a waiting client and who it is (SO_PEERCRED); undefined when none waits. */
+  accept(): { socket: NativeRawSocket; pid: number; uid: number; gid: number } | undefined
+  close(): void
+}
+
+/** What a raw socket is for. Everything is close-on-exec. */
+export type RawSocketOptions =
+  /** AF_NETLINK of a protocol, bound to a port of the kernel's choice; sends to the kernel. */
+  | { readonly kind: 'netlink'; readonly protocol: number }
+  /** AF_UNIX SOCK_SEQPACKET: message boundaries are kept. `mode` is that of the file. */
+  | { readonly kind: 'listen'; readonly path: string; readonly mode: number }
+  | { readonly kind: 'connect'; readonly path: string }
+  /** AF_PACKET of one interface: whole frames, those that it sends itself left out. */
+  | { readonly kind: 'packet'; readonly interface: string }
+
 interface Addon {
   readonly Core: new (options: CoreOptions) => NativeCore
   readonly PortSet: new (options: PortSetOptions) => NativePortSet
+  readonly RawSocket: new (options: RawSocketOptions) => NativeRawSocket
   readonly layoutHash: number
   connectionTableBytes(connections: number): number
   lineOffset(block: Uint8Array): number
@@ -139,6 +167,11 @@ export function openCore(options: Omit<CoreOptions, 'layoutHash'>): NativeCore {
 /** Opens every port for every worker. Throws a coded error (EPERM, ENODEV...). */
 export function openPorts(options: PortSetOptions): NativePortSet {
   return new addon.PortSet(options)
+}
+
+/** Opens a descriptor for control protocols. Throws a coded error (EPERM, ENODEV, EADDRINUSE...). */
+export function openRawSocket(options: RawSocketOptions): NativeRawSocket {
+  return new addon.RawSocket(options)
 }
 
 const LINE_BYTES = 64
