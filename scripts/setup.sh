@@ -52,6 +52,8 @@ nft nftables test filters
 dnsmasq dnsmasq-base test a DNS server
 nginx nginx-light test an HTTP server
 ethtool ethtool test offload settings
+ipvsadm ipvsadm test the original, against the director
+keepalived keepalived test the original, against the director
 clang++ clang test sanitizers and fuzzing
 clang-format clang-format test formatting
 LIST
@@ -177,7 +179,9 @@ stage() {
   digest "$@" >"$stamp"
 }
 
-[ -e native/build/Release/uvs.node ] || rm -f build/.stamp-native
+for file in uvs.node ipvs_shim.so; do
+  [ -e "native/build/Release/$file" ] || rm -f build/.stamp-native
+done
 [ -d dist ] || rm -f build/.stamp-typescript
 stage layout gen src/dataplane/layout.ts src/dataplane/gen-layout.ts native/layout.gen.h
 stage native build:native native scripts/build-native.mjs "$npm_stamp"

@@ -258,6 +258,7 @@ describe('tidy: native', () => {
       struct S { static uint32_t f; };
       }`
     catches(native.mutableStatics, 'native/a.cc', bad, 6)
+    catches(native.mutableStatics, 'native/shim/a.c', bad, 0)
     const good = `static_assert(sizeof(int) == 4);
       namespace uvs {
       constexpr int a = 1;
