@@ -52,6 +52,11 @@ nft nftables test filters
 dnsmasq dnsmasq-base test a DNS server
 nginx nginx-light test an HTTP server
 ethtool ethtool test offload settings
+qemu-system-x86_64 qemu-system-x86 test a kernel with IPVS
+busybox busybox-static test a kernel with IPVS
+modprobe kmod test a kernel with IPVS
+ipvsadm ipvsadm test what IPVS users have
+keepalived keepalived test what IPVS users have
 clang++ clang test sanitizers and fuzzing
 clang-format clang-format test formatting
 LIST
