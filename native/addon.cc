@@ -7,6 +7,7 @@
 #include "conn/conn_table.h"
 #include "core_wrap.h"
 #include "io_wrap.h"
+#include "raw_socket_wrap.h"
 
 namespace uvs {
 namespace {
@@ -59,6 +60,7 @@ class Addon : public Napi::Addon<Addon> {
  public:
   Addon(Napi::Env env, Napi::Object exports) {
     register_io(env, exports);
+    register_raw_socket(env, exports);
     exports.Set("Core", CoreWrap::define(env));
     exports.Set("layoutHash", Napi::Number::New(env, kLayoutHash));
     exports.Set("connectionTableBytes", Napi::Function::New(env, table_bytes));

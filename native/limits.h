@@ -13,7 +13,8 @@ constexpr uint32_t kFrameSlotBytes = 2048;         // ring slot for ordinary fra
 constexpr uint32_t kSuperFrameBytes = 65536 + 64;  // a GSO super-packet with its link header
 constexpr uint32_t kMaxIpBytes = 65535;
 constexpr uint32_t kEthernetBytes = 14;
-constexpr uint32_t kVnetHeaderBytes = 10;  // struct virtio_net_hdr, linux/virtio_net.h
+constexpr uint32_t kRawMessageBytesMax = 1 << 20;  // one message of a control protocol
+constexpr uint32_t kVnetHeaderBytes = 10;          // struct virtio_net_hdr, linux/virtio_net.h
 
 // Room that a port keeps writable in front of every received frame: the largest tunnel header
 // (outer IPv6 40 + UDP 8 + GUE 12) and a virtio header, rounded up.

@@ -52,8 +52,11 @@ nft nftables test filters
 dnsmasq dnsmasq-base test a DNS server
 nginx nginx-light test an HTTP server
 ethtool ethtool test offload settings
-ipvsadm ipvsadm test the original, against the director
-keepalived keepalived test the original, against the director
+qemu-system-x86_64 qemu-system-x86 test a kernel with IPVS
+busybox busybox-static test a kernel with IPVS
+modprobe kmod test a kernel with IPVS
+ipvsadm ipvsadm test what IPVS users have
+keepalived keepalived test what IPVS users have
 clang++ clang test sanitizers and fuzzing
 clang-format clang-format test formatting
 LIST
@@ -120,9 +123,12 @@ apt_install() {
     tail -n 20 "$log" >&2
     die "apt-get could not install: $* (whole log: $log)"
   fi
-  if [[ " $* " == *" nginx-light "* ]] && [ -d /run/systemd/system ]; then
-    systemctl disable --quiet nginx 9>&- || true
-  fi
+  local service
+  for service in nginx:nginx-light keepalived:keepalived ipvsadm:ipvsadm; do
+    if [[ " $* " == *" ${service#*:} "* ]] && [ -d /run/systemd/system ]; then
+      systemctl disable --quiet "${service%:*}" 9>&- || true
+    fi
+  done
 }
 
 # Twice: which clang runtime is missing is known only once clang itself is there.

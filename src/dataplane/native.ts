@@ -125,6 +125,8 @@ export interface NativeRawSocket {
   send(message: Uint8Array): boolean
   /** Called whenever something can be received or accepted; replaces the function before. */
   onReadable(listener: (() => void) | undefined): void
+  /** Called while there is room to send; for senders that wait after a false of send(). */
+  onWritable(listener: (() => void) | undefined): void
   /** Listening sockets: a waiting client and who it is (SO_PEERCRED); undefined when none waits. */
   accept(): { socket: NativeRawSocket; pid: number; uid: number; gid: number } | undefined
   close(): void
@@ -169,7 +171,7 @@ export function openPorts(options: PortSetOptions): NativePortSet {
   return new addon.PortSet(options)
 }
 
-/** Opens a descriptor for control protocols. Throws a coded error (EPERM, ENODEV, EADDRINUSE...). */
+/** Opens a descriptor for control protocols. Throws a coded error (EPERM, EADDRINUSE...). */
 export function openRawSocket(options: RawSocketOptions): NativeRawSocket {
   return new addon.RawSocket(options)
 }
