@@ -14,14 +14,11 @@ import { addressBytes, addressFromBytes } from './wire-values.js'
 /** Writes DAEMON into a request: what is 0 or undefined is left out, so that the default applies. */
 export function writeDaemon(writer: AttributeWriter, daemon: WireDaemon): void {
   writer.flaggedNested(COMMAND_ATTR.daemon, () => {
-    writer
-      .u32(DAEMON_ATTR.state, daemon.state)
-      .string(DAEMON_ATTR.interface, daemon.interface)
-      .u32(DAEMON_ATTR.syncId, daemon.syncId)
+    writeId(writer, daemon)
     if (daemon.maxLength !== 0) writer.u16(DAEMON_ATTR.maxLength, daemon.maxLength)
-    writeGroup(writer, daemon.group)
     if (daemon.port !== 0) writer.u16(DAEMON_ATTR.port, daemon.port)
     if (daemon.ttl !== 0) writer.u8(DAEMON_ATTR.ttl, daemon.ttl)
+    writeGroup(writer, daemon.group)
   })
 }
 
@@ -30,16 +27,21 @@ export function packDaemonReply(daemon: WireDaemon): Uint8Array {
   const writer = new AttributeWriter()
   return writer
     .nested(COMMAND_ATTR.daemon, () => {
+      writeId(writer, daemon)
       writer
-        .u32(DAEMON_ATTR.state, daemon.state)
-        .string(DAEMON_ATTR.interface, daemon.interface)
-        .u32(DAEMON_ATTR.syncId, daemon.syncId)
         .u16(DAEMON_ATTR.maxLength, daemon.maxLength)
         .u16(DAEMON_ATTR.port, daemon.port)
         .u8(DAEMON_ATTR.ttl, daemon.ttl)
       writeGroup(writer, daemon.group)
     })
     .finish()
+}
+
+function writeId(writer: AttributeWriter, daemon: WireDaemon): void {
+  writer
+    .u32(DAEMON_ATTR.state, daemon.state)
+    .string(DAEMON_ATTR.interface, daemon.interface)
+    .u32(DAEMON_ATTR.syncId, daemon.syncId)
 }
 
 function writeGroup(writer: AttributeWriter, group: Address | undefined): void {

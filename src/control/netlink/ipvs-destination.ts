@@ -26,17 +26,6 @@ import {
 /** IP_VS_CONN_F_FWD_MASK. */
 const METHOD_MASK = 0x7
 
-/** What ipvsadm sends along where only the id counts; see NO_OPTIONS of ipvs-service.ts. */
-export const NO_DESTINATION_OPTIONS: WireDestinationOptions = {
-  method: 0,
-  weight: 0,
-  upperThreshold: 0,
-  lowerThreshold: 0,
-  tunnelType: 0,
-  tunnelPort: 0,
-  tunnelFlags: 0,
-}
-
 /** Writes DEST into a request; the id alone where there are no options. */
 export function writeDestination(
   writer: AttributeWriter,

@@ -40,14 +40,12 @@ export {
   unpackDaemonStop,
 } from './ipvs-daemon.js'
 export {
-  NO_DESTINATION_OPTIONS,
   packDestinationReply,
   unpackDestination,
   unpackDestinationId,
   unpackDestinationReply,
 } from './ipvs-destination.js'
 export {
-  NO_OPTIONS,
   packServiceReply,
   unpackService,
   unpackServiceId,
@@ -66,8 +64,8 @@ export interface CommandAttributes {
 }
 
 /**
- * A request for one service. The kernel needs `options` for newService and setService; ipvsadm
- * sends NO_OPTIONS with the others.
+ * A request for one service. The kernel needs `options` for newService and setService only; ipvsadm
+ * always sends some.
  */
 export function packServiceRequest(id: WireServiceId, options?: WireServiceOptions): Uint8Array {
   const writer = new AttributeWriter()
@@ -77,7 +75,7 @@ export function packServiceRequest(id: WireServiceId, options?: WireServiceOptio
 
 /**
  * A request for one destination of `service`. The kernel needs `options` for newDestination and
- * setDestination; `serviceOptions` are never needed, but ipvsadm sends NO_OPTIONS.
+ * setDestination only, `serviceOptions` never; ipvsadm always sends both.
  */
 export function packDestinationRequest(
   service: WireServiceId,

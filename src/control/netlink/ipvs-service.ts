@@ -33,19 +33,6 @@ import {
 
 const ALL_FLAGS = 0xffffffff
 
-/**
- * What ipvsadm sends along where only the id counts, as in a deletion: it always writes the full
- * form and leaves the options at zero.
- */
-export const NO_OPTIONS: WireServiceOptions = {
-  scheduler: '',
-  flags: 0,
-  flagsMask: ALL_FLAGS,
-  timeoutSec: 0,
-  netmask: 0,
-  engine: '',
-}
-
 /** Writes SERVICE into a request; the id alone where there are no options. */
 export function writeService(
   writer: AttributeWriter,

@@ -46,22 +46,27 @@ export function addressFromBytes(family: Family, bytes: Uint8Array): Address {
   return addressFromValue(6, (view.getBigUint64(0) << 64n) | view.getBigUint64(8))
 }
 
-const FIELDS = Object.keys(STATS_ATTR) as (keyof WireStats)[]
-/** The two counters that have 64 bits in either form (spec 7.5). */
-const isByteCounter = (field: keyof WireStats): boolean =>
-  field === 'inBytes' || field === 'outBytes'
+export type StatsField = keyof WireStats
 
-export const NO_STATS: WireStats = {
-  connections: 0n,
-  inPackets: 0n,
-  outPackets: 0n,
-  inBytes: 0n,
-  outBytes: 0n,
-  connectionRate: 0n,
-  inPacketRate: 0n,
-  outPacketRate: 0n,
-  inByteRate: 0n,
-  outByteRate: 0n,
+const FIELDS = Object.keys(STATS_ATTR) as StatsField[]
+
+/** The counters that have 64 bits in every form (spec 7.5). */
+export const WIDE_STATS: ReadonlySet<StatsField> = new Set(['inBytes', 'outBytes'])
+
+/** Counters, each from `counter`. */
+export function statsOf(counter: (field: StatsField) => bigint): WireStats {
+  return {
+    connections: counter('connections'),
+    inPackets: counter('inPackets'),
+    outPackets: counter('outPackets'),
+    inBytes: counter('inBytes'),
+    outBytes: counter('outBytes'),
+    connectionRate: counter('connectionRate'),
+    inPacketRate: counter('inPacketRate'),
+    outPacketRate: counter('outPacketRate'),
+    inByteRate: counter('inByteRate'),
+    outByteRate: counter('outByteRate'),
+  }
 }
 
 /**
@@ -75,7 +80,7 @@ export function writeStats(
 ): void {
   writer.nested(types.stats, () => {
     for (const field of FIELDS) {
-      if (isByteCounter(field)) writer.u64(STATS_ATTR[field], stats[field])
+      if (WIDE_STATS.has(field)) writer.u64(STATS_ATTR[field], stats[field])
       else writer.u32(STATS_ATTR[field], Number(BigInt.asUintN(32, stats[field])))
     }
   })
@@ -84,10 +89,10 @@ export function writeStats(
   })
 }
 
-const policyOf = (isWide: (field: keyof WireStats) => boolean): Policy =>
+const policyOf = (isWide: (field: StatsField) => boolean): Policy =>
   Object.fromEntries(FIELDS.map((field) => [STATS_ATTR[field], isWide(field) ? 'u64' : 'u32']))
 
-const STATS_POLICY = policyOf(isByteCounter)
+const STATS_POLICY = policyOf((field) => WIDE_STATS.has(field))
 const STATS64_POLICY = policyOf(() => true)
 
 /**
@@ -100,13 +105,13 @@ export function readStats(
 ): WireStats | undefined {
   const wide = attributes.raw(types.stats64)
   const bytes = wide ?? attributes.raw(types.stats)
-  if (bytes === undefined) return NO_STATS
+  if (bytes === undefined) return statsOf(() => 0n)
   const read = readAttributes(bytes, wide === undefined ? STATS_POLICY : STATS64_POLICY)
   if (!read.ok) return undefined
-  const counter = (field: keyof WireStats): bigint => {
+  const counter = (field: StatsField): bigint => {
     const type = STATS_ATTR[field]
-    if (wide !== undefined || isByteCounter(field)) return read.value.u64(type) ?? 0n
+    if (wide !== undefined || WIDE_STATS.has(field)) return read.value.u64(type) ?? 0n
     return BigInt(read.value.u32(type) ?? 0)
   }
-  return Object.fromEntries(FIELDS.map((field) => [field, counter(field)])) as unknown as WireStats
+  return statsOf(counter)
 }
