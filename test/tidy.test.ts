@@ -55,7 +55,7 @@ const IMPORTS: readonly ImportRule[] = [
     allow: [/^control\/(cli|web|model)\//, /^control\/api\/(client|views)$/],
   },
   {
-    files: /^control\/(vrrp|sync|offload|health|host)\//,
+    files: /^control\/(vrrp|sync|offload|health|host|ipvs-server)\//,
     allow: [
       /^control\//,
       /^dataplane\/(supervisor|counters|connections|events|snapshot-writer|native)$/,

@@ -10,6 +10,8 @@ import { reconcile } from './config/reconcile.js'
 import type { NativeConfig, Settings } from './config/native-format.js'
 import type { IoKind, RunningDataplane, StartDataplane } from './dataplane-port.js'
 import { Director } from './director.js'
+import type { StartIpvsServer } from './ipvs-server/options.js'
+import { ipvsSocketPath } from './ipvs-server/private-protocol.js'
 import { startParts } from './lifecycle.js'
 import type { Part } from './lifecycle.js'
 import { createLog } from './log.js'
@@ -28,6 +30,7 @@ import type { RunFlags, RunSettings } from './run-options.js'
 /** What the program gets from its host; tests give something else. */
 export interface Host {
   startDataplane: StartDataplane
+  startIpvsServer: StartIpvsServer
   readonly capacity: Capacity
   readonly clock: Clock
   readonly defaultSocket: string
@@ -157,6 +160,7 @@ class Daemon {
       { name: 'data plane', start: () => this.#startDataplane(config) },
       { name: 'director', start: () => this.#startDirector(config) },
       { name: 'control socket', start: () => this.#startApi({ path: socket }) },
+      { name: 'IPVS interface', start: () => this.#startIpvs(ipvsSocketPath(socket)) },
       ...(http === undefined ? [] : [{ name: 'HTTP listener', start: () => this.#startApi(http) }]),
     ]
   }
@@ -200,6 +204,11 @@ class Daemon {
     const routes = createRoutes({ director, metrics, restartWorker })
     const server = await startApi(at, routes, this.#log)
     return () => server.close()
+  }
+
+  #startIpvs(path: string): Promise<() => Promise<void>> {
+    const [director, port] = [this.#director!, this.#dataplane!]
+    return this.#host.startIpvsServer({ path, director, port, log: this.#log })
   }
 
   /** SIGHUP. A bad file changes nothing and says why. */

@@ -5,6 +5,7 @@ import { LIMITS } from '../dataplane/layout.js'
 import { defaultSocket } from './cli/uvs.js'
 import { systemClock } from './clock.js'
 import { startDataplane } from './dataplane.js'
+import { startIpvsServer } from './ipvs-server/server.js'
 import { runDaemon } from './main.js'
 import { notifySystemd } from './notify.js'
 
@@ -15,6 +16,7 @@ export function run(argv: readonly string[]): Promise<number> {
   setFlagsFromString('--no-memory-reducer')
   return runDaemon(argv, {
     startDataplane,
+    startIpvsServer,
     capacity: {
       services: LIMITS.SERVICES,
       destinations: LIMITS.DESTINATIONS,

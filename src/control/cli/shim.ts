@@ -38,7 +38,7 @@ export function parseShimLine(
     else return undefined
   }
   const command = argv.slice(at)
-  if (socket === '' || (command.length > 0) === printsEnvironment) return undefined
+  if (socket === '' || command.length > 0 === printsEnvironment) return undefined
   return { socket, printsEnvironment, command }
 }
 

@@ -26,6 +26,7 @@ import {
   REPLY_COMMAND,
 } from '../netlink/ipvs-attributes.js'
 import {
+  packDaemonReply,
   packDestinationReply,
   packInfo,
   packServiceReply,
@@ -47,6 +48,7 @@ import {
 import type { GenericMessage, Message } from '../netlink/message.js'
 import { changeOf, knownService } from './change.js'
 import type { ChangeName } from './change.js'
+import { wireDaemon } from './daemons.js'
 import { PRIVATE } from './private-protocol.js'
 
 /** What is asked of the director. */
@@ -142,7 +144,7 @@ function answerIpvs(
   if (name === 'getService' && dump) return { dump: serviceMessages(director) }
   // A dump has nobody to tell what is wrong with its request.
   if (name === 'getDestination') return { dump: read.ok ? destinations(read.value, director) : [] }
-  if (name === 'getDaemon') return { dump: [] }
+  if (name === 'getDaemon') return { dump: daemons(director) }
   if (!read.ok) return read
   switch (name) {
     case 'getService':
@@ -197,6 +199,12 @@ function destinations(attributes: CommandAttributes, director: IpvsDirector): Ge
   return views.value[0].destinations.map((view) =>
     messageOf('getDestination', packDestinationReply(destinationViewToWire(view))),
   )
+}
+
+function daemons(director: IpvsDirector): GenericMessage[] {
+  return director
+    .info()
+    .daemons.map((view) => messageOf('getDaemon', packDaemonReply(wireDaemon(view))))
 }
 
 /** The messages of a dump in as few datagrams as hold them; the last one ends with DONE. */

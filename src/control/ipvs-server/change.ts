@@ -10,6 +10,8 @@ import { accept, refuse } from '../netlink/errno.js'
 import type { WireResult } from '../netlink/errno.js'
 import type { CommandName } from '../netlink/ipvs-attributes.js'
 import {
+  unpackDaemon,
+  unpackDaemonStop,
   unpackDestination,
   unpackDestinationId,
   unpackService,
@@ -21,6 +23,7 @@ import {
   serviceIdFromWire,
   serviceOptionsFromWire,
 } from '../netlink/ipvs-model.js'
+import { startOf, stopOf } from './daemons.js'
 
 /** Commands that change something. */
 export type ChangeName = Exclude<
@@ -39,10 +42,14 @@ export function changeOf(
       return accept({ kind: 'flush' })
     case 'setConfig':
       return accept({ kind: 'setTimeouts', timeouts: attributes.timeouts })
-    case 'newDaemon':
-      return refuse('EOPNOTSUPP')
-    case 'deleteDaemon':
-      return refuse('EOPNOTSUPP')
+    case 'newDaemon': {
+      const wire = unpackDaemon(attributes.daemon)
+      return wire.ok ? startOf(wire.value) : wire
+    }
+    case 'deleteDaemon': {
+      const state = unpackDaemonStop(attributes.daemon)
+      return state.ok ? stopOf(state.value) : state
+    }
     case 'newService':
       return newService(attributes)
     case 'setService':

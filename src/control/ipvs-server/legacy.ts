@@ -18,12 +18,7 @@ import {
 } from '../netlink/ipvs-model.js'
 import type { WireServiceId } from '../netlink/ipvs-types.js'
 import * as answers from '../netlink/legacy-answers.js'
-import {
-  GET_RANGE,
-  SET_RANGE,
-  unpackGet,
-  unpackSet,
-} from '../netlink/legacy-options.js'
+import { GET_RANGE, SET_RANGE, unpackGet, unpackSet } from '../netlink/legacy-options.js'
 import type { GetRequest, SetRequest } from '../netlink/legacy-options.js'
 import { errnoOfOutcome, IPVS_MODULE_VERSION } from './answer.js'
 import type { IpvsDirector } from './answer.js'
@@ -90,29 +85,16 @@ function commandOf(request: SetRequest, config: Config): WireResult<Command> {
   }
 }
 
-type OnService = Extract<
-  SetRequest,
-  {
-    option:
-      | 'setService'
-      | 'deleteService'
-      | 'addDestination'
-      | 'setDestination'
-      | 'deleteDestination'
-  }
->
+type OnService = Exclude<Extract<SetRequest, { service: object }>, { option: 'addService' }>
 
 const DESTINATION_COMMAND = {
   addDestination: 'addDestination',
   setDestination: 'editDestination',
 } as const
 
-function commandOn(
-  request: OnService | Extract<SetRequest, { option: 'addService' | 'setService' | 'deleteService' }>,
-  { id, flags }: Service,
-): WireResult<Command> {
+function commandOn(request: OnService, { id, flags }: Service): WireResult<Command> {
   if (request.option === 'deleteService') return accept({ kind: 'deleteService', service: id })
-  if (request.option === 'setService' || request.option === 'addService') {
+  if (!('destination' in request)) {
     const options = serviceOptionsFromWire(request.service, flags)
     return accept({ kind: 'editService', service: id, options })
   }
@@ -145,7 +127,7 @@ function services(director: IpvsDirector): ServiceView[] {
 }
 
 function entryOf(view: ServiceView) {
-  return { ...serviceViewToWire(view), destinations: view.destinations.length }
+  return { service: serviceViewToWire(view), destinations: view.destinations.length }
 }
 
 function valueOf(request: GetRequest, director: IpvsDirector): WireResult<Uint8Array> {
@@ -165,7 +147,9 @@ function valueOf(request: GetRequest, director: IpvsDirector): WireResult<Uint8A
     case 'service':
       return onService(request.service, director.config, ({ id }) => {
         const views = director.services(id)
-        return views.ok ? accept(answers.packServiceEntry(entryOf(views.value[0]))) : refuse('ESRCH')
+        return views.ok
+          ? accept(answers.packServiceEntry(entryOf(views.value[0])))
+          : refuse('ESRCH')
       })
     case 'destinations':
       return onService(request.service, director.config, ({ id }) => {

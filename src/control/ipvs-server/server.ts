@@ -9,27 +9,17 @@ import { unlinkSync } from 'node:fs'
 import { openRawSocket } from '../../dataplane/native.js'
 import type { NativeRawSocket } from '../../dataplane/native.js'
 import { prepareSocket } from '../api/access.js'
-import type { CounterReader } from '../dataplane-port.js'
-import type { Log } from '../log.js'
 import { ControlError } from '../model/errors.js'
 import { ERRNO } from '../netlink/errno.js'
 import { splitMessages } from '../netlink/message.js'
 import { answerMessage } from './answer.js'
 import { Client } from './client.js'
 import { fileAt } from './files.js'
-import type { FileSource } from './files.js'
+import type { IpvsServerOptions } from './options.js'
 import { getOption, setOption } from './legacy.js'
 import { packData, packEnd, packReply, readPrivateRequest } from './private-protocol.js'
 import type { PrivateRequest } from './private-protocol.js'
 import { Turns } from './turns.js'
-
-export interface IpvsServerOptions {
-  /** Where to listen; see ipvsSocketPath. */
-  readonly path: string
-  readonly director: FileSource
-  readonly port: { counters(): CounterReader }
-  readonly log: Log
-}
 
 /** Everybody may connect: what they may do is decided by who they are. */
 const SOCKET_MODE = 0o666
@@ -40,6 +30,7 @@ const UNPRIVILEGED_MAX = 64
 
 /** Starts listening; resolves to what stops it. Throws ControlError when the place is taken. */
 export async function startIpvsServer(options: IpvsServerOptions): Promise<() => Promise<void>> {
+  // Whoever has the control socket has this path too, so a socket found here is a leftover.
   await prepareSocket(options.path)
   const server = new IpvsServer(options)
   return () => server.close()
@@ -83,7 +74,7 @@ class IpvsServer {
       this.#options.log.warn(`the IPVS socket has all the clients it takes; uid ${uid} is refused`)
       return socket.close()
     }
-    const client = new Client(socket, (packet) => this.#serve(client, packet, isPrivileged))
+    const client: Client = new Client(socket, (packet) => this.#serve(client, packet, isPrivileged))
     this.#clients.set(client, { isPrivileged })
     client.onEnd((error) => {
       this.#clients.delete(client)

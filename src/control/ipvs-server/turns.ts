@@ -11,7 +11,7 @@ export class Turns {
 
   /** Resolves when nothing runs and nothing waits. */
   async idle(): Promise<void> {
-    for (let last; last !== this.#last; ) {
+    for (let last; last !== this.#last;) {
       last = this.#last
       await last
     }
