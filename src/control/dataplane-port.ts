@@ -116,6 +116,10 @@ export interface DataplanePort {
   /** Destination slots that connections or templates still name. */
   slotsInUse(): Promise<ReadonlySet<number>>
   info(): DataplaneInfo
+  /** A sentence for each thing in `after`, new since `before`, that has no effect here. */
+  idle(before: Config | undefined, after: Config): readonly string[]
+  /** MTU of an interface of the host by name; undefined: there is none. */
+  interfaceMtu(name: string): Promise<number | undefined>
 }
 
 export type IoKind = 'af_packet' | 'tun'

@@ -18,8 +18,6 @@ import { ControlError, failure } from './model/errors.js'
 import type { Result } from './model/errors.js'
 import { enumerateServices, serviceKey } from './model/service.js'
 import type { ServiceId } from './model/service.js'
-import { defaultSysctls, idleSettings } from './model/sysctls.js'
-import type { Sysctls } from './model/sysctls.js'
 import { releaseRetired, TRASH_PERIOD_MS } from './model/trash.js'
 import { matchesFilter } from './row-filter.js'
 import { portView, serviceView, trafficView } from './views.js'
@@ -77,7 +75,7 @@ export class Director {
   /** Starts the estimator and the trash timer; warns about settings of the first configuration. */
   start(): void {
     const { clock } = this.#options
-    this.#warnIdle(defaultSysctls())
+    this.#warnIdle(undefined)
     this.#stopTimers = [
       clock.every(PERIOD_MS, () => this.#estimate()),
       clock.every(TRASH_PERIOD_MS, () => void this.#reap()),
@@ -109,7 +107,7 @@ export class Director {
   async #drain(): Promise<void> {
     while (this.#waiting.length > 0) {
       const batch = this.#nextBatch()
-      const commands = batch.flatMap((w) => w.commands)
+      const commands = await this.#complete(batch.flatMap((w) => w.commands))
       const outcomes = await (batch[0].atomic
         ? this.#changeWhole(commands)
         : this.#change(commands))
@@ -120,6 +118,17 @@ export class Director {
       }
     }
     this.#draining = undefined
+  }
+
+  /** What commands need to know of the host, so that applying them is pure. */
+  async #complete(commands: readonly Command[]): Promise<readonly Command[]> {
+    const completed = [...commands]
+    for (const [i, command] of commands.entries()) {
+      if (command.kind !== 'startDaemon') continue
+      const mtu = await this.#options.port.interfaceMtu(command.daemon.interface)
+      completed[i] = { ...command, mtu }
+    }
+    return completed
   }
 
   /** What waits, up to the next atomic change; that one alone. */
@@ -202,17 +211,15 @@ export class Director {
     } else {
       log.info('configuration changed', { actions: actions.length })
     }
-    this.#warnIdle(before.sysctls)
+    this.#warnIdle(before)
     for (const listener of this.#listeners) listener(before, this.#config)
     if (this.#config.sysctls.expire_nodest_conn !== 0) this.#sweep(before)
   }
 
-  /** Settings that were changed to something which nothing follows. */
-  #warnIdle(before: Sysctls): void {
-    const { sysctls } = this.#config
-    for (const name of idleSettings(before, sysctls)) {
-      const value = String(sysctls[name]).replace(',', ' ')
-      this.#options.log.warn(`${name}=${value} is accepted but has no effect yet`)
+  /** What was changed to something which this data plane does not follow. */
+  #warnIdle(before: Config | undefined): void {
+    for (const sentence of this.#options.port.idle(before, this.#config)) {
+      this.#options.log.warn(sentence)
     }
   }
 
@@ -263,8 +270,13 @@ export class Director {
   }
 
   info(): InfoView {
-    const { timeouts, sysctls } = this.#config
-    return { tableSize: this.#options.port.info().tableSize, timeouts, sysctls }
+    const { timeouts, sysctls, daemons } = this.#config
+    return {
+      tableSize: this.#options.port.info().tableSize,
+      timeouts,
+      sysctls,
+      daemons: daemons.map((daemon) => ({ ...daemon, group: daemon.group.text })),
+    }
   }
 
   status(): StatusView {

@@ -13,6 +13,7 @@ import type { Result } from './errors.js'
 import { isScheduler, SERVICE_FLAGS, serviceKey } from './service.js'
 import type { Service, ServiceId, ServiceOptions, SchedulerName } from './service.js'
 import { takeSlot } from './slots.js'
+import { startDaemon, stopDaemon } from './sync-daemon.js'
 import { setSysctl } from './sysctls.js'
 import { reapTrash, trashDestinations } from './trash.js'
 
@@ -64,6 +65,10 @@ export function apply(config: Config, command: Command): Result<Config> {
     }
     case 'setDefaultLocalAddresses':
       return setDefaultLocalAddresses(config, command.addresses)
+    case 'startDaemon':
+      return startDaemon(config, command.daemon, command.mtu)
+    case 'stopDaemon':
+      return stopDaemon(config, command.role)
     case 'reap':
       return success(reapTrash(config, command.nowMs, command.slotsInUse))
   }

@@ -3,6 +3,7 @@ import type { Config } from './config.js'
 import type { Destination } from './destination.js'
 import { ControlError } from './errors.js'
 import { serviceKey } from './service.js'
+import { defaultSysctls, idleSettings } from './sysctls.js'
 
 /** How packets come in: with or without a link layer. */
 export type PacketIo = 'af_packet' | 'tun'
@@ -19,6 +20,18 @@ export function refusalOf(config: Config, io: PacketIo): ControlError | undefine
     }
   }
   return undefined
+}
+
+/** A sentence for each thing in `after`, new since `before`, that is kept and shown only. */
+export function idleSentences(before: Config | undefined, after: Config): string[] {
+  const settings = idleSettings(before?.sysctls ?? defaultSysctls(), after.sysctls).map((name) => {
+    const value = String(after.sysctls[name]).replace(',', ' ')
+    return `${name}=${value} is accepted but has no effect yet`
+  })
+  const daemons = after.daemons
+    .filter((daemon) => !(before?.daemons.includes(daemon) ?? false))
+    .map(({ role }) => `the ${role} daemon is shown, but connections are not synchronised yet`)
+  return [...settings, ...daemons]
 }
 
 function uncarried({ method, tunnel, address }: Destination, io: PacketIo): string | undefined {
