@@ -38,7 +38,7 @@ export class Client {
   /** Resolves when the packet is on its way; rejects when the client has gone. */
   async send(packet: Uint8Array): Promise<void> {
     while (this.#isOpen && !this.#socket.send(packet)) await this.#room()
-    if (!this.#isOpen) throw new Error('the client has gone')
+    if (!this.#isOpen) throw Object.assign(new Error('the client has gone'), { code: 'EPIPE' })
   }
 
   #room(): Promise<void> {
@@ -68,7 +68,13 @@ export class Client {
       }
       this.start()
     } catch (error) {
-      this.close(error)
+      this.close(isHangUp(error) ? undefined : error)
     }
   }
+}
+
+/** Programs leave as they like: with answers unread, or before these are sent. */
+function isHangUp(error: unknown): boolean {
+  const { code } = error as NodeJS.ErrnoException
+  return code === 'EPIPE' || code === 'ECONNRESET'
 }
