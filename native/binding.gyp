@@ -1,6 +1,7 @@
 # Build recipe of the addon - every native/**/*.cc except tests and fuzz targets, as one module
-# native/build/Release/uvs.node - and of the preload library of `uvs shim`. Run through scripts/build-native.mjs, which configures again when
-# a source file appears or goes, because the list below is made at configure time.
+# native/build/Release/uvs.node - and of the preload library of `uvs shim`. Run through
+# scripts/build-native.mjs, which configures again when a source file appears or goes, because the
+# list below is made at configure time.
 {
   "targets": [
     {

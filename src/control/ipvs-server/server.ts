@@ -1,7 +1,7 @@
 /**
- * The IPVS socket: lets unmodified IPVS programs, carried by the preload library of `uvs shim`, talk
- * to the director as they do to the kernel (private-protocol.ts has what is said there). Clients are
- * known by their credentials (SO_PEERCRED): root and the director's own user may do everything,
+ * The IPVS socket: lets unmodified IPVS programs, carried by the preload library of `uvs shim`,
+ * talk to the director as they do to the kernel (private-protocol.ts says in which words). Clients
+ * are known by their credentials (SO_PEERCRED): root and the director's own user may do everything,
  * others what an unprivileged program may do with the kernel. Requests of all clients are carried
  * out one at a time, each to its end, as under the kernel's mutex.
  */
