@@ -109,9 +109,10 @@ function newService(attributes: CommandAttributes): WireResult<Command> {
 function setService(attributes: CommandAttributes, config: Config): WireResult<Command> {
   const wire = unpackService(attributes.service)
   if (!wire.ok) return wire
-  return onService(attributes, config, ({ id, flags }) => {
-    const options = serviceOptionsFromWire(wire.value, flags)
-    return accept({ kind: 'editService', service: id, options })
+  return onService(attributes, config, ({ id }) => {
+    const options = serviceOptionsFromWire(wire.value, 0)
+    // Which flags stay is decided when the change is made: others may be under way.
+    return accept({ kind: 'editService', service: id, options, flagsMask: wire.value.flagsMask })
   })
 }
 

@@ -92,10 +92,10 @@ const DESTINATION_COMMAND = {
   setDestination: 'editDestination',
 } as const
 
-function commandOn(request: OnService, { id, flags }: Service): WireResult<Command> {
+function commandOn(request: OnService, { id }: Service): WireResult<Command> {
   if (request.option === 'deleteService') return accept({ kind: 'deleteService', service: id })
   if (!('destination' in request)) {
-    const options = serviceOptionsFromWire(request.service, flags)
+    const options = serviceOptionsFromWire(request.service, 0)
     return accept({ kind: 'editService', service: id, options })
   }
   const { address, port } = request.destination

@@ -2,10 +2,11 @@
  * The IPVS socket: lets unmodified IPVS programs, carried by the preload library of `uvs shim`,
  * talk to the director as they do to the kernel (private-protocol.ts says in which words). Clients
  * are known by their credentials (SO_PEERCRED): root and the director's own user may do everything,
- * others what an unprivileged program may do with the kernel. Requests of all clients are carried
- * out one at a time, each to its end, as under the kernel's mutex.
+ * others what an unprivileged program may do with the kernel. Requests of one client are answered
+ * one after the other; the changes of all go through the director's queue, and each is answered
+ * when it is in force.
  */
-import { unlinkSync } from 'node:fs'
+import { rmSync } from 'node:fs'
 import { openRawSocket } from '../../dataplane/native.js'
 import type { NativeRawSocket } from '../../dataplane/native.js'
 import { prepareSocket } from '../api/access.js'
@@ -19,7 +20,6 @@ import type { IpvsServerOptions } from './options.js'
 import { getOption, setOption } from './legacy.js'
 import { packData, packEnd, packReply, readPrivateRequest } from './private-protocol.js'
 import type { PrivateRequest } from './private-protocol.js'
-import { Turns } from './turns.js'
 
 /** Everybody may connect: what they may do is decided by who they are. */
 const SOCKET_MODE = 0o666
@@ -27,6 +27,7 @@ const SOCKET_MODE = 0o666
 /** Clients at a time; the unprivileged cannot take the places of the others. */
 const CLIENTS_MAX = 256
 const UNPRIVILEGED_MAX = 64
+const ACCEPT_PAUSE_MS = 1000
 
 /** Starts listening; resolves to what stops it. Throws ControlError when the place is taken. */
 export async function startIpvsServer(options: IpvsServerOptions): Promise<() => Promise<void>> {
@@ -40,20 +41,27 @@ class IpvsServer {
   readonly #options: IpvsServerOptions
   readonly #listener: NativeRawSocket
   readonly #clients = new Map<Client, { isPrivileged: boolean }>()
-  readonly #turns = new Turns()
+  /** Somebody was refused since there last was room: said once, not for each. */
+  #isFull = false
+  #pause: NodeJS.Timeout | undefined
 
   constructor(options: IpvsServerOptions) {
     this.#options = options
     this.#listener = listen(options.path)
+    this.#listen()
+  }
+
+  #listen(): void {
     this.#listener.onReadable(() => this.#acceptAll())
   }
 
   close(): Promise<void> {
+    clearTimeout(this.#pause)
     this.#listener.close()
-    unlinkSync(this.#options.path)
+    rmSync(this.#options.path, { force: true })
     for (const client of this.#clients.keys()) client.close()
     this.#clients.clear()
-    return this.#turns.idle()
+    return Promise.resolve()
   }
 
   #acceptAll(): void {
@@ -62,7 +70,10 @@ class IpvsServer {
         this.#welcome(next.socket, next.uid)
       }
     } catch (error) {
+      // Out of descriptors, most likely: the client goes on waiting, and so does this.
       this.#options.log.warn(`the IPVS socket could not take a client: ${String(error)}`)
+      this.#listener.onReadable(undefined)
+      this.#pause = setTimeout(() => this.#listen(), ACCEPT_PAUSE_MS)
     }
   }
 
@@ -71,14 +82,19 @@ class IpvsServer {
     const present = [...this.#clients.values()]
     const others = present.filter((client) => !client.isPrivileged).length
     if (present.length >= CLIENTS_MAX || (!isPrivileged && others >= UNPRIVILEGED_MAX)) {
-      this.#options.log.warn(`the IPVS socket has all the clients it takes; uid ${uid} is refused`)
+      if (!this.#isFull) this.#options.log.warn('the IPVS socket has all the clients it takes')
+      this.#isFull = true
       return socket.close()
     }
     const client: Client = new Client(socket, (packet) => this.#serve(client, packet, isPrivileged))
     this.#clients.set(client, { isPrivileged })
     client.onEnd((error) => {
       this.#clients.delete(client)
-      if (error !== undefined) this.#options.log.debug(`an IPVS client ended: ${String(error)}`)
+      if (this.#clients.size < UNPRIVILEGED_MAX / 2) this.#isFull = false
+      // What others send wrong is nothing to fill the log with.
+      if (error !== undefined && isPrivileged) {
+        this.#options.log.debug(`an IPVS client ended: ${String(error)}`)
+      }
     })
     client.start()
   }
@@ -91,8 +107,8 @@ class IpvsServer {
         await this.#servePrivate(client, request, isPrivileged)
         continue
       }
-      const answer = () => answerMessage(message, isPrivileged, this.#options.director)
-      for (const datagram of await this.#turns.take(answer)) await client.send(datagram)
+      const answer = await answerMessage(message, isPrivileged, this.#options.director)
+      for (const datagram of answer) await client.send(datagram)
     }
   }
 
@@ -105,20 +121,17 @@ class IpvsServer {
     if (request.kind === 'readFile') return this.#sendFile(client, request.path)
     if (request.kind === 'setOption') {
       const { option, value } = request
-      const errno = await this.#turns.take(() => setOption(option, value, isPrivileged, director))
-      return client.send(packReply(errno))
+      return client.send(packReply(await setOption(option, value, isPrivileged, director)))
     }
     const { option, length, input } = request
-    const value = await this.#turns.take(() =>
-      Promise.resolve(getOption(option, length, input, isPrivileged, director)),
-    )
+    const value = getOption(option, length, input, isPrivileged, director)
     await client.send(packReply(value.ok ? 0 : value.errno))
     if (!value.ok) return
     await sendData(client, value.value)
     await client.send(packEnd())
   }
 
-  /** Files are open to everybody, as the kernel's are, and are read beside other requests. */
+  /** Files are open to everybody, as the kernel's are. */
   async #sendFile(client: Client, path: string): Promise<void> {
     const { director, port } = this.#options
     const file = fileAt(path, director, () => port.counters().total())

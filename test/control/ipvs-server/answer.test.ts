@@ -137,6 +137,16 @@ describe('IPVS over netlink: services', () => {
     assert.equal(serviceIn(on.director.config, S).flags, 0x1 | 0x2 | 0x10)
   })
 
+  it('keeps the flags that another program changes at the same time', async () => {
+    const on = rig()
+    await on.has([addService(S)])
+    const edits = [0x8, 0x10].map((flag) => wireOptions({ flags: flag, flagsMask: flag }))
+    await Promise.all(
+      edits.map((options) => ask(on, 'setService', packServiceRequest(wireService(), options))),
+    )
+    assert.equal(serviceIn(on.director.config, S).flags, 0x2 | 0x8 | 0x10)
+  })
+
   it('shows counters of the last estimator run, in 64 bits', async () => {
     const on = rig()
     await on.has([addService(S), addDestination(S, '198.18.1.1')])
