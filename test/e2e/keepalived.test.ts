@@ -183,7 +183,7 @@ describe('keepalived', function () {
     )
   })
 
-  it('takes out what stops - weight 0 where it is told to - and puts in the sorry server', async () => {
+  it('takes out what stops, or gives it weight 0, and puts in the sorry server', async () => {
     await web.stop()
     await shows(80, '198.18.0.23:80 1')
     await shows(81, '198.18.0.11:81 0, 198.18.0.12:81 2')

@@ -376,7 +376,8 @@ def ask(kind, command, attributes=b''):
     whole = len(s.recv(1, socket.MSG_PEEK | socket.MSG_TRUNC))
     data, sender = s.recvfrom(65536)
     return struct.unpack_from('<HHIIB', data, 4), sender, whole == len(data)
-print(ask(16, 3, struct.pack('<HH', 9, 2) + b'IPVS\\0\\0\\0\\0') == ((16, 0, 7, name[0], 1), (0, 0), True))
+family = ask(16, 3, struct.pack('<HH', 9, 2) + b'IPVS\\0\\0\\0\\0')
+print(family == ((16, 0, 7, name[0], 1), (0, 0), True))
 s.setsockopt(270, 10, 1)
 print(ask(1020, 15) == ((1020, 0, 7, name[0], 14), (0, 0), True), s.getsockname() == name)
 `
@@ -387,7 +388,7 @@ print(ask(1020, 15) == ((1020, 0, 7, name[0], 14), (0, 0), True), s.getsockname(
   it('without a director: as on a kernel that has no IPVS', async () => {
     const env = { ...environment, UVS_SOCKET: join(director.folder, 'nobody.sock') }
     const script = `
-import socket, errno
+import socket, struct, errno
 s = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
 def refused(call):
     try:
@@ -398,7 +399,7 @@ print(refused(lambda: s.getsockopt(0, 1152, 64)), refused(lambda: s.setsockopt(0
       refused(lambda: open('/proc/net/ip_vs')))
 n = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 16)
 n.bind((0, 0))
-n.send(b'\\x20\\0\\0\\0\\x10\\0\\x01\\0\\x07\\0\\0\\0\\0\\0\\0\\0\\x03\\x01\\0\\0\\x09\\0\\x02\\0IPVS\\0\\0\\0\\0')
+n.send(struct.pack('<IHHIIBBHHH8s', 32, 16, 1, 7, 0, 3, 1, 0, 9, 2, b'IPVS'))
 print(int.from_bytes(n.recv(4096)[16:20], 'little', signed=True))
 `
     const { stdout, stderr } = await python(script, env)
