@@ -11,7 +11,7 @@ import { COMMAND_ATTR, DAEMON_ATTR, DAEMON_POLICY } from './ipvs-attributes.js'
 import type { WireDaemon } from './ipvs-types.js'
 import { addressBytes, addressFromBytes } from './wire-values.js'
 
-/** Writes DAEMON into a request: what is 0 or undefined is left out, so that the default applies. */
+/** DAEMON of a request; what is 0 or undefined is left out, so that the default applies. */
 export function writeDaemon(writer: AttributeWriter, daemon: WireDaemon): void {
   writer.flaggedNested(COMMAND_ATTR.daemon, () => {
     writeId(writer, daemon)

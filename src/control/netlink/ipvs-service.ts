@@ -95,7 +95,7 @@ export function unpackServiceId(container: Uint8Array | undefined): WireResult<W
   return read.ok ? idOf(read.value) : read
 }
 
-/** As unpackServiceId, with all that a new or edited service needs; EINVAL when a part is missing. */
+/** As unpackServiceId, with all that a new or edited service needs; EINVAL without a part of it. */
 export function unpackService(
   container: Uint8Array | undefined,
 ): WireResult<WireServiceId & WireServiceOptions> {

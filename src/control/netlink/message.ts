@@ -115,7 +115,7 @@ function readHeader(view: DataView, at: number): MessageHeader {
   }
 }
 
-/** The generic netlink header and what follows; undefined when the payload has no room for it. */
+/** The generic header and what follows; undefined (the kernel: EINVAL) where it does not fit. */
 export function unpackGeneric(message: Message): GenericMessage | undefined {
   const { payload } = message
   if (payload.length < GENERIC_HEADER_BYTES) return undefined
