@@ -84,7 +84,6 @@ const PURE_FILES: readonly RegExp[] = [
   /^src\/control\/health\/(dampen|effect)\.ts$/,
   /^src\/control\/sync\/wire\.ts$/,
   /^src\/control\/ipvs-server\/(?!server|client)[\w-]+\.ts$/,
-  /^src\/control\/ipvs-server\/(answer|change|daemons|legacy|files|proc-files|private-protocol)\.ts$/,
 ]
 
 const STAGE = /^native\/(parse|conn|classify|upcall|forward|io)\/\w+(?<!_test|_fuzz)\.cc$/
