@@ -1,4 +1,4 @@
-/** Applying a configuration to the kernel by difference: the fewest steps, nobody else's services. */
+/** Applying a configuration to the kernel by difference: fewest steps, only our own services. */
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import type { Command } from '../../../src/control/model/commands.js'
