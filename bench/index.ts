@@ -9,6 +9,7 @@ import { cpus } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { runCompare } from './compare/compare.js'
+import { writeComparison } from './compare/write.js'
 import { runNet } from './net/net.js'
 import { figureOf, markdownTable, type Figure, type SuiteOptions } from './report.js'
 
@@ -105,6 +106,7 @@ async function main(): Promise<number> {
   console.log(`Machine: ${cpus()[0].model}, ${cpus().length} cores; Node ${process.version}\n`)
   console.log(markdownTable(figures))
   if (values.json !== undefined) writeFileSync(values.json, JSON.stringify(figures, null, 2))
+  if (report !== undefined) writeComparison(report, figures)
   return 0
 }
 

@@ -9,6 +9,9 @@ export const PEERS = ['haproxy', 'nginx', 'nft', 'route'] as const
 export const CONTENDERS = ['uvs', ...PEERS] as const
 export type ContenderName = (typeof CONTENDERS)[number]
 
+/** Buffers of a proxy's connection: the best of 16 kB to 1 MB in time per GB, and no cost else. */
+export const PROXY_BUFFER_BYTES = 1 << 20
+
 export type MeasureName = 'rtt' | 'cps' | 'bulk'
 
 /** In the order in which they run: the most connections come last, because they leave traces. */
