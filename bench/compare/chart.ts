@@ -117,7 +117,8 @@ function line(kind: string, x1: number, y1: number, x2: number, y2: number): str
 
 function text(x: number, y: number, words: string, colour: string, more = ''): string {
   const attributes = more === '' ? '' : ` ${more}`
-  return `  <text class="${colour}" x="${rounded(x)}" y="${y}"${attributes}>${escaped(words)}</text>`
+  const place = `x="${rounded(x)}" y="${y}"`
+  return `  <text class="${colour}" ${place}${attributes}>${escaped(words)}</text>`
 }
 
 const rounded = (pixels: number): number => Math.round(pixels * 10) / 10

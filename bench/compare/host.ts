@@ -1,7 +1,7 @@
 /**
  * The host's part of `npm run bench -- compare`: uvs's NAT beside nftables, HAProxy, nginx and
- * routing. A round starts every contender once, in a process and a network of its own, and takes all
- * its measures; every other round goes backwards.
+ * routing. A round starts every contender once, in a process and a network of its own, and takes
+ * all its measures; every other round goes backwards.
  */
 import { availableParallelism } from 'node:os'
 import { netTool } from '../net/tool.js'

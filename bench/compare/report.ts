@@ -85,8 +85,7 @@ export function comparisonReport(
   }
   const blocks = [
     '# Comparison',
-    'Written by `npm run bench -- compare --report docs/benchmarks`; a change by hand is lost with ' +
-      'the next run.',
+    'Written by `npm run bench -- compare --report docs/benchmarks`; the next run replaces it.',
     machineList(figures, machine),
     ...targets(figures),
     ...hostPart(figures, chart),
