@@ -103,6 +103,10 @@ async function main(): Promise<number> {
     return 2
   }
   const figures = await suite({ quick, only, rounds })
+  if (figures.length === 0) {
+    console.error(`bench ${name}: no figure has ${only} in its name; docs/benchmarks names them`)
+    return 1
+  }
   console.log(`Machine: ${cpus()[0].model}, ${cpus().length} cores; Node ${process.version}\n`)
   console.log(markdownTable(figures))
   if (values.json !== undefined) writeFileSync(values.json, JSON.stringify(figures, null, 2))

@@ -29,7 +29,7 @@ const WHO = `| contender | what it is |
 | uvs NAT | \`uvs run --io af_packet --workers 1\`, one service per port, \`rr\`, \`-m\` |
 | HAProxy | TCP mode, \`nbthread 1\`, no log, spliced both ways, \`tune.pipesize\` ${BUFFER} |
 | nginx stream | one process, no access log, \`reuseport\`, \`proxy_buffer_size\` ${BUFFER} |
-| nftables DNAT | one \`dnat\` rule of the kernel; answers pass the same connection tracking |
+| nftables DNAT | one \`dnat\` rule, no flowtable; answers pass the same connection tracking |
 | routing | the kernel forwards to the destination's own address; nobody balances anything |
 
 All use a virtual address on the director, but routing. Of the settings that were tried for the

@@ -84,11 +84,19 @@ describe('comparison on the host', function () {
     }
   })
 
-  it('refuses a report of another benchmark', () => {
+  it('writes no report of another benchmark, and none of no figures', () => {
     const program = join(ROOT, 'dist/bench/index.js')
-    const words = [program, 'core', '--report', join(tmpdir(), 'uvs-test-no-report')]
-    const { status, stderr } = spawnSync(process.execPath, words, { encoding: 'utf8' })
+    const folder = join(tmpdir(), `uvs-test-no-report-${process.pid}`)
+    const run = (...words: string[]): [number | null, string] => {
+      const command = [program, ...words, '--report', folder]
+      const { status, stderr } = spawnSync(process.execPath, command, { encoding: 'utf8' })
+      return [status, stderr]
+    }
+    const [status, stderr] = run('core')
     assert.equal(status, 2)
     assert.match(stderr, /^usage: bench core\|net\|compare /)
+    const none = 'bench compare: no figure has squid in its name; docs/benchmarks names them\n'
+    assert.deepEqual(run('compare', '--only', 'squid'), [1, none])
+    assert.ok(!existsSync(folder))
   })
 })
