@@ -83,6 +83,7 @@ const PURE_FILES: readonly RegExp[] = [
   /^src\/control\/vrrp\/(advert|instance)\.ts$/,
   /^src\/control\/health\/(dampen|effect)\.ts$/,
   /^src\/control\/sync\/wire\.ts$/,
+  /^bench\/compare\/(chart|method|plan|report)\.ts$/,
 ]
 
 const STAGE = /^native\/(parse|conn|classify|upcall|forward|io)\/\w+(?<!_test|_fuzz)\.cc$/
