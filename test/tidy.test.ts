@@ -84,6 +84,7 @@ const PURE_FILES: readonly RegExp[] = [
   /^src\/control\/health\/(dampen|effect)\.ts$/,
   /^src\/control\/sync\/wire\.ts$/,
   /^src\/control\/ipvs-server\/(?!server|client)[\w-]+\.ts$/,
+  /^bench\/compare\/(chart|method|plan|report)\.ts$/,
 ]
 
 const STAGE = /^native\/(parse|conn|classify|upcall|forward|io)\/\w+(?<!_test|_fuzz)\.cc$/

@@ -6,7 +6,7 @@
  */
 import type { ConnectionView, InfoView, Outcome, ServiceView, StatusView } from './api/views.js'
 import type { Clock } from './clock.js'
-import type { ConnectionRow, DataplanePort, RowFilter } from './dataplane-port.js'
+import type { ConnectionRow, DataplanePort, RowFilter, TrafficBook } from './dataplane-port.js'
 import type { Log } from './log.js'
 import { PERIOD_MS, RateBook } from './metrics/rates.js'
 import { apply, applyEvery } from './model/apply.js'
@@ -70,6 +70,10 @@ export class Director {
 
   get rates(): RateBook {
     return this.#rates
+  }
+
+  get #book(): TrafficBook {
+    return this.#options.port.traffic?.() ?? this.#rates
   }
 
   /** Starts the estimator and the trash timer; warns about settings of the first configuration. */
@@ -193,6 +197,7 @@ export class Director {
       this.#options.log.error(`the data plane refused the change: ${message}`)
       // Workers may have seen the numbers of this change: nobody else ever gets them.
       this.#config = { ...before, nextIncarnation: next.nextIncarnation }
+      if (error instanceof ControlError) return error
       return new ControlError('DATAPLANE_FAILED', `the data plane refused the change: ${message}`)
     }
     // Every worker has adopted it, so no worker names a deleted service any more.
@@ -236,7 +241,7 @@ export class Director {
 
   #zero(id: ServiceId | undefined): void {
     const only = id === undefined ? undefined : findService(this.#config, id)
-    this.#rates.zero(this.#config, only)
+    this.#book.zero(this.#config, only)
   }
 
   #estimate(): void {
@@ -258,15 +263,16 @@ export class Director {
   /** All services in kernel order, or the one asked for. */
   services(only?: ServiceId): Result<ServiceView[]> {
     const loads = this.#options.port.loads()
+    const book = this.#book
     if (only === undefined) {
       const all = enumerateServices(this.#config.services.values())
-      return { ok: true, value: all.map((s) => serviceView(s, this.#rates, loads)) }
+      return { ok: true, value: all.map((s) => serviceView(s, book, loads)) }
     }
     const service = findService(this.#config, only)
     if (service === undefined) {
       return failure('SERVICE_UNKNOWN', `there is no service ${serviceKey(only)}`)
     }
-    return { ok: true, value: [serviceView(service, this.#rates, loads)] }
+    return { ok: true, value: [serviceView(service, book, loads)] }
   }
 
   info(): InfoView {
@@ -307,7 +313,7 @@ export class Director {
       trash: this.#config.trash.length,
       active,
       inactive,
-      ...trafficView(this.#rates.total),
+      ...trafficView(this.#book.total),
       drops: Object.fromEntries(drops.map(([name, count]) => [name, String(count)])),
     }
   }
@@ -319,7 +325,9 @@ export class Director {
   ): Promise<void> {
     const { port } = this.#options
     const mark = (rows: readonly ConnectionRow[], template: boolean) =>
-      rows.filter((row) => matchesFilter(row, filter)).map((row) => ({ ...row, template }))
+      rows
+        .filter((row) => matchesFilter(row, filter))
+        .map((row) => ({ ...row, template: row.template ?? template }))
     await port.connections(filter, (rows) => onBatch(mark(rows, false)))
     await onBatch(mark(await port.templates(), true))
   }

@@ -2,6 +2,7 @@
  * The command line over a running director: tables no recording covers, FULLNAT, save and restore.
  */
 import assert from 'node:assert/strict'
+import { refusalOf } from '../../src/control/model/carried.js'
 import fc from 'fast-check'
 import { abbreviated, exact } from '../../src/control/cli/number-format.js'
 import { restoreLines } from '../../src/control/cli/save-restore.js'
@@ -163,6 +164,10 @@ describe('ipvsadm over a director', () => {
   })
 
   it('what the kernel would refuse is refused in ipvsadm’s words', async () => {
+    rig.port.check = (config) => {
+      const refused = refusalOf(config, 'af_packet')
+      if (refused !== undefined) throw refused
+    }
     await good('-A -t 198.18.0.1:80')
     await good('-a -t 198.18.0.1:80 -r 198.18.1.1 -m')
     for (const [words, text] of [

@@ -44,6 +44,9 @@ export const ERRORS = {
   INTERFACE_UNKNOWN: { errno: 'ENODEV', own: false },
   DAEMON_RUNNING: { errno: 'EEXIST', own: false },
   DAEMON_NOT_RUNNING: { errno: 'ESRCH', own: false },
+  /** No kernel module, or an answer of the kernel that nothing above stands for. */
+  IPVS_ABSENT: { errno: 'ENOENT', own: true },
+  KERNEL_REFUSED: { errno: 'EIO', own: true },
   TABLE_FULL: { errno: 'ENOMEM', own: true },
   NOT_SUPPORTED: { errno: 'EOPNOTSUPP', own: true },
   LOCAL_ADDRESS_EXISTS: { errno: 'EEXIST', own: true },

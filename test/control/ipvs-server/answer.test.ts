@@ -300,7 +300,7 @@ const REFUSALS: readonly Refusal[] = [
   [
     'an unknown engine',
     'newService',
-    packServiceRequest(unknown, wireOptions({ engine: 'sip' })),
+    packServiceRequest(unknown, wireOptions({ engine: 'mine' })),
     'ENOENT',
   ],
   [
