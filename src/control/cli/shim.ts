@@ -87,13 +87,14 @@ export function runShimmed(
 ): Promise<number> {
   const [program, ...args] = command
   const env = { ...process.env, ...environment }
-  const child = spawn(program, args, { stdio: 'inherit', env })
+  // Before the program runs: a signal at its first moment must not end us alone.
   const forward = (signal: NodeJS.Signals) => {
     if (process.stdin.isTTY && FROM_TERMINALS.includes(signal)) return
     child.kill(signal)
   }
   const signals = [...FORWARDED, ...FROM_TERMINALS]
   signals.forEach((signal) => process.on(signal, forward))
+  const child = spawn(program, args, { stdio: 'inherit', env })
   return new Promise<number>((resolve) => {
     child.once('error', (error: NodeJS.ErrnoException) => {
       err(`uvs: cannot run ${program}: ${error.message}\n`)
