@@ -31,7 +31,7 @@ describe('services', () => {
   it('are refused in the order of the kernel', () => {
     assert.equal(refusal(WITH_SERVICE, addService(S, { scheduler: 'nope' })), 'SERVICE_EXISTS')
     const empty = emptyConfig(CAPACITY)
-    const badAll = { scheduler: 'nope', engine: 'sip', netmask: 0 }
+    const badAll = { scheduler: 'nope', engine: 'none', netmask: 0 }
     assert.equal(refusal(empty, addService(V6, badAll)), 'SCHEDULER_UNKNOWN')
     assert.equal(refusal(empty, addService(V6, { ...badAll, scheduler: 'rr' })), 'ENGINE_UNKNOWN')
     assert.equal(refusal(empty, addService(V6, { netmask: 0 })), 'NETMASK_BAD')
