@@ -58,7 +58,9 @@ function packetText(packet: DecodedPacket, sent: ReadonlySet<number>): string {
     parts.push(`udp ${udp.source} > ${udp.destination}${udp.checksum === 0 ? ' no checksum' : ''}`)
   }
   if (icmp !== undefined) {
-    parts.push(`icmp ${icmp.type}/${icmp.code} rest ${icmp.rest} ${quoteText(ip.protocol, payload)}`)
+    parts.push(
+      `icmp ${icmp.type}/${icmp.code} rest ${icmp.rest} ${quoteText(ip.protocol, payload)}`,
+    )
     return parts.join(' ')
   }
   if (inner !== undefined) return `${parts.join(' ')} [ ${packetText(inner, sent)} ]`

@@ -138,7 +138,8 @@ export class Builder {
     const next = { client: CLIENT_ISN, server: SERVER_ISN }
     const segment = (sender: 'client' | 'server', flags: string, options: PacketOptions) => {
       const { payload = '', tcp } = options
-      const [own, other] = sender === 'client' ? ['client', 'server'] as const : ['server', 'client'] as const
+      const [own, other] =
+        sender === 'client' ? (['client', 'server'] as const) : (['server', 'client'] as const)
       const sequence = next[own]
       next[own] += payload.length + (/[SF]/.test(flags) ? 1 : 0)
       const acknowledgment = flags.includes('A') ? next[other] : 0
@@ -161,8 +162,7 @@ export class Builder {
     const flow = flowId('udp', client, virtual)
     return {
       ...flow,
-      send: (payload = 'question', options = {}) =>
-        this.#sendOf(flow, {}, { ...options, payload }),
+      send: (payload = 'question', options = {}) => this.#sendOf(flow, {}, { ...options, payload }),
       answer: (payload = 'answer', options = {}) =>
         this.#answerOf(flow, {}, { ...options, payload }),
     }
@@ -248,15 +248,15 @@ export function stepText(step: Step): string {
     }
     case 'icmpError': {
       const { from, icmp, flow } = step.error
-      return `${from} sends ICMP ${icmp.type}/${icmp.code} about ${flow.client.address}:${flow.client.port}`
+      const { address, port } = flow.client
+      return `${from} sends ICMP ${icmp.type}/${icmp.code} about ${address}:${port}`
     }
   }
 }
 
 function packetText({ ip, tcp, udp, icmp }: IpPacket): string {
   const ports = tcp ?? udp
-  const [from, to] =
-    ports === undefined ? ['', ''] : [`:${ports.source}`, `:${ports.destination}`]
+  const [from, to] = ports === undefined ? ['', ''] : [`:${ports.source}`, `:${ports.destination}`]
   const name = tcp ? `tcp ${tcp.flags ?? 'A'}` : udp ? 'udp' : icmp ? `icmp ${icmp.type}` : 'ip'
   return `${ip.source}${from} > ${ip.destination}${to} ${name}`
 }

@@ -1,8 +1,8 @@
 /**
- * Runs differential scenarios in a guest (bench/kernel/rig.ts) and hands over their outcomes as they
- * come. The guest's clock jumps over waiting, so a quarter of an hour passes in seconds.
+ * Runs differential scenarios in a guest (bench/kernel/rig.ts) and hands over their outcomes as
+ * they come. The guest's clock jumps over waiting, so a quarter of an hour passes in seconds.
  */
-import { runWithIpvs } from '../../bench/kernel/rig.js'
+import { guestProblem, runWithIpvs } from '../../bench/kernel/rig.js'
 import type { Outcome } from './verdict.js'
 import { SCENARIOS } from './scenarios/index.js'
 
@@ -29,4 +29,15 @@ export async function runScenarios({ wanted, limitSec, onOutcome }: Options): Pr
     },
   })
   if (run.status !== 0) throw new Error(`the guest ended with ${run.status}\n${run.stderr}`)
+}
+
+/**
+ * For `before`: skips the suite, and says so loudly, where no guest can be booted. Under CI a skipped
+ * test counts as failed (scripts/run-mocha.mjs).
+ */
+export function requireGuest(context: Mocha.Context): void {
+  const problem = guestProblem()
+  if (problem === undefined) return
+  console.error(`SKIPPED: uvs is not compared with the kernel's IPVS: ${problem}`)
+  context.skip()
 }

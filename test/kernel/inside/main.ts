@@ -1,6 +1,6 @@
 /**
- * The program inside the guest: makes the world, runs scenarios on both directors, prints one line of
- * JSON per scenario (verdict.ts Outcome).
+ * The program inside the guest: makes the world, runs scenarios on both directors, prints one line
+ * of JSON per scenario (verdict.ts Outcome).
  *
  *   node dist/test/kernel/inside/main.js [NUMBER...]     numbers of scenarios; all unless given
  */

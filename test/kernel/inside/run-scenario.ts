@@ -57,7 +57,7 @@ export async function runScenario(
 /** Waits until both directors have been quiet for a while, and for the slower of the two. */
 async function settle(a: Side, b: Side): Promise<void> {
   const started = performance.now()
-  for (let [before, now] = [-1, a.waiting + b.waiting]; ; ) {
+  for (let [before, now] = [-1, a.waiting + b.waiting]; ;) {
     if (now === before) {
       if (a.waiting === b.waiting || performance.now() - started > PATIENCE_MS) return
     }
@@ -119,7 +119,7 @@ class Run {
     )
   }
 
-  /** Leaves the director as a scenario expects to find it; its connections run out by themselves. */
+  /** Leaves the director as a scenario expects to find it; connections run out by themselves. */
   async tidyUp(): Promise<void> {
     await this.#side.ipvsadm(['-C'], '')
     await this.#side.ipvsadm(DEFAULT_TIMEOUTS, '')
@@ -127,7 +127,9 @@ class Run {
   }
 
   async #ipvsadm(line: string, input: string): Promise<Seen[]> {
-    const words = this.#named(line).split(' ').filter((word) => word !== '')
+    const words = this.#named(line)
+      .split(' ')
+      .filter((word) => word !== '')
     const said = await this.#side.ipvsadm(words, this.#named(input))
     return saidLines(said, virtualAddresses(this.#index))
   }

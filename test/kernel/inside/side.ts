@@ -178,4 +178,3 @@ export class UvsSide extends Side {
     await waitFor('the end of uvs', () => this.#child.exitCode !== null, READY_LIMIT_MS)
   }
 }
-

@@ -49,7 +49,10 @@ export function buildWorld(): void {
   for (const side of ['kernel', 'uvs'] as const) {
     const namespace = NAMESPACES[side]
     execFileSync('ip', ['netns', 'add', namespace])
-    ip([], ['client', 'server'].map((towards) => cable(side, towards as 'client' | 'server')))
+    ip(
+      [],
+      ['client', 'server'].map((towards) => cable(side, towards as 'client' | 'server')),
+    )
     for (const towards of ['client', 'server'] as const) {
       const device = testerDevice(side, towards)
       ip([], [`link set ${device} addrgenmode none`, `link set ${device} up`])

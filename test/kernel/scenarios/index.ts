@@ -1,6 +1,6 @@
 /**
- * Every scenario. A scenario's number gives it its addresses, so new files go to the end: what hashes
- * addresses then chooses as before.
+ * Every scenario. A scenario's number gives it its addresses, so new files go to the end: what
+ * hashes addresses then chooses as before.
  */
 import type { Scenario } from '../language.js'
 import { BASICS } from './basics.js'
