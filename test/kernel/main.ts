@@ -1,7 +1,7 @@
 /**
  * `npm run test:kernel [-- --only TEXT]`: every differential scenario against the real IPVS, a
- * line for each. The last line is `N scenarios: N equal, N documented, N different`; the exit status is 1
- * when anything is different or a documented difference does not occur any more.
+ * line for each. The last line is `N scenarios: N equal, N documented, N different`; the exit
+ * status is 1 when anything is different or a documented difference does not occur any more.
  */
 import { parseArgs } from 'node:util'
 import { guestProblem } from '../../bench/kernel/rig.js'

@@ -1,7 +1,8 @@
 /** `uvs run --offload kernel` against the real IPVS, in one guest: a test for each check. */
 import assert from 'node:assert/strict'
-import { guestProblem, runWithIpvs } from '../../bench/kernel/rig.js'
+import { runWithIpvs } from '../../bench/kernel/rig.js'
 import { OFFLOAD_CHECKS } from './offload-checks.js'
+import { requireGuest } from './run.js'
 
 /** Generous: a machine may have other things to do. */
 const LIMIT_SEC = 600
@@ -12,11 +13,7 @@ describe('offload to the kernel', function () {
   let rest = 'the guest said nothing of it'
 
   before(async function () {
-    const problem = guestProblem()
-    if (problem !== undefined) {
-      console.error(`SKIPPED: the offload is not tried on a kernel with IPVS: ${problem}`)
-      return this.skip()
-    }
+    requireGuest(this)
     const command = 'exec unshare -n node dist/test/kernel/inside/offload.js'
     const run = await runWithIpvs(command, { limitSec: LIMIT_SEC, clock: 'warped' })
     for (const line of run.stdout.split('\n').filter((text) => text.startsWith('{'))) {
