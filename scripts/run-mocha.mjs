@@ -1,6 +1,7 @@
-// Runs the mocha tests by group: `node scripts/run-mocha.mjs unit|boundary|e2e|all`.
-// A group is a folder: test/boundary, test/e2e, and `unit` is everything else. Each group runs in a
-// process of its own, so that a crash of native code in one cannot hide the results of the others.
+// Runs the mocha tests by group: `node scripts/run-mocha.mjs unit|boundary|e2e|kernel|all`.
+// A group is a folder (test/boundary, test/e2e, test/kernel), and `unit` is everything else. Each
+// group runs in a process of its own, so that a crash of native code in one cannot hide the results
+// of the others.
 // Options: --grep WORD (titles), --counts FILE (writes `passed failed` there, for scripts/test.sh).
 // The last line printed is `N passed, N failed`.
 //
@@ -12,7 +13,7 @@ import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 
-const GROUPS = ['unit', 'boundary', 'e2e']
+const GROUPS = ['unit', 'boundary', 'e2e', 'kernel']
 const LEAK_GRACE_MS = 10_000
 // Above the sum of all test time limits: reached only when native code never returns.
 const GROUP_LIMIT_MS = 30 * 60_000

@@ -344,6 +344,7 @@ void KernelNextHops::on_neighbour(const NeighbourInfo& neighbour, bool gone, uin
     const bool is_it = meta_[slot].ethernet && hop.ifindex == neighbour.ifindex &&
                        hop.gateway == neighbour.address;
     if (!is_it) continue;
+    if (gone) meta_[slot].permanent = false;
     if (!gone) {
       apply_neighbour(slot, neighbour, now_ms);
     } else if (now_ms - hop.last_used_ms < kRefreshMs) {
@@ -359,6 +360,7 @@ void KernelNextHops::on_neighbour(const NeighbourInfo& neighbour, bool gone, uin
 void KernelNextHops::apply_neighbour(uint16_t slot, const NeighbourInfo& neighbour,
                                      uint32_t now_ms) {
   NextHop& hop = hops_[slot];
+  meta_[slot].permanent = neighbour.permanent;
   if (neighbour.state == NeighbourState::kUsable && neighbour.has_link) {
     std::memcpy(hop.link, neighbour.link, 6);
     hop.state = HopState::kReady;
@@ -395,9 +397,11 @@ void KernelNextHops::relearn(uint32_t now_ms) {
   routes_changed_ = true;
 }
 
-// When the kernel refuses, packets that wait are given up after their time.
+// When the kernel refuses, packets that wait are given up after their time. To ask for a permanent
+// neighbour would end its permanence (net/core/neighbour.c __neigh_update, NEIGH_UPDATE_F_USE).
 void KernelNextHops::ask(uint16_t slot, uint32_t now_ms) {
   meta_[slot].asked_ms = now_ms;
+  if (meta_[slot].permanent) return;
   requests_.ask(hops_[slot].ifindex, hops_[slot].gateway);
 }
 

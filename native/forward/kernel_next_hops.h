@@ -86,6 +86,7 @@ class KernelNextHops : public NextHops {
     uint16_t chain;      // next hop of the same neighbour bucket, kEnd
     bool used;           // the slot names a hop
     bool ethernet;       // has a neighbour
+    bool permanent;      // and the administrator says which
   };
   struct PortState {
     HopPort port;

@@ -200,6 +200,7 @@ bool parse_neighbour(const RtMessage& message, NeighbourInfo* out) {
   *out = NeighbourInfo{};
   out->ifindex = static_cast<uint32_t>(header.ndm_ifindex);
   out->state = neighbour_state(header.ndm_state);
+  out->permanent = (header.ndm_state & (NUD_PERMANENT | NUD_NOARP)) != 0;
   bool has_address = false;
   Attribute attribute;
   for (AttributeWalk walk = attributes<ndmsg>(message); walk.next(&attribute);) {

@@ -59,6 +59,7 @@ struct NeighbourInfo {
   Addr address;
   NeighbourState state;
   bool has_link;
+  bool permanent;  // set by the administrator: never asked for, never out of date
   uint8_t link[6];
 };
 

@@ -113,6 +113,32 @@ TEST(known_neighbour_is_ready_at_once) {
   });
 }
 
+TEST(permanent_neighbour_stays_permanent) {
+  InNamespace([] {
+    FarSide far;
+    const auto permanent = [](const char* address) {
+      const std::string show = std::string("ip neigh show ") + address + " nud permanent";
+      Shell("test -n \"$(" + show + ")\"");
+    };
+    for (const std::string address : {"198.18.0.2", "2001:db8::2"}) {
+      Shell("ip neigh add " + address + " lladdr 02:00:00:00:00:77 dev near0 nud permanent");
+    }
+    Table table;
+    for (const char* address : {"198.18.0.2", "2001:db8::2"}) {
+      CHECK(table.find(address).state == HopState::kReady);
+      permanent(address);
+      // In use for longer than any neighbour is trusted without a new question.
+      for (int i = 0; i < 100; i++) {
+        table.ahead_ms += 1000;
+        table.hops->touch(table.hops->find(Address(address), table.now()), table.now());
+        table.service();
+      }
+      permanent(address);
+      CHECK_EQ(table.find(address).link[5], 0x77);
+    }
+  });
+}
+
 TEST(addresses_behind_one_gateway_share_a_slot) {
   InNamespace([] {
     FarSide far;

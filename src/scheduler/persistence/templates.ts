@@ -230,7 +230,13 @@ export class TemplateTable {
   /** Main, every second: frees what is due. Returns how many were freed. */
   sweep(nowSec: number): number {
     let freed = 0
-    for (let bucket = HEADER_WORDS; bucket < this.#index.length; bucket += BUCKET_WORDS) {
+    // Most directors have few templates or none: looking ends with the last one there was.
+    let left = this.usedCount
+    for (
+      let bucket = HEADER_WORDS;
+      left > 0 && bucket < this.#index.length;
+      bucket += BUCKET_WORDS
+    ) {
       if (Atomics.load(this.#index, bucket + BUCKET_HEAD) === 0) continue
       acquire(this.#index, bucket, this.#lane)
       let previous = 0
@@ -242,6 +248,7 @@ export class TemplateTable {
         } else {
           previous = ref
         }
+        left--
         ref = next
       }
       release(this.#index, bucket)

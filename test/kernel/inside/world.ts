@@ -1,0 +1,108 @@
+/**
+ * The world inside the guest: two directors, alike but for what balances in them.
+ *
+ *            kcl ── cl0 [ uvs-k: IPVS of the kernel ] sv0 ── ksv
+ *   tester                                                         tester
+ *            ucl ── cl0 [ uvs-u: bin/uvs run        ] sv0 ── usv
+ *
+ * The tester (this process, in the guest's first namespace) plays clients, gateway and real servers
+ * with frames of its own. Devices of both directors have the same names, addresses and link
+ * addresses, and all neighbours are permanent, so that frames can be compared as they are.
+ */
+import { execFileSync } from 'node:child_process'
+import {
+  CLIENT_NETS,
+  CLIENT_SIDE,
+  DIRECTOR_MAC,
+  GATEWAY,
+  REAL_SERVERS,
+  realServerMac,
+  resolveNames,
+  SERVER_SIDE,
+  VIRTUAL_NETS,
+} from '../addresses.js'
+
+export const NAMESPACES = { kernel: 'uvs-k', uvs: 'uvs-u' } as const
+export type SideName = keyof typeof NAMESPACES
+
+/** The tester's end of a director's cable. */
+export function testerDevice(side: SideName, towards: 'client' | 'server'): string {
+  return `${side[0]}${towards === 'client' ? 'cl' : 'sv'}`
+}
+
+/** Settings of a host that is a director, and no limit on how often it may complain. */
+const SETTINGS: readonly (readonly [name: string, value: number])[] = [
+  ['net.ipv4.ip_forward', 1],
+  ['net.ipv6.conf.all.forwarding', 1],
+  ...['all', 'default', 'cl0', 'sv0'].flatMap((device): [string, number][] => [
+    [`net.ipv4.conf.${device}.rp_filter`, 0],
+    [`net.ipv4.conf.${device}.accept_local`, 1],
+    [`net.ipv4.conf.${device}.send_redirects`, 0],
+    [`net.ipv6.conf.${device}.accept_dad`, 0],
+  ]),
+  ['net.ipv4.icmp_ratelimit', 0],
+  ['net.ipv6.icmp.ratelimit', 0],
+]
+
+/** Makes both directors' hosts; nothing balances yet. */
+export function buildWorld(): void {
+  for (const side of ['kernel', 'uvs'] as const) {
+    const namespace = NAMESPACES[side]
+    execFileSync('ip', ['netns', 'add', namespace])
+    ip(
+      [],
+      ['client', 'server'].map((towards) => cable(side, towards as 'client' | 'server')),
+    )
+    for (const towards of ['client', 'server'] as const) {
+      const device = testerDevice(side, towards)
+      ip([], [`link set ${device} addrgenmode none`, `link set ${device} up`])
+    }
+    ip(['-n', namespace], hostLines())
+    const text = SETTINGS.map(([name, value]) => `${name}=${value}`)
+    inside(namespace, ['sysctl', '-q', '-w', ...text])
+  }
+}
+
+/** Runs a program in a director's network namespace; throws with what it said when it fails. */
+export function inside(namespace: string, command: readonly string[]): string {
+  const words = [`--net=/run/netns/${namespace}`, ...command]
+  return execFileSync('nsenter', words, { encoding: 'utf8', stdio: 'pipe' })
+}
+
+function cable(side: SideName, towards: 'client' | 'server'): string {
+  const end = towards === 'client' ? 'cl0' : 'sv0'
+  const peer = `peer name ${end} netns ${NAMESPACES[side]} address ${DIRECTOR_MAC[towards]}`
+  return `link add ${testerDevice(side, towards)} type veth ${peer}`
+}
+
+function hostLines(): string[] {
+  const servers = Array.from({ length: REAL_SERVERS }, (_, i) => i + 1)
+  const neighbour = (address: string, mac: string, device: string) =>
+    `neigh add ${address} lladdr ${mac} dev ${device} nud permanent`
+  return [
+    'link set lo up',
+    'link set cl0 addrgenmode none',
+    'link set sv0 addrgenmode none',
+    'link set cl0 up',
+    'link set sv0 up',
+    `address add ${CLIENT_SIDE.address}/24 dev cl0`,
+    `address add ${CLIENT_SIDE.address6}/64 dev cl0 nodad`,
+    `address add ${SERVER_SIDE.address}/24 dev sv0`,
+    `address add ${SERVER_SIDE.address6}/64 dev sv0 nodad`,
+    neighbour(GATEWAY.address, GATEWAY.mac, 'cl0'),
+    neighbour(GATEWAY.address6, GATEWAY.mac, 'cl0'),
+    ...servers.flatMap((n) => [
+      neighbour(resolveNames(`$R${n}`, 0), realServerMac(n), 'sv0'),
+      neighbour(resolveNames(`$R${n}v6`, 0), realServerMac(n), 'sv0'),
+    ]),
+    `route add ${CLIENT_NETS[0]} via ${GATEWAY.address}`,
+    `route add ${CLIENT_NETS[1]} via ${GATEWAY.address6}`,
+    // Every virtual address is the director's own, as if it were on lo.
+    ...VIRTUAL_NETS.map((net) => `route add local ${net} dev lo`),
+  ]
+}
+
+function ip(options: readonly string[], lines: readonly string[]): void {
+  const input = `${lines.join('\n')}\n`
+  execFileSync('ip', [...options, '-batch', '-'], { input, encoding: 'utf8', stdio: 'pipe' })
+}

@@ -1,0 +1,45 @@
+/**
+ * `npm run test:kernel [-- --only TEXT]`: every differential scenario against the real IPVS, a
+ * line for each. The last line is `N scenarios: N equal, N documented, N different`; the exit
+ * status is 1 when anything is different or a documented difference does not occur any more.
+ */
+import { parseArgs } from 'node:util'
+import { guestProblem } from '../../bench/kernel/rig.js'
+import { runScenarios } from './run.js'
+import { SCENARIOS } from './scenarios/index.js'
+import { type Outcome, outcomeText, staleEntries, verdictOf } from './verdict.js'
+
+const LIMIT_SEC = 3600
+
+async function main(): Promise<number> {
+  const { values } = parseArgs({ options: { only: { type: 'string' } } })
+  const problem = guestProblem()
+  if (problem !== undefined) {
+    console.error(`SKIPPED: no scenario was run, because there is no guest here: ${problem}`)
+    return process.env.CI === 'true' ? 1 : 0
+  }
+  const outcomes: Outcome[] = []
+  const counts = { equal: 0, documented: 0, different: 0 }
+  let since = performance.now()
+  await runScenarios({
+    wanted: (name) => values.only === undefined || name.includes(values.only),
+    limitSec: LIMIT_SEC,
+    onOutcome(outcome) {
+      outcomes.push(outcome)
+      counts[verdictOf(outcome)]++
+      const now = performance.now()
+      console.log(`${((now - since) / 1000).toFixed(1).padStart(6)} s  ${outcomeText(outcome)}`)
+      since = now
+    },
+  })
+  const isWhole = outcomes.length === SCENARIOS.length
+  const stale = isWhole ? staleEntries(outcomes) : []
+  for (const { scenario, behaviour } of stale) {
+    console.log(`stale: "${scenario}" does not show "${behaviour}" any more; see documented.ts`)
+  }
+  const numbers = Object.entries(counts).map(([verdict, count]) => `${count} ${verdict}`)
+  console.log(`${outcomes.length} scenarios: ${numbers.join(', ')}`)
+  return counts.different + stale.length > 0 || outcomes.length === 0 ? 1 : 0
+}
+
+process.exitCode = await main()

@@ -1,0 +1,11 @@
+/**
+ * Every scenario. A scenario's number gives it its addresses, so new files go to the end: what
+ * hashes addresses then chooses as before.
+ */
+import type { Scenario } from '../language.js'
+import { BASICS } from './basics.js'
+
+export const SCENARIOS: readonly Scenario[] = [...BASICS]
+
+/** Those that `npm test` runs: most features in little time. */
+export const QUICK: ReadonlySet<string> = new Set(BASICS.map(({ name }) => name))
