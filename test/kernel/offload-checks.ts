@@ -10,6 +10,7 @@ export const OFFLOAD_CHECKS = [
   'lets no second director in',
   'leaves nothing of its own behind',
   'removes services of others when told to',
+  'lets keepalived, through the shim, check real servers and change the kernel’s weights',
 ] as const
 
 export type OffloadCheck = (typeof OFFLOAD_CHECKS)[number]

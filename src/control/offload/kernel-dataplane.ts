@@ -20,7 +20,7 @@ import { cleanLeftovers, livingDevice } from '../host/leftovers.js'
 import { SavedSettings, settingsFile } from '../host/settings.js'
 import { refusalOf } from '../model/carried.js'
 import { emptyConfig } from '../model/config.js'
-import type { Config, Timeouts } from '../model/config.js'
+import type { Config } from '../model/config.js'
 import { ControlError } from '../model/errors.js'
 import type { ErrorCode } from '../model/errors.js'
 import { defaultSysctls, SYSCTL_NAMES } from '../model/sysctls.js'
@@ -60,7 +60,7 @@ export async function startKernelDataplane(options: DataplaneOptions): Promise<R
   const ipvs = KernelIpvs.open()
   if (ipvs === undefined) throw offloadProblem() ?? new ControlError('IPVS_ABSENT', 'no IPVS')
   try {
-    const owned = OwnedServices.open()
+    const owned = OwnedServices.open(ipvs.read().timeouts)
     const file = await settingsFile()
     if ((await livingDevice()) === undefined) await cleanLeftovers(file)
     const dataplane = new KernelDataplane(options, ipvs, owned, await SavedSettings.open(file))
@@ -84,8 +84,6 @@ class KernelDataplane implements RunningDataplane {
   #watch: NodeJS.Timeout | undefined
   readonly #readings: KernelReadings
   readonly #tableSize: number
-  /** What they were before us. */
-  #timeouts: Timeouts
 
   constructor(
     options: DataplaneOptions,
@@ -99,13 +97,11 @@ class KernelDataplane implements RunningDataplane {
     this.#settings = settings
     this.#readings = new KernelReadings(ipvs, options.config)
     this.#tableSize = ipvs.info().tableSize
-    this.#timeouts = options.config.timeouts
   }
 
   async start(): Promise<void> {
     const { config, log, foreign } = this.#options
     const found = this.#ipvs.read()
-    this.#timeouts = found.timeouts
     const others = [...found.services.keys()].filter((key) => !this.#isOurs(key, config))
     if (others.length > 0 || found.strange > 0) {
       const fate = foreign === 'remove' ? 'removed' : 'left alone'
@@ -125,7 +121,7 @@ class KernelDataplane implements RunningDataplane {
     clearInterval(this.#watch)
     await this.#exclusive(async () => {
       const none = emptyConfig({ services: 0, destinations: 0, localAddresses: 0 })
-      this.#apply({ ...none, timeouts: this.#timeouts })
+      this.#apply({ ...none, timeouts: this.#owned.timeouts })
       this.#owned.remove()
       await this.#settings.restore()
       this.#ipvs.close()

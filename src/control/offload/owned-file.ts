@@ -1,11 +1,12 @@
 /**
- * Which services of the kernel a director has made, in a file: after `kill -9` they are still there
+ * Which services of the kernel a director has made, and the timeouts it found, in a file: after `kill -9` they are still there
  * and must not look like somebody else's. The file also keeps a second director away from the
  * same network namespace.
  */
 import { mkdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { asArray, asRecord } from '../host/interfaces.js'
+import type { Timeouts } from '../model/config.js'
 import { ControlError } from '../model/errors.js'
 
 const FOLDER = '/run/uvs'
@@ -14,6 +15,8 @@ const FOLDER = '/run/uvs'
 export interface Owned {
   /** serviceKey of each. */
   readonly services: ReadonlySet<string>
+  /** Of the kernel before any of ours; undefined: not known yet. */
+  readonly timeouts: Timeouts | undefined
   readonly pid: number
   /** Clock ticks since boot when that process started (proc(5), field 22): pids come again. */
   readonly started: string
@@ -22,15 +25,20 @@ export interface Owned {
 /** One director's hold on the IPVS of its network namespace. */
 export class OwnedServices {
   readonly #path: string
+  readonly timeouts: Timeouts
   #services: ReadonlySet<string>
 
-  private constructor(path: string, services: ReadonlySet<string>) {
+  private constructor(path: string, services: ReadonlySet<string>, timeouts: Timeouts) {
     this.#path = path
     this.#services = services
+    this.timeouts = timeouts
   }
 
-  /** Takes over what a killed director left; throws ControlError when one is alive. */
-  static open(folder = FOLDER): OwnedServices {
+  /**
+   * Takes over what a killed director left; throws ControlError when one is alive. `timeouts` are
+   * the kernel's at this moment, to be put back at the end unless a killed director knew older ones.
+   */
+  static open(timeouts: Timeouts, folder = FOLDER): OwnedServices {
     const namespace = readlinkSync('/proc/self/ns/net').replace(/\D/g, '')
     const path = join(folder, `offload-${namespace}.json`)
     const found = parseOwned(readText(path))
@@ -41,7 +49,7 @@ export class OwnedServices {
         `another uvs (pid ${found.pid}) has the kernel's IPVS of this network namespace; stop it`,
       )
     }
-    const owned = new OwnedServices(path, found.services)
+    const owned = new OwnedServices(path, found.services, found.timeouts ?? timeouts)
     owned.set(found.services)
     return owned
   }
@@ -55,8 +63,8 @@ export class OwnedServices {
     this.#services = services
     mkdirSync(dirname(this.#path), { recursive: true })
     const started = startOf(process.pid)
-    const text = JSON.stringify({ pid: process.pid, started, services: [...services] })
-    writeFileSync(this.#path, text, { mode: 0o600 })
+    const owned = { pid: process.pid, started, timeouts: this.timeouts, services: [...services] }
+    writeFileSync(this.#path, JSON.stringify(owned), { mode: 0o600 })
   }
 
   /** Nothing is ours any more. */
@@ -87,10 +95,18 @@ export function parseOwned(text: string): Owned {
   } catch {
     json = undefined
   }
-  const { services, pid, started } = asRecord(json)
+  const { services, timeouts, pid, started } = asRecord(json)
   return {
     services: new Set(asArray(services).filter((key) => typeof key === 'string')),
+    timeouts: timeoutsOf(timeouts),
     pid: typeof pid === 'number' ? pid : 0,
     started: typeof started === 'string' ? started : '',
   }
+}
+
+function timeoutsOf(value: unknown): Timeouts | undefined {
+  const { tcpSec, tcpFinSec, udpSec } = asRecord(value)
+  const isSec = (one: unknown): one is number => typeof one === 'number' && one > 0
+  if (!isSec(tcpSec) || !isSec(tcpFinSec) || !isSec(udpSec)) return undefined
+  return { tcpSec, tcpFinSec, udpSec }
 }

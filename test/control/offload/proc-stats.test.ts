@@ -62,6 +62,10 @@ describe('offload: files of the kernel', () => {
     const owned = parseOwned(text)
     assert.deepEqual([owned.pid, owned.started], [7, '9'])
     assert.deepEqual([...owned.services], ['tcp 198.18.0.1:80'])
+    assert.equal(owned.timeouts, undefined)
+    const timeouts = { tcpSec: 1, tcpFinSec: 2, udpSec: 3 }
+    assert.deepEqual(parseOwned(JSON.stringify({ timeouts })).timeouts, timeouts)
+    assert.equal(parseOwned('{"timeouts": {"tcpSec": 1}}').timeouts, undefined)
     fc.assert(fc.property(fc.string(), (damaged) => void parseOwned(damaged).services.size))
     assert.equal(parseOwned('{"services": 5}').services.size, 0)
   })
