@@ -30,8 +30,8 @@ import { matchesFilter } from '../row-filter.js'
 import { KernelRefusal } from './ipvs-channel.js'
 import { KernelIpvs } from './kernel-ipvs.js'
 import { KernelReadings } from './kernel-readings.js'
-import { OwnedServices } from './owned-file.js'
-import { describeOperation, plan } from './plan.js'
+import { Ownership } from './owned-file.js'
+import { describeOperation, keysOf, plan } from './plan.js'
 import type { Operation } from './plan.js'
 import { parseConnection } from './proc-stats.js'
 
@@ -60,7 +60,7 @@ export async function startKernelDataplane(options: DataplaneOptions): Promise<R
   const ipvs = KernelIpvs.open()
   if (ipvs === undefined) throw offloadProblem() ?? new ControlError('IPVS_ABSENT', 'no IPVS')
   try {
-    const owned = OwnedServices.open(ipvs.read().timeouts)
+    const owned = Ownership.open(ipvs.read().timeouts)
     const file = await settingsFile()
     if ((await livingDevice()) === undefined) await cleanLeftovers(file)
     const dataplane = new KernelDataplane(options, ipvs, owned, await SavedSettings.open(file))
@@ -75,7 +75,7 @@ export async function startKernelDataplane(options: DataplaneOptions): Promise<R
 class KernelDataplane implements RunningDataplane {
   readonly #options: DataplaneOptions
   readonly #ipvs: KernelIpvs
-  readonly #owned: OwnedServices
+  readonly #owned: Ownership
   readonly #settings: SavedSettings
   /** In force; undefined before the first. */
   #config: Config | undefined
@@ -88,7 +88,7 @@ class KernelDataplane implements RunningDataplane {
   constructor(
     options: DataplaneOptions,
     ipvs: KernelIpvs,
-    owned: OwnedServices,
+    owned: Ownership,
     settings: SavedSettings,
   ) {
     this.#options = options
@@ -113,7 +113,7 @@ class KernelDataplane implements RunningDataplane {
   }
 
   #isOurs(key: string, config: Config): boolean {
-    return this.#owned.services.has(key) || config.services.has(key)
+    return this.#owned.names.has(key) || config.services.has(key)
   }
 
   /** Takes everything back that is ours. */
@@ -151,8 +151,9 @@ class KernelDataplane implements RunningDataplane {
 
   /** Brings the kernel to `config`; returns what had to be done. Throws at the first refusal. */
   #apply(config: Config): Operation[] {
-    const ours = new Set([...this.#owned.services, ...config.services.keys()])
-    if (ours.size !== this.#owned.services.size) this.#owned.set(ours)
+    const wanted = keysOf(config)
+    const ours = new Set([...this.#owned.names, ...wanted])
+    if (ours.size !== this.#owned.names.size) this.#owned.set(ours)
     const operations = plan(config, this.#ipvs.read(), {
       ...(this.#config === undefined ? {} : { before: this.#config }),
       owned: ours,
@@ -160,8 +161,7 @@ class KernelDataplane implements RunningDataplane {
     })
     for (const operation of operations) this.#perform(operation)
     this.#readings.follow(config)
-    const left = new Set(config.services.keys())
-    if (left.size !== ours.size) this.#owned.set(left)
+    if (wanted.length !== ours.size) this.#owned.set(new Set(wanted))
     return operations
   }
 

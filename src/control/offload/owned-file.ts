@@ -1,5 +1,5 @@
 /**
- * Which services of the kernel a director has made, and the timeouts it found, in a file: after `kill -9` they are still there
+ * What a director has made in the kernel, and the timeouts it found, in a file: after `kill -9` they are still there
  * and must not look like somebody else's. The file also keeps a second director away from the
  * same network namespace.
  */
@@ -13,8 +13,8 @@ const FOLDER = '/run/uvs'
 
 /** What the file says. */
 export interface Owned {
-  /** serviceKey of each. */
-  readonly services: ReadonlySet<string>
+  /** keysOf() what it was in the middle of, at most. */
+  readonly names: ReadonlySet<string>
   /** Of the kernel before any of ours; undefined: not known yet. */
   readonly timeouts: Timeouts | undefined
   readonly pid: number
@@ -23,14 +23,14 @@ export interface Owned {
 }
 
 /** One director's hold on the IPVS of its network namespace. */
-export class OwnedServices {
+export class Ownership {
   readonly #path: string
   readonly timeouts: Timeouts
-  #services: ReadonlySet<string>
+  #names: ReadonlySet<string>
 
-  private constructor(path: string, services: ReadonlySet<string>, timeouts: Timeouts) {
+  private constructor(path: string, names: ReadonlySet<string>, timeouts: Timeouts) {
     this.#path = path
-    this.#services = services
+    this.#names = names
     this.timeouts = timeouts
   }
 
@@ -38,7 +38,7 @@ export class OwnedServices {
    * Takes over what a killed director left; throws ControlError when one is alive. `timeouts` are
    * the kernel's at this moment, to be put back at the end unless a killed director knew older ones.
    */
-  static open(timeouts: Timeouts, folder = FOLDER): OwnedServices {
+  static open(timeouts: Timeouts, folder = FOLDER): Ownership {
     const namespace = readlinkSync('/proc/self/ns/net').replace(/\D/g, '')
     const path = join(folder, `offload-${namespace}.json`)
     const found = parseOwned(readText(path))
@@ -49,21 +49,21 @@ export class OwnedServices {
         `another uvs (pid ${found.pid}) has the kernel's IPVS of this network namespace; stop it`,
       )
     }
-    const owned = new OwnedServices(path, found.services, found.timeouts ?? timeouts)
-    owned.set(found.services)
+    const owned = new Ownership(path, found.names, found.timeouts ?? timeouts)
+    owned.set(found.names)
     return owned
   }
 
-  get services(): ReadonlySet<string> {
-    return this.#services
+  get names(): ReadonlySet<string> {
+    return this.#names
   }
 
   /** Written before the kernel is told, so that nothing of ours is ever unknown. */
-  set(services: ReadonlySet<string>): void {
-    this.#services = services
+  set(names: ReadonlySet<string>): void {
+    this.#names = names
     mkdirSync(dirname(this.#path), { recursive: true })
     const started = startOf(process.pid)
-    const owned = { pid: process.pid, started, timeouts: this.timeouts, services: [...services] }
+    const owned = { pid: process.pid, started, timeouts: this.timeouts, names: [...names] }
     writeFileSync(this.#path, JSON.stringify(owned), { mode: 0o600 })
   }
 
@@ -95,9 +95,9 @@ export function parseOwned(text: string): Owned {
   } catch {
     json = undefined
   }
-  const { services, timeouts, pid, started } = asRecord(json)
+  const { names, timeouts, pid, started } = asRecord(json)
   return {
-    services: new Set(asArray(services).filter((key) => typeof key === 'string')),
+    names: new Set(asArray(names).filter((key) => typeof key === 'string')),
     timeouts: timeoutsOf(timeouts),
     pid: typeof pid === 'number' ? pid : 0,
     started: typeof started === 'string' ? started : '',
