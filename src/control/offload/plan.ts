@@ -176,20 +176,14 @@ function sameServiceOptions(a: ServiceOptions, b: ServiceOptions): boolean {
   return text(a) === text(b)
 }
 
-/**
- * The kernel makes a destination on one of the host's own addresses local by itself, whatever
- * method was asked for (__ip_vs_update_dest).
- */
 function sameDestinationOptions(
   wanted: DestinationOptions,
   found: DestinationOptions | undefined,
 ): boolean {
-  if (found === undefined) return false
-  const sameMethod = wanted.method === found.method || found.method === 'local'
-  const rest = (o: DestinationOptions): string =>
-    JSON.stringify([o.weight, o.upperThreshold, o.lowerThreshold]) +
+  const text = (o: DestinationOptions): string =>
+    JSON.stringify([o.method, o.weight, o.upperThreshold, o.lowerThreshold]) +
     JSON.stringify([o.tunnel.type, o.tunnel.port, o.tunnel.checksum])
-  return sameMethod && rest(wanted) === rest(found)
+  return found !== undefined && text(wanted) === text(found)
 }
 
 /** One line for the log. */

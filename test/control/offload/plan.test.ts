@@ -167,19 +167,6 @@ describe('offload: the plan', () => {
     ])
   })
 
-  it('takes the kernel’s local node for the method that was asked for', () => {
-    const kernel = kernelOf(both)
-    const service = kernel.services.get(serviceKey(A))!
-    const local = new Map(
-      [...service.destinations].map(([key, one]) => [
-        key,
-        { ...one, options: { ...one.options!, method: 'local' as const } },
-      ]),
-    )
-    kernel.services.set(serviceKey(A), { ...service, destinations: local })
-    assert.deepEqual(plan(both, kernel.read(), options()), [])
-  })
-
   it('repairs whatever somebody else does, with any configuration', () => {
     const command = fc.oneof(
       fc.constantFrom(A, B).map((s) => addService(s)),

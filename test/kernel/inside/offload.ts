@@ -273,11 +273,10 @@ const CHECKS: Readonly<Record<OffloadCheck, () => Promise<void>>> = {
       const { stdout } = kernel('-S -n')
       return lines.every((line) => stdout.includes(line))
     }
-    // Real servers on this host: the kernel makes them local, which -S shows as -g.
-    const all = ['-s wlc', '198.18.0.11:8080 -g -w 3', '198.18.0.12:8080 -g -w 2']
+    const all = ['-s wlc', '198.18.0.11:8080 -m -w 3', '198.18.0.12:8080 -m -w 2']
     await waitFor('its services', () => has(...all), START_MS)
     failing.close()
-    await waitFor('the weight 0', () => has('198.18.0.12:8080 -g -w 0'), START_MS)
+    await waitFor('the weight 0', () => has('198.18.0.12:8080 -m -w 0'), START_MS)
     const back = await listen('198.18.0.12')
     await waitFor('the weight 2', () => has(...all), START_MS)
     child.kill('SIGTERM')
