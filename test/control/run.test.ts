@@ -8,12 +8,14 @@ import { parseLocalRanges } from '../../src/control/config/local-ranges.js'
 import { parseNative } from '../../src/control/config/native-format.js'
 import { reconcile } from '../../src/control/config/reconcile.js'
 import type { DataplaneOptions } from '../../src/control/dataplane-port.js'
+import { startIpvsServer } from '../../src/control/ipvs-server/server.js'
 import { startParts } from '../../src/control/lifecycle.js'
 import { createLog } from '../../src/control/log.js'
 import { runDaemon } from '../../src/control/main.js'
 import type { Host } from '../../src/control/main.js'
 import { emptyConfig } from '../../src/control/model/config.js'
 import type { Config } from '../../src/control/model/config.js'
+import { ControlError } from '../../src/control/model/errors.js'
 import { mergeSettings, parseRunFlags } from '../../src/control/run-options.js'
 import { FakeClock, FakeDataplane } from '../support/fake-dataplane.js'
 import { CAPACITY, configOf } from './fixtures.js'
@@ -242,6 +244,7 @@ interface World extends Host {
   readonly port: FakeDataplane
   readonly started: DataplaneOptions[]
   stderr: string
+  kernelProblem: ControlError | undefined
   reload(): void
   stop(): void
   readonly ready: Promise<void>
@@ -258,15 +261,18 @@ function world(socket: string): World {
     port,
     started,
     stderr: '',
+    kernelProblem: new ControlError('IPVS_ABSENT', 'this kernel has no IPVS'),
     capacity: CAPACITY,
     clock: new FakeClock(),
     defaultSocket: socket,
     version: '0.0.0',
     stderrIsTerminal: false,
+    offloadProblem: () => self.kernelProblem,
     startDataplane: (options) => {
       started.push(options)
       return Promise.resolve(port)
     },
+    startIpvsServer,
     err: (text) => (self.stderr += text),
     notify: (state) => {
       if (state === 'READY=1') ready()
