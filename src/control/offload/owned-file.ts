@@ -1,7 +1,7 @@
 /**
- * What a director has made in the kernel, and the timeouts it found, in a file: after `kill -9` they are still there
- * and must not look like somebody else's. The file also keeps a second director away from the
- * same network namespace.
+ * What a director has made in the kernel, and the timeouts it found, in a file: after `kill -9` they
+ * are still there, and must not look like somebody else's. The file also keeps a second director
+ * away from the same network namespace.
  */
 import { mkdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
