@@ -42,8 +42,8 @@ export class Ownership {
     const namespace = readlinkSync('/proc/self/ns/net').replace(/\D/g, '')
     const path = join(folder, `offload-${namespace}.json`)
     const found = parseOwned(readText(path))
-    const alive = found.pid > 0 && found.pid !== process.pid && startOf(found.pid) === found.started
-    if (alive) {
+    const isOther = found.pid > 0 && found.pid !== process.pid
+    if (isOther && startOf(found.pid) === found.started) {
       throw new ControlError(
         'SOCKET_IN_USE',
         `another uvs (pid ${found.pid}) has the kernel's IPVS of this network namespace; stop it`,
