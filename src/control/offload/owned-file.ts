@@ -36,7 +36,7 @@ export class Ownership {
 
   /**
    * Takes over what a killed director left; throws ControlError when one is alive. `timeouts` are
-   * the kernel's at this moment, to be put back at the end unless a killed director knew older ones.
+   * the kernel's at this moment, put back at the end unless a killed director knew older ones.
    */
   static open(timeouts: Timeouts, folder = FOLDER): Ownership {
     const namespace = readlinkSync('/proc/self/ns/net').replace(/\D/g, '')
