@@ -1,5 +1,7 @@
 /** What is measured of a director at work (guest-directors.ts): one number per trial and round. */
+import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
+import { setTimeout as pause } from 'node:timers/promises'
 import { availableParallelism } from 'node:os'
 import type { Host } from '../../test/support/namespace.js'
 import { waitFor } from '../../test/support/wait.js'
@@ -12,11 +14,12 @@ import { idleSeconds, type Method } from './guest-plan.js'
 /** How much of everything; all bounded. */
 export interface Effort {
   readonly pings: number
-  /** Frames, and SYNs, that are counted. */
+  /** Frames that are counted. */
   readonly frames: number
-  readonly syns: number
   /** Of them per second: what either director carries without loss. */
   readonly pps: number
+  /** How long connections are counted, wall milliseconds. */
+  readonly millis: number
   readonly connections: number
 }
 
@@ -30,23 +33,21 @@ const CLIENTS = '198.19.0.0'
 const LOST_SHARE_MAX = 0.01
 const LOAD_LIMIT_MS = 600_000
 
-export type Kind = 'pps' | 'new'
-
 /** Which frames, where to. */
 interface Traffic {
   readonly to: string
-  readonly kind: Kind
+  readonly kind: 'datagrams' | 'syns'
   readonly port: number
 }
 
 /** Frames of established flows. */
 export function datagrams(method: Method): Traffic {
-  return { to: VIRTUAL[method], kind: 'pps', port: FLOOD_PORT }
+  return { to: VIRTUAL[method], kind: 'datagrams', port: FLOOD_PORT }
 }
 
 /** SYNs, each of another client, over eight destinations in direct routing. */
 export function syns(scheduler: string): Traffic {
-  return { to: VIRTUAL.dr, kind: 'new', port: schedulerPort(scheduler) }
+  return { to: VIRTUAL.dr, kind: 'syns', port: schedulerPort(scheduler) }
 }
 
 /** Busy seconds of the machine per frame that gets to `end`. Throws when too many do not. */
@@ -58,7 +59,7 @@ export async function costPerFrame(
 ): Promise<number> {
   await pass(client, end, traffic, OPENING, effort.pps)
   const start = moment()
-  const count = traffic.kind === 'pps' ? effort.frames : effort.syns
+  const count = effort.frames
   const got = await pass(client, end, traffic, count, effort.pps)
   const finish = moment()
   if (got < count * (1 - LOST_SHARE_MAX)) throw new Error(`${got} of ${count} frames arrived`)
@@ -70,19 +71,14 @@ export async function costPerFrame(
 async function pass(
   client: Host,
   end: Swallow,
-  { to, kind, port }: Traffic,
+  traffic: Traffic,
   count: number,
   pps: number,
 ): Promise<number> {
   const before = end.received()
-  const path = [`device=${NEAR}`, `to-mac=${DIRECTOR_MAC}`, `to=${to}`, `port=${port}`]
-  const own =
-    kind === 'pps'
-      ? ['flood', `from=${CLIENT_ADDRESS}`, `flows=${FLOWS}`]
-      : ['syn-flood', `from=${CLIENTS}`]
   const load = [`count=${count}`, `pps=${pps}`, `burst=${BURST}`]
   // Only when nobody else has work: on one processor a generator must not overrun the forwarder.
-  await client.expect(['chrt', '-i', '0', netTool(), ...own, ...path, ...load], {
+  await client.expect(['chrt', '-i', '0', ...generator(traffic), ...load], {
     limitMs: LOAD_LIMIT_MS,
   })
   let seen = -1
@@ -93,6 +89,39 @@ async function pass(
     return still
   })
   return seen
+}
+
+function generator({ to, kind, port }: Traffic): string[] {
+  const own =
+    kind === 'datagrams'
+      ? ['flood', `from=${CLIENT_ADDRESS}`, `flows=${FLOWS}`]
+      : ['syn-flood', `from=${CLIENTS}`]
+  const path = [`device=${NEAR}`, `to-mac=${DIRECTOR_MAC}`, `to=${to}`, `port=${port}`]
+  return [netTool(), ...own, ...path]
+}
+
+/**
+ * Connections per second while more SYNs come than the director takes, counted where they arrive.
+ * The generator keeps the first processor busy; IPVS works within it, uvs on the other ones.
+ */
+export async function connectionsPerSecond(
+  client: Host,
+  end: Swallow,
+  traffic: Traffic,
+  { millis }: Effort,
+): Promise<number> {
+  const start = end.received()
+  // Twice as long as is counted, so that neither its start nor its end is.
+  const words = ['taskset', '-c', '0', ...generator(traffic), `millis=${2 * millis}`]
+  const flood = client.spawn(words)
+  await waitFor('the first connections', () => end.received() > start + BURST, LOAD_LIMIT_MS)
+  const [from, before] = [performance.now(), end.received()]
+  await pause(millis)
+  const [to, after] = [performance.now(), end.received()]
+  assert.ok(flood.running, 'the load ended before its connections were counted')
+  const status = await flood.ended(LOAD_LIMIT_MS)
+  assert.equal(status, 0, flood.stderr)
+  return ((after - before) / (to - from)) * 1000
 }
 
 /** Seconds of the clock and of idleness. */

@@ -2,12 +2,15 @@
  * The guest's part of the comparison as data: which figures there are, which trials they need, how
  * numbers of the kernel's files are read, and how those of several rounds become figures. Pure.
  *
- * What a packet costs a director is the busy time of the whole machine while a load passes through
- * it, less that time while the same load is dropped where the director would receive it; both per
- * frame. So the generator, the first cable and the benchmark's own programs are in neither side of
- * a ratio. Delivery over the second cable is in both. `ratio-gross` is without the subtraction. A
- * new connection's cost is that of a packet where each is the SYN of another client.
+ * `pps-per-cpu`: frames that were delivered, divided by the busy time of the whole machine while they
+ * passed: generator, both cables and the end are in it, for both directors alike. `ratio-alone` is
+ * the ratio after taking from both what the same load costs when it is dropped where the director
+ * would receive it; that is coarse, because the generator uses its pages again only where a frame
+ * stays one buffer to its end, as it does with IPVS and when it is dropped, not with uvs.
+ *
+ * `new`: connections made per second when more SYNs come than can be taken, each of another client.
  */
+import type { GuestClock } from '../kernel/rig.js'
 import { type Figure, figureOf } from '../report.js'
 
 export const METHODS = ['dr', 'tun', 'nat'] as const
@@ -24,7 +27,7 @@ export const TRIALS: readonly string[] = [
   'memory',
 ]
 
-/** Numbers of one round: `<trial>/<director>` and `<kind>/base`. */
+/** Numbers of one round: `<trial>/<director>`, `pps/base` and `rtt/base/<director>`. */
 export type Round = Readonly<Record<string, number>>
 
 interface Planned {
@@ -35,7 +38,10 @@ interface Planned {
   value(round: Round): number | undefined
 }
 
-const COSTS = { pps: 'packets/cpu-s', new: 'connections/cpu-s' } as const
+/** Which clock of the guest a trial needs (kernel/rig.ts): its processors' work, or time itself. */
+export function clockOf(trial: string): GuestClock {
+  return trial.startsWith('pps/') || trial === 'memory' ? 'warped' : 'real'
+}
 
 /** All figures with `only` in their names. */
 export function plannedFigures(only: string): Planned[] {
@@ -66,20 +72,20 @@ function figuresOfTrial(trial: string): Planned[] {
   const ratio = (of: (director: DirectorName) => Planned['value']): Planned['value'] => {
     return (round) => divided(of('uvs')(round), of('ipvs')(round))
   }
-  if (kind === 'pps' || kind === 'new') {
+  if (kind === 'pps') {
     const speed = (director: DirectorName): Planned['value'] => {
-      return (round) => divided(1, less(round[`${trial}/${director}`], round[`${kind}/base`]))
-    }
-    const gross = (director: DirectorName): Planned['value'] => {
       return (round) => divided(1, round[`${trial}/${director}`])
     }
+    const alone = (director: DirectorName): Planned['value'] => {
+      return (round) => divided(1, less(round[`${trial}/${director}`], round['pps/base']))
+    }
     return [
-      ...DIRECTORS.map((director) => figure(director, COSTS[kind], speed(director))),
+      ...DIRECTORS.map((director) => figure(director, 'packets/cpu-s', speed(director))),
       figure('ratio', 'ratio', ratio(speed)),
-      figure('ratio-gross', 'ratio', ratio(gross)),
+      figure('ratio-alone', 'ratio', ratio(alone)),
     ]
   }
-  const unit = kind === 'rtt' ? 'µs added' : 'bytes/connection'
+  const unit = { rtt: 'µs added', new: 'connections/s' }[kind] ?? 'bytes/connection'
   const value = (director: DirectorName): Planned['value'] => {
     const base = kind === 'rtt' ? `rtt/base/${director}` : undefined
     return (round) => less(round[`${trial}/${director}`], base === undefined ? 0 : round[base])

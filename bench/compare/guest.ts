@@ -1,26 +1,27 @@
 /**
- * The guest's part of `npm run bench -- compare`: uvs beside the real IPVS of a kernel, in turn, in
- * one run. Where this machine's kernel has none, in a guest (kernel/rig.ts) whose clock counts
- * instructions on its one processor: a CPU-second there is half a billion of them, however busy the
- * machine is meanwhile. There are no caches to miss, so a figure says how much work is done, not
- * how well memory is used. guest-plan.ts says what the figures are.
+ * The guest's part of `npm run bench -- compare`: uvs beside the real IPVS of a kernel, in turn.
+ * Where this machine's kernel has none, in guests (kernel/rig.ts), one for each kind of figure: what
+ * packets and memory cost, on a clock that counts instructions on one processor (a CPU-second there
+ * is half a billion of them, however busy the machine is meanwhile, and there are no caches to
+ * miss); what is a matter of time, on the real clock with two processors. guest-plan.ts says what
+ * the figures are.
  */
 import { fileURLToPath } from 'node:url'
-import { hostHasIpvs, type KernelRun, runWithIpvs } from '../kernel/rig.js'
+import { type GuestClock, hostHasIpvs, type KernelRun, runWithIpvs } from '../kernel/rig.js'
 import { netTool } from '../net/tool.js'
 import type { Figure } from '../report.js'
 import { BURST, type Effort, FLOWS, PING_BYTES } from './guest-measures.js'
-import { figuresOf, neededTrials, plannedFigures, type Round } from './guest-plan.js'
+import { clockOf, figuresOf, neededTrials, plannedFigures, type Round } from './guest-plan.js'
 import type { InsidePlan } from './inside.js'
 
 const FULL: Effort = {
   pings: 1000,
   frames: 1 << 16,
-  syns: 1 << 15,
   pps: 20_000,
   connections: 500_000,
+  millis: 1500,
 }
-const QUICK: Effort = { ...FULL, pings: 300, frames: 1 << 14, syns: 1 << 14, connections: 50_000 }
+const QUICK: Effort = { ...FULL, pings: 300, frames: 1 << 14, connections: 50_000 }
 
 /** A kernel on its own processors forwards about twenty times as much. */
 const NATIVE = 16
@@ -39,21 +40,31 @@ export async function runGuest(options: {
   netTool() // compiled before the guest looks at the file
   const native = hostHasIpvs()
   const effort = scaled(options.quick ? QUICK : FULL, native ? NATIVE : 1)
-  const plan: InsidePlan = { trials: neededTrials(planned), rounds: options.rounds, effort }
+  const figures: Figure[] = []
+  for (const clock of ['warped', 'real'] as const) {
+    const ours = planned.filter(({ trial }) => clockOf(trial) === clock)
+    if (ours.length === 0) continue
+    const plan: InsidePlan = { trials: neededTrials(ours), rounds: options.rounds, effort }
+    const run = await runPlan(plan, native ? 'real' : clock)
+    const rounds = JSON.parse(run.stdout) as Round[]
+    figures.push(...figuresOf(ours, rounds, (kind) => paramsOf(kind, effort, run)))
+  }
+  return figures
+}
+
+async function runPlan(plan: InsidePlan, clock: GuestClock): Promise<KernelRun> {
   const program = fileURLToPath(new URL('./inside.js', import.meta.url))
   const run = await runWithIpvs(`'${process.execPath}' '${program}' '${JSON.stringify(plan)}'`, {
     limitSec: LIMIT_SEC,
-    clock: native ? 'real' : 'warped',
+    clock,
     onOutput: (text, stream) => void (stream === 'stderr' && process.stderr.write(text)),
   })
-  process.stderr.write('\n')
   if (run.status !== 0) throw new Error(`the comparison with IPVS failed\n${run.stderr}`)
-  const rounds = JSON.parse(run.stdout) as Round[]
-  return figuresOf(planned, rounds, (kind) => paramsOf(kind, effort, run))
+  return run
 }
 
 function scaled(effort: Effort, by: number): Effort {
-  return { ...effort, frames: effort.frames * by, syns: effort.syns * by, pps: effort.pps * by }
+  return { ...effort, frames: effort.frames * by, pps: effort.pps * by }
 }
 
 function paramsOf(kind: string, effort: Effort, run: KernelRun): Figure['params'] {
@@ -62,7 +73,7 @@ function paramsOf(kind: string, effort: Effort, run: KernelRun): Figure['params'
     case 'pps':
       return { ...where, flows: FLOWS, frameBytes: 60, frames: effort.frames, burst: BURST }
     case 'new':
-      return { ...where, destinations: 8, connections: effort.syns, connTabBits: 12, burst: BURST }
+      return { ...where, destinations: 8, millis: effort.millis }
     case 'rtt':
       return { ...where, bytes: PING_BYTES, requests: effort.pings }
     default:

@@ -6,10 +6,10 @@
 import { type Running, startDirector } from './guest-directors.js'
 import type { Swallow } from './guest-lab.js'
 import {
+  connectionsPerSecond,
   costPerFrame,
   datagrams,
   type Effort,
-  type Kind,
   memoryPerConnection,
   roundTrip,
   syns,
@@ -32,7 +32,7 @@ async function runRound(plan: InsidePlan, number: number): Promise<Values> {
     try {
       await roundTrips(running, name, plan, values)
       // Before the director is loaded: uvs sees no frame that is dropped at its interface's peer.
-      if (name === 'ipvs') await bases(running, plan, values)
+      if (name === 'ipvs') await base(running, plan, values)
       const end = await running.lab.swallow(running.lab.destination)
       await costs(running, end, name, plan, values)
     } finally {
@@ -73,16 +73,13 @@ async function roundTrips(
   }
 }
 
-/** The same loads, dropped where the director would receive them. */
-async function bases(running: Running, plan: InsidePlan, values: Values): Promise<void> {
+/** The same load, dropped where the director would receive it. */
+async function base(running: Running, plan: InsidePlan, values: Values): Promise<void> {
   const { lab } = running
+  if (!plan.trials.some((trial) => trial.startsWith('pps/'))) return
   const drop = await lab.swallow(lab.director)
-  for (const kind of ['pps', 'new'] satisfies Kind[]) {
-    if (!plan.trials.some((trial) => trial.startsWith(`${kind}/`))) continue
-    const traffic = kind === 'pps' ? datagrams('dr') : syns('rr')
-    values[`${kind}/base`] = await costPerFrame(lab.client, drop, traffic, plan.effort)
-    said(kind, 'base')
-  }
+  values['pps/base'] = await costPerFrame(lab.client, drop, datagrams('dr'), plan.effort)
+  said('pps', 'base')
   await drop.stop()
 }
 
@@ -95,9 +92,14 @@ async function costs(
 ): Promise<void> {
   for (const trial of trials) {
     const [kind, what] = trial.split('/')
-    if (kind !== 'pps' && kind !== 'new') continue
-    const traffic = kind === 'pps' ? datagrams(what as Method) : syns(what)
-    values[`${trial}/${name}`] = await costPerFrame(lab.client, end, traffic, effort)
+    if (kind === 'pps') {
+      const traffic = datagrams(what as Method)
+      values[`${trial}/${name}`] = await costPerFrame(lab.client, end, traffic, effort)
+    } else if (kind === 'new') {
+      values[`${trial}/${name}`] = await connectionsPerSecond(lab.client, end, syns(what), effort)
+    } else {
+      continue
+    }
     said(trial, name)
   }
 }
