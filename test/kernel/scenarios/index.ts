@@ -4,8 +4,9 @@
  */
 import type { Scenario } from '../language.js'
 import { BASICS } from './basics.js'
+import { SCHEDULERS } from './schedulers.js'
 
-export const SCENARIOS: readonly Scenario[] = [...BASICS]
+export const SCENARIOS: readonly Scenario[] = [...BASICS, ...SCHEDULERS]
 
 /** Minutes on the clock are seconds even where it jumps. */
 const SLOW: readonly string[] = ['UDP: a connection and its end after five minutes']
