@@ -27,6 +27,7 @@ import type { Config } from '../model/config.js'
 import { PROTOCOL_NUMBER } from '../model/service.js'
 import {
   addressServices,
+  ftpDataAddresses,
   localAddresses,
   replySources,
   virtualAddresses,
@@ -42,6 +43,9 @@ export const PROTOCOL = 177
 
 /** A port no rule can name: the kernel refuses it (net/core/fib_rules.c, port range checks). */
 export const PORT_MAX = 65535
+
+/** What an FTP service takes beside its own port (quiet.ts), as far as rules can say it. */
+const FTP_DATA_PORTS = ['20', `1024-${PORT_MAX - 1}`]
 
 const PREFERENCE = {
   OUT: 70,
@@ -128,7 +132,14 @@ function serviceRules(config: Config, { own }: RuleOptions, family: Family): str
     const port = id.port === 0 ? '' : ` dport ${id.port}`
     return take(`to ${id.address.text} ipproto ${PROTOCOL_NUMBER[id.protocol]}${port}`)
   })
-  return [...ports, ...icmp]
+  const data = ftpDataAddresses(config)
+    .filter((address) => address.family === family)
+    .flatMap(({ text }) =>
+      FTP_DATA_PORTS.map((range) =>
+        take(`to ${text} ipproto ${PROTOCOL_NUMBER.tcp} dport ${range}`),
+      ),
+    )
+  return [...ports, ...data, ...icmp]
 }
 
 /**

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { addressFromMapped } from '../../../src/control/model/address.js'
+import { SERVICE_FLAGS } from '../../../src/control/model/service.js'
 import { parseInterfaces } from '../../../src/control/host/interfaces.js'
 import {
   CLASSIFIER_KIND,
@@ -135,6 +136,31 @@ describe('classifier entries', () => {
     const id = serviceId('198.18.0.100', 8080)
     const config = configOf([addService(id), addDestination(id, '198.18.0.21', {}, 0)])
     assert.ok(entriesOf(config, HOST).includes('SOURCE 198.18.0.21 8080 6 1'))
+  })
+
+  it('a persistent FTP service takes data connections too, whose replies have any port', () => {
+    const id = serviceId('198.18.0.100', 21)
+    const entries = (flags: number): string[] =>
+      entriesOf(
+        configOf([addService(id, { flags }), addDestination(id, '198.18.0.21', {}, 21)]),
+        HOST,
+      )
+    assert.deepEqual(entries(SERVICE_FLAGS.PERSISTENT).slice(0, 3), [
+      'SERVICE 198.18.0.100 21 6 0',
+      'FTP_DATA 198.18.0.100 0 6 0',
+      'SOURCE 198.18.0.21 0 6 1',
+    ])
+    assert.deepEqual(entries(0).slice(0, 2), [
+      'SERVICE 198.18.0.100 21 6 0',
+      'SOURCE 198.18.0.21 21 6 1',
+    ])
+  })
+
+  it('connections to a service of all ports keep their port, whatever the destination has', () => {
+    const id = serviceId('198.18.0.100', 0)
+    const add = addService(id, { flags: SERVICE_FLAGS.PERSISTENT })
+    const config = configOf([add, addDestination(id, '198.18.0.21', {}, 8080)])
+    assert.ok(entriesOf(config, HOST).includes('SOURCE 198.18.0.21 0 6 1'))
   })
 
   it("all of the host's addresses, IPv6 too", () => {
