@@ -6,7 +6,7 @@
  */
 import { mappedBytes, type Address } from '../model/address.js'
 import { effectiveLocalAddresses, type Config } from '../model/config.js'
-import type { Destination } from '../model/destination.js'
+import type { Destination, TrashedDestination } from '../model/destination.js'
 import {
   PROTOCOL_NUMBER,
   type Protocol,
@@ -88,8 +88,8 @@ export function hostFacts(config: Config, host: HostView): HostFacts {
   const local = localAddresses(config)
   const announces = host.announce ? announceList([...virtual, ...local], host) : []
   const entries = new EntryTable()
-  for (const { id } of addressServices(config)) {
-    entries.add(CLASSIFIER_KIND.SERVICE, id.address, id.port, PROTOCOL_NUMBER[id.protocol])
+  for (const { address, port, protocol } of requestEnds(config)) {
+    entries.add(CLASSIFIER_KIND.SERVICE, address, port, PROTOCOL_NUMBER[protocol])
   }
   for (const address of ftpDataAddresses(config)) {
     entries.add(CLASSIFIER_KIND.FTP_DATA, address, 0, PROTOCOL_NUMBER.tcp)
@@ -119,7 +119,29 @@ export function hostFacts(config: Config, host: HostView): HostFacts {
  */
 export function addressServices(config: Config): Service[] {
   const services = [...config.services.values()]
-  return services.filter(({ id }) => id.fwmark === 0 && id.protocol !== 'sctp')
+  return services.filter(({ id }) => isByAddress(id))
+}
+
+function isByAddress({ fwmark, protocol }: ServiceId): boolean {
+  return fwmark === 0 && protocol !== 'sctp'
+}
+
+/**
+ * Where requests go that uvs must see: services, and removed ones while connections may name a
+ * destination of theirs, whose packets are dropped rather than answered by the host (spec 3.10).
+ */
+export function requestEnds(config: Config): ServiceId[] {
+  const removed = liveTrash(config).map(({ service }) => service)
+  return [...addressServices(config).map(({ id }) => id), ...removed.filter(isByAddress)]
+}
+
+/**
+ * The trash of families that have a service: with its last one a family is the host's again, and
+ * what connections there were mean nothing. Kernel: ip_vs_ctl.c ip_vs_unregister_hooks.
+ */
+function liveTrash(config: Config): TrashedDestination[] {
+  const families = new Set([...config.services.values()].map(({ id }) => id.address.family))
+  return [...config.trash].filter(({ service }) => families.has(service.address.family))
 }
 
 /**
@@ -167,7 +189,7 @@ export function replySources(config: Config): ReplySource[] {
       isPersistent: (service.flags & SERVICE_FLAGS.PERSISTENT) !== 0,
     })),
   )
-  const removed = config.trash.map(({ destination, service }) => ({
+  const removed = liveTrash(config).map(({ destination, service }) => ({
     destination,
     id: service,
     isPersistent: true, // perhaps: what the service was is not known any more

@@ -30,6 +30,7 @@ import {
   ftpDataAddresses,
   localAddresses,
   replySources,
+  requestEnds,
   virtualAddresses,
   type PortRange,
   type ReplySource,
@@ -122,13 +123,13 @@ function frame(tunName: string, localMoved: boolean): string[] {
 }
 
 function serviceRules(config: Config, { own }: RuleOptions, family: Family): string[] {
-  const services = addressServices(config).filter(
-    ({ id }) => id.address.family === family && id.port !== PORT_MAX,
+  const ends = requestEnds(config).filter(
+    ({ address, port }) => address.family === family && port !== PORT_MAX,
   )
   const icmp = virtualAddresses(config)
     .filter((address) => address.family === family && !own.has(address.text))
     .map(({ text }) => take(`to ${text} ipproto ${icmpProtocol(family)}`))
-  const ports = services.map(({ id }) => {
+  const ports = ends.map((id) => {
     const port = id.port === 0 ? '' : ` dport ${id.port}`
     return take(`to ${id.address.text} ipproto ${PROTOCOL_NUMBER[id.protocol]}${port}`)
   })

@@ -128,8 +128,20 @@ describe('classifier entries', () => {
       deleteDestination(id, '198.18.0.21'),
     ])
     assert.ok(entriesOf(config, HOST).includes('SOURCE 198.18.0.21 80 6 1'))
-    const gone = configOf([{ kind: 'deleteService', service: id }], config)
-    assert.deepEqual(entriesOf(gone, HOST), ['SOURCE 198.18.0.21 80 6 1'])
+  })
+
+  it("a removed service's requests and replies stay, while its family has a service", () => {
+    const id = serviceId('198.18.0.100', 80)
+    const added = configOf([addService(id), addDestination(id, '198.18.0.21')])
+    const gone = configOf([{ kind: 'deleteService', service: id }], added)
+    assert.deepEqual(entriesOf(gone, HOST), [])
+    const six = configOf([addService(serviceId('2001:db8::100', 80))], gone)
+    assert.ok(!entriesOf(six, HOST).some((entry) => entry.includes('198.18.0')))
+    const other = configOf([addService(serviceId('198.18.0.101', 80))], gone)
+    assert.deepEqual(
+      entriesOf(other, HOST).filter((entry) => /SERVICE|SOURCE/.test(entry)),
+      ['SERVICE 198.18.0.101 80 6 0', 'SERVICE 198.18.0.100 80 6 0', 'SOURCE 198.18.0.21 80 6 1'],
+    )
   })
 
   it('destination port 0 is the port of the service', () => {
