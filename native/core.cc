@@ -69,15 +69,34 @@ void Core::read_clock() {
 
 void Core::adopt(const uint8_t* snapshot) {
   assert(!open_);
+  // Only a removal starts the sweep (spec 1.6), not the setting itself; a worker that takes over
+  // from a dead one cannot know what was removed meanwhile.
+  const bool removal = !snapshot_.adopted() || removes_destination(snapshot);
   snapshot_.adopt(snapshot);
   tracker_.adopt();
   const SnapshotHeaderRecord& header = snapshot_.header();
   local_ports_.set_range(header.local_port_first, header.local_port_last);
   announcer_.adopt(snapshot_.announces(), snapshot_.announce_count());
-  if (snapshot_.sysctl(kSysctlExpireNodestConn) != 0) {
+  if (removal && snapshot_.sysctl(kSysctlExpireNodestConn) != 0) {
     sweep_cursor_ = 0;
     sweeping_ = true;
   }
+}
+
+// Whether a destination that is available now is not so in `next`, a checked block.
+bool Core::removes_destination(const uint8_t* next) const {
+  const auto* header = reinterpret_cast<const SnapshotHeaderRecord*>(next);
+  const auto* records =
+      reinterpret_cast<const DestinationRecord*>(next + header->destination_offset);
+  for (uint32_t slot = 0; slot < snapshot_.header().destination_count; slot++) {
+    const DestinationRecord* now = snapshot_.destination(slot);
+    if (now == nullptr || (now->flags & kDestinationAvailable) == 0) continue;
+    if (slot >= header->destination_count || records[slot].used == 0 ||
+        (records[slot].flags & kDestinationAvailable) == 0) {
+      return true;
+    }
+  }
+  return false;
 }
 
 uint32_t Core::poll(uint32_t wait_us) {

@@ -93,6 +93,7 @@ class Core {
 
   void release_unresolved();
   void read_clock();
+  bool removes_destination(const uint8_t* next) const;
   uint32_t take_burst();
   uint32_t idle_us() const;
   void wait(uint32_t wait_us);

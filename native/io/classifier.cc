@@ -95,6 +95,7 @@ bool Classifier::set_entries(std::span<const ClassifierEntry> entries, IoError* 
   // Look-ups for all-port entries are switched on before the first comes.
   config_.all_port_services += count_for_all_ports(wanted, EntryKind::kService);
   config_.all_port_sources += count_for_all_ports(wanted, EntryKind::kSource);
+  config_.ftp_services += count_for_all_ports(wanted, EntryKind::kFtpData);
   if (!publish_config(error)) return false;
   std::vector<ClassifierEntry> kept;
   kept.reserve(entries_.size());
@@ -109,6 +110,7 @@ bool Classifier::set_entries(std::span<const ClassifierEntry> entries, IoError* 
   if (good) good = add_missing(wanted, error);
   config_.all_port_services = count_for_all_ports(entries_, EntryKind::kService);
   config_.all_port_sources = count_for_all_ports(entries_, EntryKind::kSource);
+  config_.ftp_services = count_for_all_ports(entries_, EntryKind::kFtpData);
   return good && publish_config(error);
 }
 

@@ -41,7 +41,7 @@ class Classifier {
   UniqueFd filter_;
   UniqueFd steer_;
   UniqueFd quiet_;
-  ClassifierConfig config_{1, 0, 0, 0};
+  ClassifierConfig config_{1, 0, 0, 0, 0};
   std::vector<ClassifierEntry> entries_;  // what the map holds, sorted by key
 };
 

@@ -37,6 +37,10 @@ constexpr int16_t kSourcePort = kPorts;
 constexpr int16_t kDestinationPort = kPorts + 2;
 constexpr int16_t kNoPort = 0;
 
+constexpr int32_t kFtpDataPort = 20;
+// Default of net.ipv4.ip_unprivileged_port_start (spec 1.2); classify/classify.cc has the same.
+constexpr int32_t kUnprivilegedStart = 1024;
+
 // Registers that live through the program.
 constexpr Reg kContext = Reg::r6;
 constexpr Reg kProtocol = Reg::r7;
@@ -74,6 +78,7 @@ class Writer {
   void key_port(int16_t from);
   void find(EntryKind kind);
   void find_address(int16_t address, EntryKind kind);
+  void find_ftp_data(Label found);
   void find_source(int16_t address, int16_t port, Label none);
   void read_config();
   void unless_fullnat(int16_t port, Label none);
@@ -328,6 +333,24 @@ void Writer::find_address(int16_t address, EntryKind kind) {
   find(kind);
 }
 
+// Whether the destination is a port that an FTP service takes beside its own; the key holds its
+// address and protocol. Kernel: ip_vs_ctl.c ip_vs_service_find.
+void Writer::find_ftp_data(Label found) {
+  const Label port = a_.label();
+  const Label none = a_.label();
+  a_.load(Size::k32, Reg::r1, kConfig, offsetof(ClassifierConfig, ftp_services));
+  a_.jump_if(Jump::kEqual, Reg::r1, 0, none);
+  a_.load(Size::k16, Reg::r1, Reg::fp, kDestinationPort);
+  a_.to_host16(Reg::r1);
+  a_.jump_if(Jump::kEqual, Reg::r1, kFtpDataPort, port);
+  a_.jump_if(Jump::kLess, Reg::r1, kUnprivilegedStart, none);
+  a_.bind(port);
+  key_port(kNoPort);
+  find(EntryKind::kFtpData);
+  a_.jump_if(Jump::kNotEqual, Reg::r0, 0, found);
+  a_.bind(none);
+}
+
 // kFlags becomes what the kSource entries of exact port and of all ports say together.
 void Writer::find_source(int16_t address, int16_t port, Label none) {
   const Label all_ports = a_.label();
@@ -384,6 +407,7 @@ void Writer::require_host_frame() {
 
 void Writer::flow() {
   const Label request = a_.label();
+  const Label own_ports = a_.label();
   const Label reply = a_.label();
   const Label masquerade = a_.label();
   require_host_frame();
@@ -394,10 +418,13 @@ void Writer::flow() {
   find(EntryKind::kService);
   a_.jump_if(Jump::kNotEqual, Reg::r0, 0, request);
   a_.load(Size::k32, Reg::r1, kConfig, offsetof(ClassifierConfig, all_port_services));
-  a_.jump_if(Jump::kEqual, Reg::r1, 0, reply);
+  a_.jump_if(Jump::kEqual, Reg::r1, 0, own_ports);
   key_port(kNoPort);
   find(EntryKind::kService);
-  a_.jump_if(Jump::kEqual, Reg::r0, 0, reply);
+  a_.jump_if(Jump::kNotEqual, Reg::r0, 0, request);
+  a_.bind(own_ports);
+  find_ftp_data(request);
+  a_.jump(reply);
   a_.bind(request);
   by_client(kSourceEnd, kSourcePort, Action::kTake);
 

@@ -14,6 +14,7 @@
 //   ARP request, target T                            {T, kAnnounce}             yes     goes on
 //   ND neighbour solicitation, target T              {T, kAnnounce}             yes     goes on
 //   TCP/UDP to V:p                                   {V, p or 0, kService}      yes     dropped
+//   TCP to V:20, or V:1024 and above                 {V, kFtpData}              yes     dropped
 //   any other IP packet to A                         {A, kAnnounce}             no*     dropped
 //   TCP/UDP from D:p to L:q, q a local port,         {L, kLocalAddress}         yes     dropped
 //     {D, p or 0, kSource} with kEntryFullnat
@@ -45,6 +46,8 @@ enum class EntryKind : uint8_t {
   kHost = 4,          // address of the director itself; port and protocol 0
   kVirtual = 5,       // address of any service; port and protocol 0
   kAnnounce = 6,      // address that uvs answers ARP/ND for; port and protocol 0
+  kFtpData = 7,       // address of a persistent service of port 21, which takes connections to the
+                      //   ports of FTP's data too (spec 1.2); port 0, protocol TCP
 };
 
 constexpr uint32_t kEntryMasquerade = 1;  // kSource: a masquerade destination
@@ -67,13 +70,14 @@ struct ClassifierEntry {
 };
 static_assert(sizeof(ClassifierEntry) == 28);
 
-// Only element of the map `config`. The two counts spare a look-up per frame when there is nothing
+// Only element of the map `config`. The counts spare a look-up per frame when there is nothing
 // to find: look-ups are most of what the programs cost.
 struct ClassifierConfig {
   uint32_t local_port_first;   // FULLNAT local ports, both ends included, host order;
   uint32_t local_port_last;    //   first > last: none
   uint32_t all_port_services;  // kService entries with port 0
   uint32_t all_port_sources;   // kSource entries with port 0
+  uint32_t ftp_services;       // kFtpData entries
 };
 
 constexpr uint32_t kClassifierEntriesMax = 65536;

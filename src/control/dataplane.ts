@@ -205,8 +205,11 @@ class Dataplane implements DataplanePort {
     return Promise.resolve(rows)
   }
 
-  expire(destinationSlot: number | 'all'): Promise<number> {
-    return this.#supervisor.expire(destinationSlot === 'all' ? -1 : destinationSlot)
+  async expire(destinationSlot: number | 'all'): Promise<number> {
+    const slot = destinationSlot === 'all' ? -1 : destinationSlot
+    const ended = await this.#supervisor.expire(slot)
+    if (this.#view) this.#templates.sweepGone(this.#view)
+    return ended
   }
 
   workers(): ReturnType<DataplanePort['workers']> {

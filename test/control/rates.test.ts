@@ -79,6 +79,27 @@ describe('rate book', () => {
     assert.equal(shown(), 0n)
   })
 
+  it('forgets the last sample of a destination that comes back to a new service, no more', () => {
+    const port = new FakeDataplane()
+    const added = configOf([addService(S), addDestination(S, '198.18.1.1')])
+    const [destination] = serviceIn(added, S).destinations
+    const count = (inPackets: bigint) =>
+      port.destinationTraffic.set(destination.slot, { ...NO_TRAFFIC, inPackets })
+    const book = new RateBook(port.counters())
+    book.follow(added, port.counters())
+    count(10n)
+    book.tick(added, port.counters())
+    count(13n)
+    const remade = configOf(
+      [{ kind: 'deleteService', service: S }, addService(S), addDestination(S, '198.18.1.1')],
+      added,
+    )
+    book.follow(remade, port.counters())
+    count(14n)
+    book.tick(remade, port.counters())
+    assert.equal(book.destination(destination).stats().inPackets, 4n)
+  })
+
   it('zeroes one service without touching the total', () => {
     const port = new FakeDataplane()
     const config = configOf([addService(S)])

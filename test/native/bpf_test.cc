@@ -38,7 +38,8 @@ Addr PickAddress(Random& random, int family) {
 }
 
 Be16 PickPort(Random& random) {
-  static constexpr uint16_t kPorts[] = {53, 80, 443, 4999, 5000, 5001, 5003, 5999, 6000, 40000};
+  static constexpr uint16_t kPorts[] = {20,   53,   1023, 1024, 80,   443,  4999,
+                                        5000, 5001, 5003, 5999, 6000, 40000};
   return Be16::of(kPorts[random.Below(std::size(kPorts))]);
 }
 
@@ -81,9 +82,13 @@ class Oracle {
     return Has(a, EntryKind::kLocalAddress) && port.host() >= first_ && port.host() <= last_;
   }
 
+  static bool IsFtpData(Be16 port) { return port.host() == 20 || port.host() >= 1024; }
+
   Judgement Flow(const Ends& e) const {
     if (Find(e.destination, e.destination_port, e.protocol, EntryKind::kService) ||
-        Find(e.destination, Be16{}, e.protocol, EntryKind::kService)) {
+        Find(e.destination, Be16{}, e.protocol, EntryKind::kService) ||
+        (IsFtpData(e.destination_port) &&
+         Find(e.destination, Be16{}, e.protocol, EntryKind::kFtpData))) {
       return {true, true, worker_of_client(e.source, e.source_port, workers_)};
     }
     const uint32_t flags = Source(e.source, e.source_port, e.protocol);
@@ -213,6 +218,7 @@ std::vector<ClassifierEntry> RandomEntries(Random& random) {
       entries.push_back(Entry(PickAddress(random, family), source, PickProtocol(random),
                               EntryKind::kSource, static_cast<uint32_t>(random.Below(4))));
     }
+    entries.push_back(Entry(PickAddress(random, family), 0, 6, EntryKind::kFtpData));
     for (EntryKind kind :
          {EntryKind::kLocalAddress, EntryKind::kHost, EntryKind::kVirtual, EntryKind::kAnnounce}) {
       for (int i = 0; i < 3; i++) {

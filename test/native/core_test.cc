@@ -290,8 +290,11 @@ TEST(core_destination_gone_ends_where_asked_for) {
     World world(kMethodDirect);
     world.Open();
     world.config.destinations[0].available = false;
+    world.Adopt();
     world.config.expire_nodest_conn = 1;
     REQUIRE(world.rig.adopt(world.config));
+    world.rig.core().poll(0);
+    CHECK_EQ(world.Size(), 1);  // the setting alone sweeps nothing away
     world.verdict = 1;
     world.Inject(world.Request(flags));
     world.rig.core().poll(0);

@@ -226,6 +226,20 @@ describe('templates and unusable destinations', () => {
     assert.equal(rig.rows().length, 1)
   })
 
+  it('end with their destination where that is asked for, once no connection follows them', () => {
+    const rig = rigFor()
+    rig.burst([from('198.18.0.1'), from('198.18.0.2')])
+    rig.publish({ services: [service([{ slot: 1 }])] })
+    assert.equal(rig.sweeper.sweepGone(rig.loadView.view), 0)
+    endAll(rig, 2)
+    assert.equal(rig.sweeper.sweepGone(rig.loadView.view), 1)
+    assert.deepEqual(
+      rig.rows().map(({ destinationSlot }) => destinationSlot),
+      [1],
+    )
+    assert.equal(rig.loadView.persistent(0), 0)
+  })
+
   it('an overloaded destination keeps its clients', () => {
     const rig = rigFor({ destinations: [{ slot: 0, upperThreshold: 1 }, { slot: 1 }] })
     assert.deepEqual(rig.burst([{}]), [0])

@@ -102,10 +102,12 @@ export class PathModel {
     this.config = config
   }
 
-  /** A new configuration acts at once; expire_nodest_conn sweeps the table (spec 3.10). */
+  /** A new configuration acts at once; with expire_nodest_conn a removal sweeps the table. */
   adopt(config: Config): void {
+    const before = [...this.config.services.values()].flatMap(({ destinations }) => destinations)
     this.config = config
     if (config.sysctls.expire_nodest_conn === 0) return
+    if (before.every(({ slot }) => this.#listed(slot) !== undefined)) return
     for (const [key, { slot }] of this.connections) {
       if (this.#listed(slot) === undefined) this.connections.delete(key)
     }

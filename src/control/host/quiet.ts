@@ -6,8 +6,14 @@
  */
 import { mappedBytes, type Address } from '../model/address.js'
 import { effectiveLocalAddresses, type Config } from '../model/config.js'
-import type { Destination } from '../model/destination.js'
-import { PROTOCOL_NUMBER, type Protocol, type Service } from '../model/service.js'
+import type { Destination, TrashedDestination } from '../model/destination.js'
+import {
+  PROTOCOL_NUMBER,
+  type Protocol,
+  type Service,
+  SERVICE_FLAGS,
+  type ServiceId,
+} from '../model/service.js'
 import { inSubnet, ownAddresses, type HostInterface } from './interfaces.js'
 
 /** Kinds of classifier entries, EntryKind in native/io/classifier_program.h. */
@@ -18,6 +24,7 @@ export const CLASSIFIER_KIND = {
   HOST: 4,
   VIRTUAL: 5,
   ANNOUNCE: 6,
+  FTP_DATA: 7,
 } as const
 
 /** Flags of SOURCE entries: methods whose replies come back through uvs. */
@@ -25,6 +32,8 @@ export const SOURCE_FLAG = { MASQUERADE: 1, FULLNAT: 2 } as const
 
 /** Key (24 bytes) and flags of one entry. */
 export const ENTRY_BYTES = 28
+
+const FTP_PORT = 21
 
 /** FULLNAT local ports unless the host needs some of them (spec 12.3, Ali). */
 export const LOCAL_PORTS: PortRange = { first: 5000, last: 65535 }
@@ -79,8 +88,11 @@ export function hostFacts(config: Config, host: HostView): HostFacts {
   const local = localAddresses(config)
   const announces = host.announce ? announceList([...virtual, ...local], host) : []
   const entries = new EntryTable()
-  for (const { id } of addressServices(config)) {
-    entries.add(CLASSIFIER_KIND.SERVICE, id.address, id.port, PROTOCOL_NUMBER[id.protocol])
+  for (const { address, port, protocol } of requestEnds(config)) {
+    entries.add(CLASSIFIER_KIND.SERVICE, address, port, PROTOCOL_NUMBER[protocol])
+  }
+  for (const address of ftpDataAddresses(config)) {
+    entries.add(CLASSIFIER_KIND.FTP_DATA, address, 0, PROTOCOL_NUMBER.tcp)
   }
   for (const source of replySources(config)) {
     const flag = source.fullnat ? SOURCE_FLAG.FULLNAT : SOURCE_FLAG.MASQUERADE
@@ -107,7 +119,43 @@ export function hostFacts(config: Config, host: HostView): HostFacts {
  */
 export function addressServices(config: Config): Service[] {
   const services = [...config.services.values()]
-  return services.filter(({ id }) => id.fwmark === 0 && id.protocol !== 'sctp')
+  return services.filter(({ id }) => isByAddress(id))
+}
+
+function isByAddress({ fwmark, protocol }: ServiceId): boolean {
+  return fwmark === 0 && protocol !== 'sctp'
+}
+
+/**
+ * Where requests go that uvs must see: services, and removed ones while connections may name a
+ * destination of theirs, whose packets are dropped rather than answered by the host (spec 3.10).
+ */
+export function requestEnds(config: Config): ServiceId[] {
+  const removed = liveTrash(config).map(({ service }) => service)
+  return [...addressServices(config).map(({ id }) => id), ...removed.filter(isByAddress)]
+}
+
+/**
+ * The trash of families that have a service: with its last one a family is the host's again, and
+ * what connections there were mean nothing. Kernel: ip_vs_ctl.c ip_vs_unregister_hooks.
+ */
+function liveTrash(config: Config): TrashedDestination[] {
+  const families = new Set([...config.services.values()].map(({ id }) => id.address.family))
+  return [...config.trash].filter(({ service }) => families.has(service.address.family))
+}
+
+/**
+ * Addresses whose FTP service takes data connections too, on port 20 and all ports from 1024
+ * (spec 1.2). Without persistence such a connection is the host's (spec 5.4).
+ */
+export function ftpDataAddresses(config: Config): Address[] {
+  return addressServices(config)
+    .filter(({ id, flags }) => isFtp(id) && (flags & SERVICE_FLAGS.PERSISTENT) !== 0)
+    .map(({ id }) => id.address)
+}
+
+function isFtp({ protocol, port }: ServiceId): boolean {
+  return protocol === 'tcp' && port === FTP_PORT
 }
 
 /** The addresses of all services, each once. */
@@ -129,14 +177,25 @@ export function localAddresses(config: Config): Address[] {
 
 /**
  * Destinations whose replies uvs must see, the removed ones included while connections may name
- * them. Destination port 0 means the port of the service, and with service port 0 any.
+ * them. Destination port 0 means the port of the service. A connection to a port that is not the
+ * service's keeps its port (spec 4.2), so replies of port-0 and persistent FTP services come from
+ * any.
  */
 export function replySources(config: Config): ReplySource[] {
   const living = [...config.services.values()].flatMap((service) =>
-    service.destinations.map((destination) => ({ destination, id: service.id })),
+    service.destinations.map((destination) => ({
+      destination,
+      id: service.id,
+      isPersistent: (service.flags & SERVICE_FLAGS.PERSISTENT) !== 0,
+    })),
   )
-  const removed = config.trash.map(({ destination, service }) => ({ destination, id: service }))
-  return [...living, ...removed].flatMap(({ destination, id }) => {
+  const removed = liveTrash(config).map(({ destination, service }) => ({
+    destination,
+    id: service,
+    isPersistent: true, // perhaps: what the service was is not known any more
+  }))
+  return [...living, ...removed].flatMap(({ destination, id, isPersistent }) => {
+    const anyPort = id.fwmark === 0 && (id.port === 0 || (isFtp(id) && isPersistent))
     const replies = destination.method === 'masquerade' || isFullnat(destination)
     // A mark service takes any protocol: both that are forwarded.
     const all: Protocol[] = id.fwmark === 0 ? [id.protocol] : ['tcp', 'udp']
@@ -145,7 +204,7 @@ export function replySources(config: Config): ReplySource[] {
       .map((protocol) => ({
         protocol,
         address: destination.address,
-        port: destination.port === 0 ? id.port : destination.port,
+        port: anyPort ? 0 : destination.port || id.port,
         fullnat: isFullnat(destination),
       }))
   })

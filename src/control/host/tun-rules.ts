@@ -27,8 +27,10 @@ import type { Config } from '../model/config.js'
 import { PROTOCOL_NUMBER } from '../model/service.js'
 import {
   addressServices,
+  ftpDataAddresses,
   localAddresses,
   replySources,
+  requestEnds,
   virtualAddresses,
   type PortRange,
   type ReplySource,
@@ -42,6 +44,9 @@ export const PROTOCOL = 177
 
 /** A port no rule can name: the kernel refuses it (net/core/fib_rules.c, port range checks). */
 export const PORT_MAX = 65535
+
+/** What an FTP service takes beside its own port (quiet.ts), as far as rules can say it. */
+const FTP_DATA_PORTS = ['20', `1024-${PORT_MAX - 1}`]
 
 const PREFERENCE = {
   OUT: 70,
@@ -118,17 +123,24 @@ function frame(tunName: string, localMoved: boolean): string[] {
 }
 
 function serviceRules(config: Config, { own }: RuleOptions, family: Family): string[] {
-  const services = addressServices(config).filter(
-    ({ id }) => id.address.family === family && id.port !== PORT_MAX,
+  const ends = requestEnds(config).filter(
+    ({ address, port }) => address.family === family && port !== PORT_MAX,
   )
   const icmp = virtualAddresses(config)
     .filter((address) => address.family === family && !own.has(address.text))
     .map(({ text }) => take(`to ${text} ipproto ${icmpProtocol(family)}`))
-  const ports = services.map(({ id }) => {
+  const ports = ends.map((id) => {
     const port = id.port === 0 ? '' : ` dport ${id.port}`
     return take(`to ${id.address.text} ipproto ${PROTOCOL_NUMBER[id.protocol]}${port}`)
   })
-  return [...ports, ...icmp]
+  const data = ftpDataAddresses(config)
+    .filter((address) => address.family === family)
+    .flatMap(({ text }) =>
+      FTP_DATA_PORTS.map((range) =>
+        take(`to ${text} ipproto ${PROTOCOL_NUMBER.tcp} dport ${range}`),
+      ),
+    )
+  return [...ports, ...data, ...icmp]
 }
 
 /**

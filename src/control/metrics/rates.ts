@@ -91,7 +91,10 @@ export class Estimator {
 }
 
 type ServiceEstimators = Map<number, { incarnation: number; estimator: Estimator }>
-type DestinationEstimators = Map<number, { epoch: number; estimator: Estimator }>
+type DestinationEstimators = Map<
+  number,
+  { incarnation: number; epoch: number; estimator: Estimator }
+>
 
 /** The estimators of a configuration, kept by what they measure, not by slot alone. */
 export class RateBook {
@@ -106,8 +109,9 @@ export class RateBook {
 
   /**
    * Follows a change of configuration: new objects start at the present counters of their slot.
-   * Objects that are gone, or in the trash, keep their estimator until their slot is used again,
-   * and services that did not change are passed over.
+   * Objects that are gone, or in the trash, keep their estimator until their slot is used again:
+   * a destination that comes back to a new service is zeroed, which forgets the last sample but not
+   * what came after it (spec 1.6, 7.4). Services that did not change are passed over.
    */
   follow(config: Config, counters: CounterReader): void {
     for (const [key, service] of config.services) {
@@ -117,13 +121,19 @@ export class RateBook {
         const estimator = new Estimator(counters.service(slot))
         this.#services.set(slot, { incarnation, estimator })
       }
-      for (const { slot: at, statisticsEpoch: epoch } of service.destinations) {
-        if (this.#destinations.get(at)?.epoch === epoch) continue
-        const estimator = new Estimator(counters.destination(at))
-        this.#destinations.set(at, { epoch, estimator })
-      }
+      for (const destination of service.destinations) this.#followOne(destination, counters)
     }
     this.#followed = config
+  }
+
+  #followOne(destination: Destination, counters: CounterReader): void {
+    const { slot, incarnation, statisticsEpoch: epoch } = destination
+    const known = this.#destinations.get(slot)
+    if (known?.epoch === epoch) return
+    const isBack = known?.incarnation === incarnation
+    const estimator = isBack ? known.estimator : new Estimator(counters.destination(slot))
+    if (isBack) estimator.zero()
+    this.#destinations.set(slot, { incarnation, epoch, estimator })
   }
 
   /** One run over everything in service; the trash stands still. */

@@ -155,11 +155,19 @@ export class TemplateTable {
    * where expire_quiescent_template asks for that. OVERLOAD does not matter (spec 4.6).
    */
   isUsable(ref: number, view: SnapshotView): boolean {
+    if (!this.#isThere(ref, view)) return false
+    return (
+      view.sysctl('expire_quiescent_template') === 0 || view.weight(this.destination(ref)) !== 0
+    )
+  }
+
+  /** Whether its destination is still the one in the slot, and available. */
+  #isThere(ref: number, view: SnapshotView): boolean {
     const at = this.#at(ref)
     const slot = this.#entries[at + DESTINATION_SLOT]
-    if (!view.available(slot)) return false
-    if (view.incarnation(slot) !== this.#entries[at + DESTINATION_INCARNATION]) return false
-    return view.sysctl('expire_quiescent_template') === 0 || view.weight(slot) !== 0
+    return (
+      view.available(slot) && view.incarnation(slot) === this.#entries[at + DESTINATION_INCARNATION]
+    )
   }
 
   /** Makes a template unfindable; its slaves live on and it runs out by itself (spec 4.6). */
@@ -229,6 +237,22 @@ export class TemplateTable {
 
   /** Main, every second: frees what is due. Returns how many were freed. */
   sweep(nowSec: number): number {
+    return this.#freeThose((ref) => this.#isDue(ref, nowSec))
+  }
+
+  /**
+   * Main, after a removal with expire_nodest_conn: frees templates whose destination is not there,
+   * unless connections follow them still (spec 3.10). Returns how many were freed.
+   */
+  sweepGone(view: SnapshotView): number {
+    return this.#freeThose(
+      (ref) =>
+        !this.#isThere(ref, view) && Atomics.load(this.#entries, this.#at(ref) + CONNECTIONS) <= 0,
+    )
+  }
+
+  /** Frees every template that `isOver` says so of, its bucket locked. */
+  #freeThose(isOver: (ref: number) => boolean): number {
     let freed = 0
     const index = this.#index
     // Most directors have few templates or none: looking ends with the last one there was.
@@ -240,7 +264,7 @@ export class TemplateTable {
       let previous = 0
       for (let ref = this.#index[bucket + BUCKET_HEAD]; ref !== 0;) {
         const next = this.#entries[this.#at(ref) + NEXT]
-        if (this.#isDue(ref, nowSec)) {
+        if (isOver(ref)) {
           this.#unlink(bucket, previous, ref)
           freed++
         } else {

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { addressFromMapped } from '../../../src/control/model/address.js'
+import { SERVICE_FLAGS } from '../../../src/control/model/service.js'
 import { parseInterfaces } from '../../../src/control/host/interfaces.js'
 import {
   CLASSIFIER_KIND,
@@ -127,14 +128,51 @@ describe('classifier entries', () => {
       deleteDestination(id, '198.18.0.21'),
     ])
     assert.ok(entriesOf(config, HOST).includes('SOURCE 198.18.0.21 80 6 1'))
-    const gone = configOf([{ kind: 'deleteService', service: id }], config)
-    assert.deepEqual(entriesOf(gone, HOST), ['SOURCE 198.18.0.21 80 6 1'])
+  })
+
+  it("a removed service's requests and replies stay, while its family has a service", () => {
+    const id = serviceId('198.18.0.100', 80)
+    const added = configOf([addService(id), addDestination(id, '198.18.0.21')])
+    const gone = configOf([{ kind: 'deleteService', service: id }], added)
+    assert.deepEqual(entriesOf(gone, HOST), [])
+    const six = configOf([addService(serviceId('2001:db8::100', 80))], gone)
+    assert.ok(!entriesOf(six, HOST).some((entry) => entry.includes('198.18.0')))
+    const other = configOf([addService(serviceId('198.18.0.101', 80))], gone)
+    assert.deepEqual(
+      entriesOf(other, HOST).filter((entry) => /SERVICE|SOURCE/.test(entry)),
+      ['SERVICE 198.18.0.101 80 6 0', 'SERVICE 198.18.0.100 80 6 0', 'SOURCE 198.18.0.21 80 6 1'],
+    )
   })
 
   it('destination port 0 is the port of the service', () => {
     const id = serviceId('198.18.0.100', 8080)
     const config = configOf([addService(id), addDestination(id, '198.18.0.21', {}, 0)])
     assert.ok(entriesOf(config, HOST).includes('SOURCE 198.18.0.21 8080 6 1'))
+  })
+
+  it('a persistent FTP service takes data connections too, whose replies have any port', () => {
+    const id = serviceId('198.18.0.100', 21)
+    const entries = (flags: number): string[] =>
+      entriesOf(
+        configOf([addService(id, { flags }), addDestination(id, '198.18.0.21', {}, 21)]),
+        HOST,
+      )
+    assert.deepEqual(entries(SERVICE_FLAGS.PERSISTENT).slice(0, 3), [
+      'SERVICE 198.18.0.100 21 6 0',
+      'FTP_DATA 198.18.0.100 0 6 0',
+      'SOURCE 198.18.0.21 0 6 1',
+    ])
+    assert.deepEqual(entries(0).slice(0, 2), [
+      'SERVICE 198.18.0.100 21 6 0',
+      'SOURCE 198.18.0.21 21 6 1',
+    ])
+  })
+
+  it('connections to a service of all ports keep their port, whatever the destination has', () => {
+    const id = serviceId('198.18.0.100', 0)
+    const add = addService(id, { flags: SERVICE_FLAGS.PERSISTENT })
+    const config = configOf([add, addDestination(id, '198.18.0.21', {}, 8080)])
+    assert.ok(entriesOf(config, HOST).includes('SOURCE 198.18.0.21 0 6 1'))
   })
 
   it("all of the host's addresses, IPv6 too", () => {

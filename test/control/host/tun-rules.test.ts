@@ -10,6 +10,7 @@ import {
   wantedRules,
   type RuleOptions,
 } from '../../../src/control/host/tun-rules.js'
+import { SERVICE_FLAGS } from '../../../src/control/model/service.js'
 import type { PublicCommand } from '../../../src/control/model/commands.js'
 import { addDestination, addService, configOf, ip, serviceId } from '../fixtures.js'
 
@@ -45,6 +46,17 @@ describe('routing rules', () => {
       localMoved: false,
     })
     assert.deepEqual(wanted[6], NO_RULES[6])
+  })
+
+  it('of a persistent FTP service: the ports of its data too', () => {
+    const id = serviceId('198.18.9.1', 21)
+    const config = configOf([addService(id, { flags: SERVICE_FLAGS.PERSISTENT })])
+    assert.deepEqual(wantedRules(config, TUN)[4].rules.slice(FRAME.length), [
+      'pref 72 to 198.18.9.1 ipproto 6 dport 21 lookup 7777 protocol 177',
+      'pref 72 to 198.18.9.1 ipproto 6 dport 20 lookup 7777 protocol 177',
+      'pref 72 to 198.18.9.1 ipproto 6 dport 1024-65534 lookup 7777 protocol 177',
+      'pref 72 to 198.18.9.1 ipproto 1 lookup 7777 protocol 177',
+    ])
   })
 
   it("move the local table behind them when a virtual address is the host's", () => {
