@@ -1,15 +1,17 @@
 /**
  * `npm run bench -- NAME [--json FILE] [--quick] [--only TEXT] [--rounds N]`: every trial in a
  * process of its own, rounds interleaved so that a noisy minute spoils no single figure; medians
- * and spread as a Markdown table, JSON on request.
+ * and spread as a Markdown table, JSON on request. `compare --report DIR` also writes a report.
  */
 import { execFileSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { runCompare } from './compare/compare.js'
+import { writeComparison } from './compare/write.js'
 import { runNet } from './net/net.js'
-import { figureOf, markdownTable, type Figure } from './report.js'
+import { figureOf, markdownTable, type Figure, type SuiteOptions } from './report.js'
 
 /** One trial: what to run and what its number is called. */
 interface Trial {
@@ -58,7 +60,7 @@ function runOnce(suite: string, trial: Trial, quick: boolean): number {
   return (JSON.parse(output) as { value: number }).value
 }
 
-function runCore(options: { quick: boolean; only: string; rounds: number }): Figure[] {
+function runCore(options: SuiteOptions): Figure[] {
   const trials = coreTrials().filter((t) => t.name.includes(options.only))
   const values = trials.map((): number[] => [])
   for (let round = 0; round < options.rounds; round++) {
@@ -71,6 +73,15 @@ function runCore(options: { quick: boolean; only: string; rounds: number }): Fig
   return trials.map((t, i) => figureOf(t.name, t.unit, values[i], t.params))
 }
 
+const SUITES: Readonly<Record<string, (options: SuiteOptions) => Figure[] | Promise<Figure[]>>> = {
+  core: runCore,
+  net: runNet,
+  compare: runCompare,
+}
+
+const USAGE = `usage: bench core|net|compare [--json FILE] [--quick] [--only TEXT] [--rounds N]
+       bench compare [--report DIR]`
+
 async function main(): Promise<number> {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
@@ -79,19 +90,27 @@ async function main(): Promise<number> {
       quick: { type: 'boolean', default: false },
       only: { type: 'string', default: '' },
       rounds: { type: 'string' },
+      report: { type: 'string' },
     },
   })
-  const suite = positionals[0]
-  const rounds = Number(values.rounds ?? (values.quick ? 1 : 5))
-  if ((suite !== 'core' && suite !== 'net') || !Number.isInteger(rounds) || rounds < 1) {
-    console.error('usage: bench core|net [--json FILE] [--quick] [--only TEXT] [--rounds N]')
+  const { quick, only, report } = values
+  const name = positionals[0] ?? ''
+  const suite = Object.hasOwn(SUITES, name) ? SUITES[name] : undefined
+  const rounds = Number(values.rounds ?? (quick ? 1 : 5))
+  const wrongReport = report !== undefined && name !== 'compare'
+  if (suite === undefined || wrongReport || !Number.isInteger(rounds) || rounds < 1) {
+    console.error(USAGE)
     return 2
   }
-  const options = { quick: values.quick, only: values.only, rounds }
-  const figures = suite === 'core' ? runCore(options) : await runNet(options)
+  const figures = await suite({ quick, only, rounds })
+  if (figures.length === 0) {
+    console.error(`bench ${name}: no figure has ${only} in its name; docs/benchmarks names them`)
+    return 1
+  }
   console.log(`Machine: ${cpus()[0].model}, ${cpus().length} cores; Node ${process.version}\n`)
   console.log(markdownTable(figures))
   if (values.json !== undefined) writeFileSync(values.json, JSON.stringify(figures, null, 2))
+  if (report !== undefined) writeComparison(report, figures)
   return 0
 }
 

@@ -11,6 +11,15 @@ export interface Figure {
   readonly params: Readonly<Record<string, string | number | boolean>>
 }
 
+/** What a suite of benchmarks is asked for. */
+export interface SuiteOptions {
+  /** Short trials, for a first look. */
+  readonly quick: boolean
+  /** Part of the names of the figures that are wanted; '': all. */
+  readonly only: string
+  readonly rounds: number
+}
+
 /** The figure of a list of measurements. */
 export function figureOf(
   name: string,
@@ -26,11 +35,13 @@ export function figureOf(
   return { name, unit, median, min: sorted[0], max: last, rounds: values.length, params }
 }
 
-/** A number with as many digits as a reader needs. */
+/** A number of 0 or more with as many digits as a reader needs. */
 export function readable(value: number): string {
+  if (value >= 1e9) return `${(value / 1e9).toFixed(2)} G`
   if (value >= 1e6) return `${(value / 1e6).toFixed(2)} M`
   if (value >= 1e4) return `${(value / 1e3).toFixed(1)} k`
-  return value >= 100 ? value.toFixed(0) : value.toFixed(2)
+  if (value >= 100) return value.toFixed(0)
+  return value >= 1 || value === 0 ? value.toFixed(2) : value.toPrecision(3)
 }
 
 /** A Markdown table of all figures. */

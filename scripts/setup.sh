@@ -51,6 +51,8 @@ tcpdump tcpdump test captures
 nft nftables test filters
 dnsmasq dnsmasq-base test a DNS server
 nginx nginx-light test an HTTP server
+/usr/lib/nginx/modules/ngx_stream_module.so libnginx-mod-stream test a TCP proxy to compare with
+haproxy haproxy test a TCP proxy to compare with
 ethtool ethtool test offload settings
 qemu-system-x86_64 qemu-system-x86 test a kernel with IPVS
 busybox busybox-static test a kernel with IPVS
@@ -103,7 +105,7 @@ apt_install() {
   local log=build/apt.log policy=/usr/sbin/policy-rc.d made_policy=no status=0
   export DEBIAN_FRONTEND=noninteractive
   local get=(apt-get -q -o DPkg::Lock::Timeout=300)
-  # A test tool that is also a service (nginx) must not start listening on this machine.
+  # Test tools that are also services (nginx, haproxy) must not start listening on this machine.
   if ! [ -e "$policy" ]; then
     printf '#!/bin/sh\nexit 101\n' >"$policy"
     chmod +x "$policy"
@@ -123,9 +125,12 @@ apt_install() {
     tail -n 20 "$log" >&2
     die "apt-get could not install: $* (whole log: $log)"
   fi
-  if [[ " $* " == *" nginx-light "* ]] && [ -d /run/systemd/system ]; then
-    systemctl disable --quiet nginx 9>&- || true
-  fi
+  local service
+  for service in nginx:nginx-light haproxy:haproxy; do
+    if [[ " $* " == *" ${service#*:} "* ]] && [ -d /run/systemd/system ]; then
+      systemctl disable --quiet "${service%:*}" 9>&- || true
+    fi
+  done
 }
 
 # Twice: which clang runtime is missing is known only once clang itself is there.

@@ -40,7 +40,7 @@ const METHOD_OPTION: Readonly<Record<Method, string>> = {
 }
 
 export interface Contender {
-  /** As in the names of figures, without `net/`. */
+  /** As in the names of figures. */
   readonly name: string
   start(): Promise<Running>
 }
@@ -63,55 +63,52 @@ export interface Running {
 /** The kernel forwards between the two interfaces. */
 export const ipForward: Contender = {
   name: 'ip_forward',
-  start() {
-    const lab = new NetLab()
-    lab.forwardInKernel()
-    return Promise.resolve(running(lab, undefined))
-  },
+  start: () =>
+    startInLab((lab) => {
+      lab.forwardInKernel()
+      return Promise.resolve(ROUTED)
+    }),
 }
 
 /** A loop over the product's packet ports that only writes link addresses. */
 export const plain: Contender = {
   name: 'plain',
-  async start() {
-    const lab = new NetLab()
-    return orClose(lab, async () => {
+  start: () =>
+    startInLab(async (lab) => {
       const sides = [`from=${NEAR}`, `from-mac=${CLIENT_MAC}`, `to=${FAR}`]
       const command = [netTool(), 'plain', ...sides, `to-mac=${DESTINATION_MAC}`]
-      const program = lab.director.spawn(command)
-      await program.waitForOutput(/ready/)
-      return running(lab, program)
-    })
-  },
+      const forwarder = lab.director.spawn(command)
+      await forwarder.waitForOutput(/ready/)
+      return { ...ROUTED, forwarder }
+    }),
 }
 
 /** The director, one worker, one method. */
 export function director(io: Io, method: Method): Contender {
-  return { name: `${io}/${method}`, start: () => startDirector(io, method) }
-}
-
-function running(lab: NetLab, forwarder: Program | undefined): Running {
   return {
-    lab,
-    target: RETURNING_ADDRESS,
-    service: RETURNING_ADDRESS,
-    forwarder,
-    collections: undefined,
-    stop: () => lab.close(),
+    name: `${io}/${method}`,
+    start: () => startInLab((lab, folder) => startDirector(lab, folder, io, method)),
   }
 }
 
-/** A network must not outlive a start that failed. */
-async function orClose<T>(lab: NetLab, start: () => Promise<T>): Promise<T> {
-  try {
-    return await start()
-  } catch (error) {
-    await lab.close()
-    throw error
-  }
+/** What a contender adds to its network. */
+export type Started = Omit<Running, 'lab' | 'stop'>
+
+/** Clients use the destination's own address; nothing of the forwarder's is a program. */
+const ROUTED: Started = {
+  target: RETURNING_ADDRESS,
+  service: RETURNING_ADDRESS,
+  forwarder: undefined,
+  collections: undefined,
 }
 
-async function startDirector(io: Io, method: Method): Promise<Running> {
+/**
+ * Starts a contender in a new network, with a folder for its files. Both go when it is stopped, and
+ * when `start` fails.
+ */
+export async function startInLab(
+  start: (lab: NetLab, folder: string) => Promise<Started>,
+): Promise<Running> {
   const lab = new NetLab()
   const folder = mkdtempSync(join(tmpdir(), 'uvs-bench-'))
   const stop = async (): Promise<void> => {
@@ -119,31 +116,41 @@ async function startDirector(io: Io, method: Method): Promise<Running> {
     rmSync(folder, { recursive: true, force: true })
   }
   try {
-    if (io === 'tun') lab.forwardInKernel()
-    await lab.acceptVirtual(method)
-    const straight = method === 'dr' || method === 'tun'
-    const destination = straight ? DIRECT_ADDRESS : RETURNING_ADDRESS
-    const rules = join(folder, 'rules')
-    writeFileSync(rules, rulesFor(method, destination))
-    const socket = join(folder, 'uvs.sock')
-    const ports = io === 'tun' ? [] : ['--iface', `${NEAR},${FAR}`]
-    const flags = ['--io', io, ...ports, '--workers', '1', '--socket', socket]
-    const more = ['--rules', rules, '--lip', LOCAL_ADDRESSES]
-    const forwarder = lab.director.spawn([UVS, 'run', ...flags, ...more])
-    await forwarder.waitForOutput(/uvs ready/, READY_LIMIT_MS)
-    const service = straight ? VIRTUAL_ADDRESS : destination
-    const collections = (): Promise<number> => readCollections(socket)
-    return { lab, target: VIRTUAL_ADDRESS, service, forwarder, collections, stop }
+    return { lab, ...(await start(lab, folder)), stop }
   } catch (error) {
     await stop()
     throw error
   }
 }
 
+async function startDirector(
+  lab: NetLab,
+  folder: string,
+  io: Io,
+  method: Method,
+): Promise<Started> {
+  if (io === 'tun') lab.forwardInKernel()
+  await lab.acceptVirtual(method)
+  const straight = method === 'dr' || method === 'tun'
+  const destination = straight ? DIRECT_ADDRESS : RETURNING_ADDRESS
+  const rules = join(folder, 'rules')
+  writeFileSync(rules, rulesFor(method, destination))
+  const socket = join(folder, 'uvs.sock')
+  const ports = io === 'tun' ? [] : ['--iface', `${NEAR},${FAR}`]
+  const flags = ['--io', io, ...ports, '--workers', '1', '--socket', socket]
+  const more = ['--rules', rules, '--lip', LOCAL_ADDRESSES]
+  const forwarder = lab.director.spawn([UVS, 'run', ...flags, ...more])
+  await forwarder.waitForOutput(/uvs ready/, READY_LIMIT_MS)
+  const service = straight ? VIRTUAL_ADDRESS : destination
+  const collections = (): Promise<number> => readCollections(socket)
+  return { target: VIRTUAL_ADDRESS, service, forwarder, collections }
+}
+
 /** ipvsadm -S form: one service per program of the benchmark, one destination each. */
 function rulesFor(method: Method, destination: string): string {
   const services = [
     ['-u', ECHO_PORT],
+    ['-t', ECHO_PORT],
     ['-u', FLOOD_PORT],
     ['-t', WEB_PORT],
     ['-t', BULK_PORT],

@@ -58,32 +58,65 @@ export const rtt: Measure = async ({ lab, service, target }, { pings }) => {
 }
 
 /** HTTP with a new TCP connection for each request, connections/s. */
-export const cps: Measure = async ({ lab, target }, { webSec }) => {
+export const cps: Measure = async (running, { webSec }) => {
+  const text = await webLoad(running, webSec)
+  return new Map([['cps', requestsPerSec(text)]])
+}
+
+/** One bulk TCP stream from client to destination, bytes/s as received. */
+export const bulk: Measure = async (running, { bulkSec }) => {
+  const { bytesPerSec } = bulkReceived(await bulkLoad(running, bulkSec))
+  return new Map([['bulk', bytesPerSec]])
+}
+
+/** Runs a load, and may look at clocks before and after: its servers start earlier, end later. */
+export type Around = (load: () => Promise<string>) => Promise<string>
+
+const alone: Around = (load) => load()
+
+/** wrk's text after some seconds of requests that each have a connection of their own. */
+export async function webLoad(
+  { lab, target }: Running,
+  seconds: number,
+  around = alone,
+): Promise<string> {
   const folder = mkdtempSync(join(tmpdir(), 'uvs-bench-'))
   const config = join(folder, 'nginx.conf')
   writeFileSync(config, nginxConfig(folder))
   const web = lab.destination.spawn(['nginx', '-p', folder, '-c', config, '-e', 'stderr'])
   try {
     await lab.destination.waitForTcp(WEB_PORT)
-    const load = ['-t1', `-c${WEB_CONNECTIONS}`, `-d${webSec}s`, '-H', 'Connection: close']
-    const text = await lab.client.expect(['wrk', ...load, `http://${target}:${WEB_PORT}/`])
-    return new Map([['cps', requestsPerSec(text)]])
+    const load = ['-t1', `-c${WEB_CONNECTIONS}`, `-d${seconds}s`, '-H', 'Connection: close']
+    const command = ['wrk', ...load, `http://${target}:${WEB_PORT}/`]
+    return await around(() => lab.client.expect(command))
   } finally {
     await web.stop()
     rmSync(folder, { recursive: true, force: true })
   }
 }
 
-/** One bulk TCP stream from client to destination, bytes/s as received. */
-export const bulk: Measure = async ({ lab, target }, { bulkSec }) => {
+/** iperf3's JSON after some seconds of one TCP stream. */
+export async function bulkLoad(
+  { lab, target }: Running,
+  seconds: number,
+  around = alone,
+): Promise<string> {
   const port = ['-p', String(BULK_PORT)]
   const receiver = lab.destination.spawn(['iperf3', '-s', ...port])
   await lab.destination.waitForTcp(BULK_PORT)
-  const load = ['-c', target, ...port, '-J', '-t', String(bulkSec), '--connect-timeout', '3000']
-  const text = await lab.client.expect(['iperf3', ...load])
+  const load = ['-c', target, ...port, '-J', '-t', String(seconds), '--connect-timeout', '3000']
+  const text = await around(() => lab.client.expect(['iperf3', ...load]))
   await receiver.stop()
-  const report = JSON.parse(text) as { end: { sum_received: { bits_per_second: number } } }
-  return new Map([['bulk', report.end.sum_received.bits_per_second / 8]])
+  return text
+}
+
+/** What iperf3's receiver counted. */
+export function bulkReceived(text: string): { bytes: number; bytesPerSec: number } {
+  const report = JSON.parse(text) as {
+    end: { sum_received: { bytes: number; bits_per_second: number } }
+  }
+  const { bytes, bits_per_second: bitsPerSec } = report.end.sum_received
+  return { bytes, bytesPerSec: bitsPerSec / 8 }
 }
 
 /**
@@ -135,7 +168,7 @@ function pin(pid: number, cpu: number): void {
  * Processor time of all threads of a process so far. First field of schedstat, nanoseconds
  * (Documentation/scheduler/sched-stats.rst); it contains the receive work done in their stead.
  */
-function cpuSeconds(pid: number): number {
+export function cpuSeconds(pid: number): number {
   const folder = `/proc/${pid}/task`
   const spent = readdirSync(folder).map((thread) =>
     Number(readFileSync(`${folder}/${thread}/schedstat`, 'utf8').split(' ')[0]),
@@ -143,8 +176,13 @@ function cpuSeconds(pid: number): number {
   return spent.reduce((sum, ns) => sum + ns, 0) / 1e9
 }
 
-/** What wrk counted; throws when too many requests failed to be a figure. */
+/** Requests/s that wrk counted; throws when too many requests failed to be a figure. */
 export function requestsPerSec(text: string): number {
+  return requestsCounted(text).perSec
+}
+
+/** What wrk counted; throws as requestsPerSec does. */
+export function requestsCounted(text: string): { requests: number; perSec: number } {
   const requests = Number(/(\d+) requests in/.exec(text)?.[1])
   const perSec = Number(/Requests\/sec: +([\d.]+)/.exec(text)?.[1])
   const errors = /Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)/.exec(text)
@@ -153,7 +191,7 @@ export function requestsPerSec(text: string): number {
   if (!(requests > 0) || failed > requests * FAILED_SHARE_MAX) {
     throw new Error(`wrk: ${failed} of ${requests} requests failed\n${text}`)
   }
-  return perSec
+  return { requests, perSec }
 }
 
 /** One process, nothing on disk but its own file, a constant answer. */

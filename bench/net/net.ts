@@ -5,7 +5,7 @@
  * are formed within a round, so that a noisy minute harms both of their sides.
  */
 import { availableParallelism } from 'node:os'
-import { type Figure, figureOf } from '../report.js'
+import { type Figure, figureOf, type SuiteOptions } from '../report.js'
 import { type Contender, director, ipForward, plain } from './contenders.js'
 import {
   bulk,
@@ -40,15 +40,8 @@ const RUN: Readonly<Record<MeasureName, Measure>> = { rtt, cps, bulk, pps }
 
 type Round = Map<string, number>
 
-export interface NetOptions {
-  readonly quick: boolean
-  /** Part of the names of the figures that are wanted; '': all. */
-  readonly only: string
-  readonly rounds: number
-}
-
 /** Runs the suite. Needs root; leaves nothing behind, also when a trial fails. */
-export async function runNet(options: NetOptions): Promise<Figure[]> {
+export async function runNet(options: SuiteOptions): Promise<Figure[]> {
   if (process.getuid?.() !== 0) {
     throw new Error('bench net makes network namespaces and needs root: sudo npm run bench -- net')
   }

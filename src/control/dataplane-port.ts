@@ -3,7 +3,10 @@
  * and shared memory. Implemented by src/dataplane/supervisor.ts and, for tests, by a fake.
  */
 import type { Log } from './log.js'
+import type { Carrier } from './model/carried.js'
 import type { Config } from './model/config.js'
+import type { Destination } from './model/destination.js'
+import type { Service } from './model/service.js'
 
 /** Connections of one destination, totals of all lanes. */
 export interface DestinationLoad {
@@ -44,6 +47,23 @@ export interface CounterReader {
   drops(): ReadonlyMap<string, bigint>
 }
 
+/** What listings show of one object (spec 7.3). */
+export interface TrafficReading {
+  /** Since the last zeroing. */
+  stats(): TrafficCounters
+  /** Per second. */
+  rates(): TrafficCounters
+}
+
+/** Counters and rates as listings show them. */
+export interface TrafficBook {
+  readonly total: TrafficReading
+  service(service: Service): TrafficReading
+  destination(destination: Destination): TrafficReading
+  /** Zeroes one service with its destinations, or everything. */
+  zero(config: Config, only?: Service): void
+}
+
 export interface Endpoint {
   readonly address: string
   readonly port: number
@@ -64,6 +84,8 @@ export interface ConnectionRow {
   readonly flags: number
   readonly engine?: string
   readonly engineData?: string
+  /** For data planes that list both kinds in one order; templates() then lists none. */
+  readonly template?: boolean
 }
 
 /** Addresses are compared as canonical text, with `:port` only where the filter has one. */
@@ -103,6 +125,8 @@ export interface DataplanePort {
   publish(config: Config): Promise<void>
   loads(): LoadReader
   counters(): CounterReader
+  /** A book of its own: undefined where the director estimates rates from counters(). */
+  traffic?(): TrafficBook
   /** Rows that pass the filter, batch by batch, in table order. */
   connections(
     filter: RowFilter,
@@ -116,11 +140,21 @@ export interface DataplanePort {
   /** Destination slots that connections or templates still name. */
   slotsInUse(): Promise<ReadonlySet<number>>
   info(): DataplaneInfo
+  /** A sentence for each thing in `after`, new since `before`, that has no effect here. */
+  idle(before: Config | undefined, after: Config): readonly string[]
+  /** MTU of an interface of the host by name; undefined: there is none. */
+  interfaceMtu(name: string): Promise<number | undefined>
 }
 
 export type IoKind = 'af_packet' | 'tun'
 
+/** What becomes of services in the kernel that are not in the configuration. */
+export type ForeignServices = 'leave' | 'remove'
+
 export interface DataplaneOptions {
+  readonly carrier: Carrier
+  /** With carrier kernel. */
+  readonly foreign: ForeignServices
   readonly io: IoKind
   readonly interfaces: readonly string[]
   readonly workers: number

@@ -32,8 +32,9 @@ import type {
   RunningDataplane,
 } from './dataplane-port.js'
 import { HostSide } from './host/host-side.js'
+import { readInterfaces } from './host/interfaces.js'
 import { addressFromMapped } from './model/address.js'
-import { refusalOf } from './model/carried.js'
+import { idleSentences, refusalOf } from './model/carried.js'
 import type { Config } from './model/config.js'
 import { ControlError } from './model/errors.js'
 import { publishOrRestore, type PublicationSteps } from './publication.js'
@@ -225,6 +226,14 @@ class Dataplane implements DataplanePort {
     const ports = io === 'tun' ? [tunName] : [...interfaces, tunName]
     // Shown as `size=`; the kernel's default table has 4096 buckets.
     return { io, interfaces, ports, tableSize: workers * CONNECTIONS_MAX }
+  }
+
+  idle(before: Config | undefined, after: Config): readonly string[] {
+    return idleSentences(before, after)
+  }
+
+  async interfaceMtu(name: string): Promise<number | undefined> {
+    return (await readInterfaces()).find((one) => one.name === name)?.mtu
   }
 
   restartWorker(worker: number): void {

@@ -6,7 +6,7 @@
  */
 import type { ConnectionView, InfoView, Outcome, ServiceView, StatusView } from './api/views.js'
 import type { Clock } from './clock.js'
-import type { ConnectionRow, DataplanePort, RowFilter } from './dataplane-port.js'
+import type { ConnectionRow, DataplanePort, RowFilter, TrafficBook } from './dataplane-port.js'
 import type { Log } from './log.js'
 import { PERIOD_MS, RateBook } from './metrics/rates.js'
 import { apply, applyEvery } from './model/apply.js'
@@ -18,8 +18,6 @@ import { ControlError, failure } from './model/errors.js'
 import type { Result } from './model/errors.js'
 import { enumerateServices, serviceKey } from './model/service.js'
 import type { ServiceId } from './model/service.js'
-import { defaultSysctls, idleSettings } from './model/sysctls.js'
-import type { Sysctls } from './model/sysctls.js'
 import { releaseRetired, TRASH_PERIOD_MS } from './model/trash.js'
 import { matchesFilter } from './row-filter.js'
 import { portView, serviceView, trafficView } from './views.js'
@@ -74,10 +72,14 @@ export class Director {
     return this.#rates
   }
 
+  get #book(): TrafficBook {
+    return this.#options.port.traffic?.() ?? this.#rates
+  }
+
   /** Starts the estimator and the trash timer; warns about settings of the first configuration. */
   start(): void {
     const { clock } = this.#options
-    this.#warnIdle(defaultSysctls())
+    this.#warnIdle(undefined)
     this.#stopTimers = [
       clock.every(PERIOD_MS, () => this.#estimate()),
       clock.every(TRASH_PERIOD_MS, () => void this.#reap()),
@@ -109,7 +111,7 @@ export class Director {
   async #drain(): Promise<void> {
     while (this.#waiting.length > 0) {
       const batch = this.#nextBatch()
-      const commands = batch.flatMap((w) => w.commands)
+      const commands = await this.#complete(batch.flatMap((w) => w.commands))
       const outcomes = await (batch[0].atomic
         ? this.#changeWhole(commands)
         : this.#change(commands))
@@ -120,6 +122,17 @@ export class Director {
       }
     }
     this.#draining = undefined
+  }
+
+  /** What commands need to know of the host, so that applying them is pure. */
+  async #complete(commands: readonly Command[]): Promise<readonly Command[]> {
+    const completed = [...commands]
+    for (const [i, command] of commands.entries()) {
+      if (command.kind !== 'startDaemon') continue
+      const mtu = await this.#options.port.interfaceMtu(command.daemon.interface)
+      completed[i] = { ...command, mtu }
+    }
+    return completed
   }
 
   /** What waits, up to the next atomic change; that one alone. */
@@ -184,6 +197,7 @@ export class Director {
       this.#options.log.error(`the data plane refused the change: ${message}`)
       // Workers may have seen the numbers of this change: nobody else ever gets them.
       this.#config = { ...before, nextIncarnation: next.nextIncarnation }
+      if (error instanceof ControlError) return error
       return new ControlError('DATAPLANE_FAILED', `the data plane refused the change: ${message}`)
     }
     // Every worker has adopted it, so no worker names a deleted service any more.
@@ -202,17 +216,15 @@ export class Director {
     } else {
       log.info('configuration changed', { actions: actions.length })
     }
-    this.#warnIdle(before.sysctls)
+    this.#warnIdle(before)
     for (const listener of this.#listeners) listener(before, this.#config)
     if (this.#config.sysctls.expire_nodest_conn !== 0) this.#sweep(before)
   }
 
-  /** Settings that were changed to something which nothing follows. */
-  #warnIdle(before: Sysctls): void {
-    const { sysctls } = this.#config
-    for (const name of idleSettings(before, sysctls)) {
-      const value = String(sysctls[name]).replace(',', ' ')
-      this.#options.log.warn(`${name}=${value} is accepted but has no effect yet`)
+  /** What was changed to something which this data plane does not follow. */
+  #warnIdle(before: Config | undefined): void {
+    for (const sentence of this.#options.port.idle(before, this.#config)) {
+      this.#options.log.warn(sentence)
     }
   }
 
@@ -229,7 +241,7 @@ export class Director {
 
   #zero(id: ServiceId | undefined): void {
     const only = id === undefined ? undefined : findService(this.#config, id)
-    this.#rates.zero(this.#config, only)
+    this.#book.zero(this.#config, only)
   }
 
   #estimate(): void {
@@ -251,20 +263,26 @@ export class Director {
   /** All services in kernel order, or the one asked for. */
   services(only?: ServiceId): Result<ServiceView[]> {
     const loads = this.#options.port.loads()
+    const book = this.#book
     if (only === undefined) {
       const all = enumerateServices(this.#config.services.values())
-      return { ok: true, value: all.map((s) => serviceView(s, this.#rates, loads)) }
+      return { ok: true, value: all.map((s) => serviceView(s, book, loads)) }
     }
     const service = findService(this.#config, only)
     if (service === undefined) {
       return failure('SERVICE_UNKNOWN', `there is no service ${serviceKey(only)}`)
     }
-    return { ok: true, value: [serviceView(service, this.#rates, loads)] }
+    return { ok: true, value: [serviceView(service, book, loads)] }
   }
 
   info(): InfoView {
-    const { timeouts, sysctls } = this.#config
-    return { tableSize: this.#options.port.info().tableSize, timeouts, sysctls }
+    const { timeouts, sysctls, daemons } = this.#config
+    return {
+      tableSize: this.#options.port.info().tableSize,
+      timeouts,
+      sysctls,
+      daemons: daemons.map((daemon) => ({ ...daemon, group: daemon.group.text })),
+    }
   }
 
   status(): StatusView {
@@ -295,7 +313,7 @@ export class Director {
       trash: this.#config.trash.length,
       active,
       inactive,
-      ...trafficView(this.#rates.total),
+      ...trafficView(this.#book.total),
       drops: Object.fromEntries(drops.map(([name, count]) => [name, String(count)])),
     }
   }
@@ -307,7 +325,9 @@ export class Director {
   ): Promise<void> {
     const { port } = this.#options
     const mark = (rows: readonly ConnectionRow[], template: boolean) =>
-      rows.filter((row) => matchesFilter(row, filter)).map((row) => ({ ...row, template }))
+      rows
+        .filter((row) => matchesFilter(row, filter))
+        .map((row) => ({ ...row, template: row.template ?? template }))
     await port.connections(filter, (rows) => onBatch(mark(rows, false)))
     await onBatch(mark(await port.templates(), true))
   }

@@ -8,7 +8,8 @@ import { systemResolver } from './cli/resolver.js'
 import { loadConfig, loadRules } from './config/load.js'
 import { reconcile } from './config/reconcile.js'
 import type { NativeConfig, Settings } from './config/native-format.js'
-import type { IoKind, RunningDataplane, StartDataplane } from './dataplane-port.js'
+import { chooseCarrier } from './choose-dataplane.js'
+import type { RunningDataplane, StartDataplane } from './dataplane-port.js'
 import { Director } from './director.js'
 import { startParts } from './lifecycle.js'
 import type { Part } from './lifecycle.js'
@@ -18,6 +19,7 @@ import { registerDataplaneMetrics } from './metrics/dataplane.js'
 import { createRegistry } from './metrics/registry.js'
 import { applyEvery } from './model/apply.js'
 import { refusalOf } from './model/carried.js'
+import type { Carrier } from './model/carried.js'
 import type { PublicCommand } from './model/commands.js'
 import { emptyConfig } from './model/config.js'
 import type { Capacity, Config } from './model/config.js'
@@ -28,6 +30,8 @@ import type { RunFlags, RunSettings } from './run-options.js'
 /** What the program gets from its host; tests give something else. */
 export interface Host {
   startDataplane: StartDataplane
+  /** Why the kernel's IPVS cannot forward here; undefined when it can. */
+  offloadProblem(): ControlError | undefined
   readonly capacity: Capacity
   readonly clock: Clock
   readonly defaultSocket: string
@@ -65,7 +69,8 @@ async function runWith(
   const format = flags.logFormat ?? (host.stderrIsTerminal ? 'text' : 'json')
   const log = createLog(format, (line) => host.err(`${line}\n`), host.clock.wallMs)
   const config = await firstConfig(flags, settings, file, host.capacity)
-  const daemon = new Daemon(flags, settings, host, log, file)
+  const carrier = chooseCarrier(settings, config, () => host.offloadProblem(), log)
+  const daemon = new Daemon(flags, settings, carrier, host, log, file)
   const stop = await startParts(daemon.parts(config), (name, error) =>
     log.error(`${name} did not stop cleanly: ${String(error)}`),
   )
@@ -95,16 +100,21 @@ async function firstConfig(
     ...reconcile(empty, [], file?.services ?? []),
     ...(flags.rules === undefined ? [] : await loadRules(flags.rules, systemResolver())),
   ]
-  return carriedOrThrow(empty, commands, settings.io)
+  const result = applyEvery(empty, commands)
+  if (!result.ok) throw result.error
+  return result.value
 }
 
-/** All of `commands` applied to `config`, as far as the data plane can carry it out too. */
-function carriedOrThrow(config: Config, commands: readonly PublicCommand[], io: IoKind): Config {
+/** Throws what a change would be refused for, by the model or by the data plane. */
+function requireCarried(
+  config: Config,
+  commands: readonly PublicCommand[],
+  carrier: Carrier,
+): void {
   const result = applyEvery(config, commands)
   if (!result.ok) throw result.error
-  const refused = refusalOf(result.value, io)
+  const refused = refusalOf(result.value, carrier)
   if (refused !== undefined) throw refused
-  return result.value
 }
 
 /** The flags are applied after the file, so they win. */
@@ -119,6 +129,7 @@ function settingCommands(flags: RunFlags, file: Settings): PublicCommand[] {
 class Daemon {
   readonly #flags: RunFlags
   readonly #settings: RunSettings
+  readonly #carrier: Carrier
   readonly #host: Host
   readonly #log: Log
   /** Resolves when the data plane has lost a port. */
@@ -131,12 +142,14 @@ class Daemon {
   constructor(
     flags: RunFlags,
     settings: RunSettings,
+    carrier: Carrier,
     host: Host,
     log: Log,
     file: NativeConfig | undefined,
   ) {
     this.#flags = flags
     this.#settings = settings
+    this.#carrier = carrier
     this.#host = host
     this.#log = log
     this.#file = file
@@ -167,9 +180,8 @@ class Daemon {
   }
 
   async #startDataplane(config: Config): Promise<() => Promise<void>> {
-    const { io, interfaces, workers, tunName, announce } = this.#settings
-    const log = this.#log
-    const options = { io, interfaces, workers, tunName, announce, config, log }
+    const [carrier, log] = [this.#carrier, this.#log]
+    const options = { ...this.#settings, carrier, config, log }
     const dataplane = await this.#host.startDataplane(options, this.#onLost)
     this.#dataplane = dataplane
     return () => dataplane.stop()
@@ -218,7 +230,7 @@ class Daemon {
         ...reconcile(director.config, this.#file?.services ?? [], file.services),
       ]
       // What can be known beforehand is refused before the data plane is asked.
-      carriedOrThrow(director.config, commands, this.#settings.io)
+      requireCarried(director.config, commands, this.#carrier)
       const outcomes = await director.execute(commands, { atomic: true })
       const refused = outcomes.find((outcome) => !outcome.ok)
       if (refused?.ok === false) throw new ControlError(refused.code, refused.message)

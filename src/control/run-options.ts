@@ -2,13 +2,19 @@
 import { parseArgs } from 'node:util'
 import { parseLocalRanges } from './config/local-ranges.js'
 import type { Settings } from './config/native-format.js'
-import type { IoKind } from './dataplane-port.js'
+import type { ForeignServices, IoKind } from './dataplane-port.js'
 import type { LogFormat } from './log.js'
 import type { Address } from './model/address.js'
 import { ControlError } from './model/errors.js'
 
 /** Wrong usage: one clear line, exit status 2. */
 export class UsageError extends Error {}
+
+/** Whether the kernel's own IPVS forwards; `auto`: where it can. */
+export type Offload = 'off' | 'kernel' | 'auto'
+
+export const OFFLOADS: readonly Offload[] = ['off', 'kernel', 'auto']
+export const FOREIGN: readonly ForeignServices[] = ['leave', 'remove']
 
 export interface RunFlags {
   readonly config: string | undefined
@@ -23,6 +29,8 @@ export interface RunFlags {
   readonly tun: string | undefined
   readonly announce: boolean | undefined
   readonly lip: string | undefined
+  readonly offload: Offload | undefined
+  readonly foreign: ForeignServices | undefined
 }
 
 /** Flags override the file. */
@@ -33,6 +41,8 @@ export interface RunSettings {
   readonly tunName: string
   readonly announce: boolean
   readonly localAddresses: readonly Address[]
+  readonly offload: Offload
+  readonly foreign: ForeignServices
 }
 
 const FLAGS = {
@@ -46,6 +56,8 @@ const FLAGS = {
   tun: { type: 'string' },
   announce: { type: 'string' },
   lip: { type: 'string' },
+  offload: { type: 'string' },
+  foreign: { type: 'string' },
   set: { type: 'string', multiple: true },
   'log-format': { type: 'string' },
 } as const
@@ -72,6 +84,8 @@ export function parseRunFlags(argv: readonly string[], defaultSocket: string): R
         ? undefined
         : choice('--announce', values.announce, ['on', 'off']) === 'on',
     lip: values.lip,
+    offload: choice('--offload', values.offload, OFFLOADS),
+    foreign: choice('--foreign', values.foreign, FOREIGN),
   }
 }
 
@@ -115,6 +129,16 @@ function listenAddress(text: string): { host: string; port: number } {
   throw new UsageError(`--http takes ADDR:PORT, not "${text}"`)
 }
 
+function fileChoice<T extends string>(
+  key: string,
+  value: string | undefined,
+  choices: readonly T[],
+): T | undefined {
+  const found = choices.find((name) => name === value)
+  if (value === undefined || found !== undefined) return found
+  throw new ControlError('CONFIG_BAD', `${key} must be ${choices.join(' or ')}, not "${value}"`)
+}
+
 /** Everything the data plane needs; throws ControlError or UsageError. */
 export function mergeSettings(flags: RunFlags, file: Settings, cpus: number): RunSettings {
   const io = flags.io ?? file.io ?? 'af_packet'
@@ -122,9 +146,6 @@ export function mergeSettings(flags: RunFlags, file: Settings, cpus: number): Ru
     throw new ControlError('CONFIG_BAD', `io must be af_packet or tun, not "${io}"`)
   }
   const interfaces = flags.interfaces ?? file.interfaces ?? []
-  if (io === 'af_packet' && interfaces.length === 0) {
-    throw new UsageError('name the interfaces to work on with --iface IF[,IF...], or use --io tun')
-  }
   const lip = flags.lip ?? file.lip
   const local = lip === undefined ? undefined : parseLocalRanges(lip)
   if (local?.ok === false) throw local.error
@@ -135,5 +156,7 @@ export function mergeSettings(flags: RunFlags, file: Settings, cpus: number): Ru
     tunName: flags.tun ?? file.tun ?? TUN_NAME,
     announce: flags.announce ?? file.announce ?? true,
     localAddresses: local?.value ?? [],
+    offload: flags.offload ?? fileChoice('offload', file.offload, OFFLOADS) ?? 'off',
+    foreign: flags.foreign ?? fileChoice('foreign', file.foreign, FOREIGN) ?? 'leave',
   }
 }

@@ -4,9 +4,11 @@ import { setFlagsFromString } from 'node:v8'
 import { LIMITS } from '../dataplane/layout.js'
 import { defaultSocket } from './cli/uvs.js'
 import { systemClock } from './clock.js'
+import { starter } from './choose-dataplane.js'
 import { startDataplane } from './dataplane.js'
 import { runDaemon } from './main.js'
 import { notifySystemd } from './notify.js'
+import { offloadProblem, startKernelDataplane } from './offload/kernel-dataplane.js'
 
 /** Runs the daemon; returns the exit status. */
 export function run(argv: readonly string[]): Promise<number> {
@@ -14,7 +16,8 @@ export function run(argv: readonly string[]): Promise<number> {
   // it looks idle, and packets would wait for it.
   setFlagsFromString('--no-memory-reducer')
   return runDaemon(argv, {
-    startDataplane,
+    startDataplane: starter(startDataplane, startKernelDataplane),
+    offloadProblem,
     capacity: {
       services: LIMITS.SERVICES,
       destinations: LIMITS.DESTINATIONS,

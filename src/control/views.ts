@@ -1,7 +1,12 @@
 /** The director's state as the API shows it. Pure. */
 import type { DestinationView, PortView, RatesView, ServiceView, StatsView } from './api/views.js'
-import type { LoadReader, PortCounters, TrafficCounters } from './dataplane-port.js'
-import type { Estimator, RateBook } from './metrics/rates.js'
+import type {
+  LoadReader,
+  PortCounters,
+  TrafficBook,
+  TrafficCounters,
+  TrafficReading,
+} from './dataplane-port.js'
 import type { Destination } from './model/destination.js'
 import type { Service } from './model/service.js'
 
@@ -36,13 +41,13 @@ export function portView(name: string, counters: PortCounters): PortView {
   }
 }
 
-/** Counters and rates of one estimator. */
-export function trafficView(estimator: Estimator): { stats: StatsView; rates: RatesView } {
-  return { stats: statsView(estimator.stats()), rates: ratesView(estimator.rates()) }
+/** Counters and rates of one object. */
+export function trafficView(reading: TrafficReading): { stats: StatsView; rates: RatesView } {
+  return { stats: statsView(reading.stats()), rates: ratesView(reading.rates()) }
 }
 
 /** A service with loads, counters and rates, destinations newest first. */
-export function serviceView(service: Service, rates: RateBook, loads: LoadReader): ServiceView {
+export function serviceView(service: Service, rates: TrafficBook, loads: LoadReader): ServiceView {
   const { id, scheduler, flags, persistentSec, netmask, engine } = service
   return {
     protocol: id.protocol,
@@ -60,7 +65,7 @@ export function serviceView(service: Service, rates: RateBook, loads: LoadReader
   }
 }
 
-function destinationView(d: Destination, rates: RateBook, loads: LoadReader): DestinationView {
+function destinationView(d: Destination, rates: TrafficBook, loads: LoadReader): DestinationView {
   const { active, inactive, persistent } = loads.destination(d.slot)
   return {
     address: d.address.text,

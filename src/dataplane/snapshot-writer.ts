@@ -2,6 +2,7 @@
  * Configuration -> the immutable block that workers read. Pure but for the allocation; the layout
  * is layout.ts, the meaning of each field is written there.
  */
+import assert from 'node:assert/strict'
 import { mappedBytes } from '../control/model/address.js'
 import type { Address } from '../control/model/address.js'
 import { effectiveLocalAddresses } from '../control/model/config.js'
@@ -27,6 +28,12 @@ const METHOD_CODE: Readonly<Record<Destination['method'], number>> = {
   tunnel: METHOD.TUNNEL,
   direct: METHOD.DIRECT,
   fullnat: METHOD.FULLNAT,
+}
+
+/** A configuration reaches workers only after carried.ts has found all its schedulers here. */
+function schedulerId(name: string): number {
+  assert.ok(Object.hasOwn(SCHEDULER_ID, name), `no worker knows the scheduler "${name}"`)
+  return SCHEDULER_ID[name as keyof typeof SCHEDULER_ID]
 }
 
 /** Codes of the netlink interface (spec 9.1). */
@@ -228,7 +235,7 @@ function writeServices(block: BlockWriter, offset: number, listed: readonly Plac
       family: id.address.family,
       fwmark: id.fwmark,
       flags: service.flags,
-      schedulerId: SCHEDULER_ID[service.scheduler],
+      schedulerId: schedulerId(service.scheduler),
       orderFirst,
       orderCount: service.destinations.length,
       persistentSec: service.persistentSec,

@@ -13,6 +13,7 @@ import {
 } from '../../bench/net/lab.js'
 import { netTool } from '../../bench/net/tool.js'
 import { type Host, type Program, requireNamespaces } from '../support/namespace.js'
+import { waitFor } from '../support/wait.js'
 
 const PORT = 7
 const FLOWS = 100
@@ -91,6 +92,61 @@ describe('net-tool', function () {
     const { status, stderr } = await lab.client.run([tool, 'ping', ...words])
     assert.equal(status, 1)
     assert.match(stderr, /the path is broken/)
+  })
+
+  const startTcpEcho = async (): Promise<Program> => {
+    const words = [`address=${RETURNING_ADDRESS}`, `port=${PORT}`]
+    const echo = lab.destination.spawn([tool, 'tcp-echo', ...words])
+    await echo.waitForOutput(/ready/)
+    return echo
+  }
+
+  const paced = (rate: number, millis: number): string[] => {
+    const path = [`to=${RETURNING_ADDRESS}`, `port=${PORT}`, 'connections=8']
+    return [tool, 'paced', ...path, 'bytes=64', `rate=${rate}`, `millis=${millis}`]
+  }
+
+  it('paces requests over kept TCP connections, each answered', async () => {
+    lab.forwardInKernel()
+    const echo = await startTcpEcho()
+    const opened = counter(lab.client, 'Tcp', 'ActiveOpens')
+    const startMs = performance.now()
+    const result = JSON.parse(await lab.client.expect(paced(1000, 500))) as Record<string, number>
+    // The warm-up is not counted, but takes its time.
+    assert.ok(performance.now() - startMs >= 690)
+    assert.equal(result.count, 500)
+    assert.equal(counter(lab.client, 'Tcp', 'ActiveOpens') - opened, 8)
+    assert.ok(result.p50 > 0 && result.p50 <= result.p99 && result.p99 <= result.max)
+    assert.equal(await echo.stop(), 0)
+  })
+
+  it('counts a stall for every request that was due meanwhile', async () => {
+    lab.forwardInKernel()
+    const echo = await startTcpEcho()
+    const run = lab.client.run(paced(1000, 1500))
+    // Each request makes two segments at most, so the 200 of the warm-up are over by then.
+    await waitFor('the warm-up to be over', () => counter(lab.destination, 'Tcp', 'InSegs') > 600)
+    echo.signal('SIGSTOP')
+    const stoppedMs = performance.now()
+    await waitFor('requests that nobody answers', () => performance.now() - stoppedMs > 700)
+    echo.signal('SIGCONT')
+    const { status, stdout, stderr } = await run
+    assert.equal(status, 0, stderr)
+    const { average, p50, max, count } = JSON.parse(stdout) as Record<string, number>
+    assert.equal(count, 1500)
+    assert.ok(max > 650_000, stdout)
+    // One at a time on each connection would be eight slow requests; here about 700 waited, from 0
+    // to 700 ms.
+    assert.ok(average > 100_000 && p50 < max / 2, stdout)
+  })
+
+  it('says so when a connection is refused', async () => {
+    lab.forwardInKernel()
+    const refused = await lab.client.run(paced(1000, 100))
+    assert.deepEqual(
+      [refused.status, refused.stderr],
+      [1, 'net-tool: connect: Connection refused\n'],
+    )
   })
 
   it('forwards plainly in both directions, and the kernel does not', async () => {

@@ -29,11 +29,16 @@ describe('benchmark report', () => {
   })
 
   it('writes numbers and tables', () => {
-    assert.deepEqual([0.5, 123.4, 12_345, 12_345_678].map(readable), [
-      '0.50',
+    const numbers = [0, 0.01234, 0.5, 1.234, 123.4, 12_345, 12_345_678, 1_234_567_890]
+    assert.deepEqual(numbers.map(readable), [
+      '0.00',
+      '0.0123',
+      '0.500',
+      '1.23',
       '123',
       '12.3 k',
       '12.35 M',
+      '1.23 G',
     ])
     const lines = markdownTable([figureOf('net/plain/pps', 'packets/s', [1000], {})]).split('\n')
     assert.equal(lines.length, 3)

@@ -158,6 +158,7 @@ export function recordedClient(state: string, errno: keyof typeof ERRNOS | ''): 
       Promise.resolve({
         tableSize: 4096,
         timeouts: { tcpSec: 900, tcpFinSec: 120, udpSec: 300 },
+        daemons: [],
         sysctls: {},
       }),
     status: unused,
@@ -179,6 +180,8 @@ const CALL_NUMBER: Readonly<Partial<Record<PublicCommand['kind'], number>>> = {
   deleteDestination: 1160,
   editDestination: 1161,
   setTimeouts: 1162,
+  startDaemon: 1163,
+  stopDaemon: 1164,
   zero: 1167,
 }
 

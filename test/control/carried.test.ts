@@ -39,6 +39,27 @@ describe('what is carried out', () => {
   it('refuses SCTP services', () => {
     const config = configOf([addService(S)])
     const sctp = withService(config, { ...serviceIn(config, S), id: { ...S, protocol: 'sctp' } })
-    assert.match(refusalOf(sctp, 'af_packet')?.message ?? '', /SCTP services are not forwarded/)
+    assert.match(refusalOf(sctp, 'af_packet')?.message ?? '', /SCTP services are not supported/)
+  })
+
+  it('refuses schedulers and engines that only the kernel has', () => {
+    for (const scheduler of ['fo', 'ovf', 'mh', 'twos']) {
+      const config = configOf([addService(S, { scheduler })])
+      assert.equal(refusalOf(config, 'af_packet')?.code, 'SCHEDULER_UNKNOWN', scheduler)
+      assert.equal(refusalOf(config, 'kernel'), undefined, scheduler)
+    }
+    const sip = configOf([addService(S, { engine: 'sip' })])
+    assert.equal(refusalOf(sip, 'tun')?.code, 'ENGINE_UNKNOWN')
+    assert.equal(refusalOf(sip, 'kernel'), undefined)
+  })
+
+  it('names what only the packet workers do when the kernel forwards', () => {
+    const words = /FULLNAT, local addresses, TOA and SYNPROXY need the userspace dataplane/
+    assert.match(refusalOf(having({ method: 'fullnat' }), 'kernel')?.message ?? '', words)
+    const local = { kind: 'addLocalAddress', service: S, address: S.address } as const
+    assert.match(refusalOf(configOf([addService(S), local]), 'kernel')?.message ?? '', words)
+    for (const method of ['masquerade', 'tunnel', 'direct', 'local'] as const) {
+      assert.equal(refusalOf(having({ method }), 'kernel'), undefined, method)
+    }
   })
 })

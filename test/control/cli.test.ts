@@ -2,6 +2,7 @@
  * The command line over a running director: tables no recording covers, FULLNAT, save and restore.
  */
 import assert from 'node:assert/strict'
+import { refusalOf } from '../../src/control/model/carried.js'
 import fc from 'fast-check'
 import { abbreviated, exact } from '../../src/control/cli/number-format.js'
 import { restoreLines } from '../../src/control/cli/save-restore.js'
@@ -163,6 +164,10 @@ describe('ipvsadm over a director', () => {
   })
 
   it('what the kernel would refuse is refused in ipvsadm’s words', async () => {
+    rig.port.check = (config) => {
+      const refused = refusalOf(config, 'af_packet')
+      if (refused !== undefined) throw refused
+    }
     await good('-A -t 198.18.0.1:80')
     await good('-a -t 198.18.0.1:80 -r 198.18.1.1 -m')
     for (const [words, text] of [
@@ -182,16 +187,31 @@ describe('ipvsadm over a director', () => {
         'Invalid operation.  Possibly wrong module version, address not unicast, ...',
       ],
       ['-A --sctp-service 198.18.0.1:80', 'SCTP services are not supported by this version of uvs'],
-      [
-        '--start-daemon master',
-        'the connection synchronisation daemon is not supported by this uvs',
-      ],
+      ['--start-daemon master', 'No such device'],
+      ['--stop-daemon backup', 'No daemon is running'],
     ]) {
       const { status, stdout, stderr } = await rig.ipvsadm(words)
       assert.deepEqual([status, stdout, stderr], [255, '', `${text}\n`], words)
     }
     const list = await rig.ipvsadm('-Ln -t 198.18.0.2:80')
     assert.deepEqual([list.status, list.stderr], [1, 'No such service\n'])
+  })
+
+  it('starts, lists and stops the synchronisation daemon', async () => {
+    await good('--start-daemon backup --mcast-interface fake0 --syncid 7')
+    await good('--start-daemon master --mcast-interface fake0 --mcast-group ff02::5 --mcast-ttl 3')
+    const again = await rig.ipvsadm('--start-daemon master --mcast-interface fake0')
+    assert.deepEqual([again.status, again.stderr], [255, 'Daemon has already run\n'])
+    const { stdout } = await rig.ipvsadm('-L --daemon')
+    assert.equal(
+      stdout,
+      'master sync daemon (mcast=fake0, syncid=0, maxlen=1452, group=ff02::5, port=8848, ttl=3)\n' +
+        'backup sync daemon (mcast=fake0, syncid=7, maxlen=1472, group=224.0.0.81, port=8848, ' +
+        'ttl=1)\n',
+    )
+    await good('--stop-daemon master')
+    await good('--stop-daemon backup')
+    assert.equal((await rig.ipvsadm('-L --daemon')).stdout, '')
   })
 
   it('an edit sends a complete record', async () => {

@@ -14,6 +14,7 @@ import { runDaemon } from '../../src/control/main.js'
 import type { Host } from '../../src/control/main.js'
 import { emptyConfig } from '../../src/control/model/config.js'
 import type { Config } from '../../src/control/model/config.js'
+import { ControlError } from '../../src/control/model/errors.js'
 import { mergeSettings, parseRunFlags } from '../../src/control/run-options.js'
 import { FakeClock, FakeDataplane } from '../support/fake-dataplane.js'
 import { CAPACITY, configOf } from './fixtures.js'
@@ -242,6 +243,7 @@ interface World extends Host {
   readonly port: FakeDataplane
   readonly started: DataplaneOptions[]
   stderr: string
+  kernelProblem: ControlError | undefined
   reload(): void
   stop(): void
   readonly ready: Promise<void>
@@ -258,11 +260,13 @@ function world(socket: string): World {
     port,
     started,
     stderr: '',
+    kernelProblem: new ControlError('IPVS_ABSENT', 'this kernel has no IPVS'),
     capacity: CAPACITY,
     clock: new FakeClock(),
     defaultSocket: socket,
     version: '0.0.0',
     stderrIsTerminal: false,
+    offloadProblem: () => self.kernelProblem,
     startDataplane: (options) => {
       started.push(options)
       return Promise.resolve(port)

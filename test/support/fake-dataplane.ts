@@ -11,6 +11,7 @@ import type {
 } from '../../src/control/dataplane-port.js'
 import type { Clock } from '../../src/control/clock.js'
 import type { Log } from '../../src/control/log.js'
+import { idleSentences } from '../../src/control/model/carried.js'
 import type { Config } from '../../src/control/model/config.js'
 
 export const NO_TRAFFIC: TrafficCounters = {
@@ -86,6 +87,14 @@ export class FakeDataplane implements RunningDataplane {
 
   info() {
     return { io: 'fake', interfaces: ['fake0'], ports: ['fake0'], tableSize: 4096 }
+  }
+
+  idle(before: Config | undefined, after: Config): readonly string[] {
+    return idleSentences(before, after)
+  }
+
+  interfaceMtu(name: string): Promise<number | undefined> {
+    return Promise.resolve(name === 'fake0' ? 1500 : undefined)
   }
 
   restartWorker(worker: number): void {

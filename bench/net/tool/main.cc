@@ -98,6 +98,17 @@ void watch_signals() {
   ::sigaction(SIGINT, &action, nullptr);
 }
 
+sigset_t hold_back_signals() {
+  sigset_t mask;
+  ::sigemptyset(&mask);
+  ::sigaddset(&mask, SIGTERM);
+  ::sigaddset(&mask, SIGINT);
+  ::sigprocmask(SIG_BLOCK, &mask, nullptr);
+  sigset_t open;
+  ::sigemptyset(&open);
+  return open;
+}
+
 bool stopped() { return stop_asked != 0; }
 
 }  // namespace uvs::bench
@@ -111,6 +122,9 @@ int main(int argc, char** argv) {
   if (command == "swallow") return swallow(arguments);
   if (command == "echo") return echo(arguments);
   if (command == "ping") return ping(arguments);
-  std::fprintf(stderr, "usage: net-tool flood|plain|swallow|echo|ping name=value...\n");
+  if (command == "tcp-echo") return tcp_echo(arguments);
+  if (command == "paced") return paced(arguments);
+  std::fprintf(stderr,
+               "usage: net-tool flood|plain|swallow|echo|ping|tcp-echo|paced name=value...\n");
   return 2;
 }

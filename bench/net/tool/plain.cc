@@ -4,7 +4,6 @@
 #include <poll.h>
 
 #include <cerrno>
-#include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <memory>
@@ -105,18 +104,11 @@ int plain(const Arguments& arguments) {
 
 int swallow(const Arguments& arguments) {
   watch_signals();
-  sigset_t mask;
-  ::sigemptyset(&mask);
-  ::sigaddset(&mask, SIGTERM);
-  ::sigaddset(&mask, SIGINT);
-  // Held back until ppoll() waits, so that none is missed between the question and the wait.
-  ::sigprocmask(SIG_BLOCK, &mask, nullptr);
+  const sigset_t while_waiting = hold_back_signals();
   const Quiet quiet(arguments.text("device"));
   std::printf("ready\n");
   std::fflush(stdout);
-  sigset_t open;
-  ::sigemptyset(&open);
-  while (!stopped()) ::ppoll(nullptr, 0, nullptr, &open);
+  while (!stopped()) ::ppoll(nullptr, 0, nullptr, &while_waiting);
   return 0;
 }
 

@@ -29,14 +29,6 @@ UniqueFd open_datagrams() {
   return fd;
 }
 
-sockaddr_in endpoint(uint32_t address, uint32_t port) {
-  sockaddr_in end{};
-  end.sin_family = AF_INET;
-  end.sin_port = htons(static_cast<uint16_t>(port));
-  end.sin_addr.s_addr = address;
-  return end;
-}
-
 // Sends request `number` and waits for its own answer; false when none came.
 bool exchange(int fd, uint32_t number, std::vector<uint8_t>& buffer) {
   std::memcpy(buffer.data(), &number, sizeof number);
@@ -52,7 +44,17 @@ bool exchange(int fd, uint32_t number, std::vector<uint8_t>& buffer) {
   }
 }
 
-void print(std::vector<double>& micros, uint32_t lost) {
+}  // namespace
+
+sockaddr_in endpoint(uint32_t address, uint32_t port) {
+  sockaddr_in end{};
+  end.sin_family = AF_INET;
+  end.sin_port = htons(static_cast<uint16_t>(port));
+  end.sin_addr.s_addr = address;
+  return end;
+}
+
+void print_round_trips(std::vector<double>& micros, uint32_t lost) {
   std::sort(micros.begin(), micros.end());
   const auto at = [&](double share) {
     return micros[static_cast<size_t>(share * static_cast<double>(micros.size() - 1))];
@@ -64,8 +66,6 @@ void print(std::vector<double>& micros, uint32_t lost) {
       sum / static_cast<double>(micros.size()), at(0.5), at(0.99), micros.back(), micros.size(),
       lost);
 }
-
-}  // namespace
 
 int echo(const Arguments& arguments) {
   watch_signals();
@@ -114,7 +114,7 @@ int ping(const Arguments& arguments) {
     if (answered && i >= kWarmUp) micros.push_back(static_cast<double>(end - start) / 1000);
   }
   if (micros.empty()) fail("no request was answered");
-  print(micros, lost);
+  print_round_trips(micros, lost);
   return 0;
 }
 

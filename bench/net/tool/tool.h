@@ -1,7 +1,11 @@
-// The parts of net-tool, the traffic program of `npm run bench -- net`. Each part is one command;
-// all of them are bounded in count or time, print one line of JSON, and run in the network
-// namespaces that the benchmark made. tools.ts compiles the program and says what it is called.
+// The parts of net-tool, the traffic program of `npm run bench -- net` and `-- compare`. Each part
+// is one command; all of them are bounded in count or time, print one line of JSON, and run in the
+// network namespaces that the benchmark made. tool.ts compiles the program and says what it is
+// called.
 #pragma once
+#include <netinet/in.h>
+
+#include <csignal>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -46,6 +50,17 @@ uint64_t now_ns();
 void watch_signals();
 bool stopped();
 
+// Holds SIGTERM and SIGINT back until a call waits with the mask that this returns, so that none is
+// missed between the question and the wait.
+sigset_t hold_back_signals();
+
+// Address in network order, port in host order.
+sockaddr_in endpoint(uint32_t address, uint32_t port);
+
+// The line of JSON that the programs which measure round trips end with. Sorts `micros`, which must
+// not be empty; `lost` is the number of requests without an answer.
+void print_round_trips(std::vector<double>& micros, uint32_t lost);
+
 // flood device= to-mac= from= to= port= flows= millis=
 // 60-byte UDP frames of `flows` flows for a time, as fast as the interface takes them.
 int flood(const Arguments& arguments);
@@ -65,5 +80,14 @@ int echo(const Arguments& arguments);
 // ping to= port= bytes= count=
 // Requests to an echo, one at a time; round trips in microseconds.
 int ping(const Arguments& arguments);
+
+// tcp-echo address= port=
+// Sends back what comes on every TCP connection, until SIGTERM.
+int tcp_echo(const Arguments& arguments);
+
+// paced to= port= bytes= rate= connections= millis=
+// Requests to a TCP echo at a fixed rate (requests/s), in turn over kept connections; round trips
+// in microseconds since each was due.
+int paced(const Arguments& arguments);
 
 }  // namespace uvs::bench

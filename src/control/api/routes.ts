@@ -38,6 +38,8 @@ const COMMAND_KINDS: readonly PublicCommand['kind'][] = [
   'deleteLocalAddress',
   'setSysctl',
   'setDefaultLocalAddresses',
+  'startDaemon',
+  'stopDaemon',
 ]
 
 /** `METHOD /path` -> route. */

@@ -11,6 +11,8 @@ import { ControlError, failure, success } from '../model/errors.js'
 import type { Result } from '../model/errors.js'
 import { PROTOCOL_NUMBER } from '../model/service.js'
 import type { Protocol, ServiceId, ServiceOptions } from '../model/service.js'
+import { DAEMON_ROLES } from '../model/sync-daemon.js'
+import type { DaemonOptions } from '../model/sync-daemon.js'
 
 const U16 = 0xffff
 const U32 = 0xffffffff
@@ -76,6 +78,10 @@ function decode(shape: Shape): PublicCommand {
       return { kind, name: text(shape, 'name'), value: text(shape, 'value') }
     case 'setDefaultLocalAddresses':
       return { kind, addresses: addressList(shape.addresses) }
+    case 'startDaemon':
+      return { kind, daemon: daemon(shape.daemon) }
+    case 'stopDaemon':
+      return { kind, role: choice(shape, 'role', DAEMON_ROLES) }
     default:
       throw bad(`there is no command "${String(kind)}"`)
   }
@@ -166,6 +172,19 @@ function destinationOptions(value: unknown): DestinationOptions {
       port: integer(tunnel, 'port', 0, U16),
       checksum: choice(tunnel, 'checksum', TUNNEL_CHECKSUMS),
     },
+  }
+}
+
+function daemon(value: unknown): DaemonOptions {
+  const shape = object(value, 'daemon')
+  return {
+    role: choice(shape, 'role', DAEMON_ROLES),
+    interface: text(shape, 'interface'),
+    syncId: integer(shape, 'syncId', 0, U32),
+    maxLength: integer(shape, 'maxLength', 0, U16),
+    group: shape.group === undefined ? undefined : address(shape, 'group'),
+    port: integer(shape, 'port', 0, U16),
+    ttl: integer(shape, 'ttl', 0, 255),
   }
 }
 

@@ -4,6 +4,7 @@
  */
 import type { Method, Tunnel } from '../model/destination.js'
 import type { ErrorCode } from '../model/errors.js'
+import type { DaemonRole } from '../model/sync-daemon.js'
 import type { Protocol } from '../model/service.js'
 
 /** Counters since the last zeroing, as of the last estimator run (spec 7.3). */
@@ -117,6 +118,16 @@ export interface StatusView {
   readonly drops: Readonly<Record<string, string>>
 }
 
+export interface DaemonView {
+  readonly role: DaemonRole
+  readonly interface: string
+  readonly syncId: number
+  readonly maxLength: number
+  readonly group: string
+  readonly port: number
+  readonly ttl: number
+}
+
 export interface InfoView {
   /** Buckets of the connection table, the `size=` of listings. */
   readonly tableSize: number
@@ -125,6 +136,8 @@ export interface InfoView {
     readonly tcpFinSec: number
     readonly udpSec: number
   }
+  /** Running halves of the synchronisation daemon, master first. */
+  readonly daemons: readonly DaemonView[]
   /** name -> value; sync_threshold is two numbers. */
   readonly sysctls: Readonly<Record<string, number | readonly number[]>>
 }

@@ -8,6 +8,7 @@ import type { PublicCommand } from '../model/commands.js'
 import { IPVSADM_EXIT } from '../model/errors.js'
 import { markServiceId } from '../model/service.js'
 import type { ServiceId } from '../model/service.js'
+import type { DaemonOptions, DaemonRole } from '../model/sync-daemon.js'
 import { emptyDraft, TIMEOUT_MAX_SEC } from './draft.js'
 import type { Draft } from './draft.js'
 import { wholeNumber } from './endpoint.js'
@@ -41,7 +42,6 @@ export type Parsed =
   | { readonly kind: 'change'; readonly command: CommandName; readonly change: PublicCommand }
   | ({ readonly kind: 'list' | 'save' | 'localAddresses' } & ListRequest)
   | { readonly kind: 'restore' | 'help' | 'version' }
-  | { readonly kind: 'daemon'; readonly command: 'start-daemon' | 'stop-daemon' }
 
 const TRY_HELP = (program: string) =>
   `Try \`${program} -h' or '${program} --help' for more information.`
@@ -61,8 +61,10 @@ export async function parseLine(
   const command = first.name
   found = command
   if (command === 'help' || command === 'version') return { kind: command }
-  if (command === 'start-daemon' || command === 'stop-daemon') checkRole(command, first.value)
   const draft = emptyDraft()
+  if (command === 'start-daemon' || command === 'stop-daemon') {
+    draft.daemonRole = roleOf(command, first.value)
+  }
   await readRest(reader, draft, resolver)
   return conclude(command, draft, [...reader.leftover])
 }
@@ -78,8 +80,8 @@ function readFirst(
   }
 }
 
-function checkRole(command: 'start-daemon' | 'stop-daemon', role: string | undefined): void {
-  if (role === 'master' || role === 'backup') return
+function roleOf(command: 'start-daemon' | 'stop-daemon', role: string | undefined): DaemonRole {
+  if (role === 'master' || role === 'backup') return role
   const what = command === 'start-daemon' ? 'start-daemon parameter' : 'start_daemon'
   throw new UsageProblem(`illegal ${what} specified`)
 }
@@ -125,9 +127,6 @@ function conclude(command: CommandName, draft: Draft, leftover: string[]): Parse
       return destinationChange(command, draft)
     case 'list':
       return listRequest(draft)
-    case 'start-daemon':
-    case 'stop-daemon':
-      return { kind: 'daemon', command }
     case 'restore':
     case 'help':
     case 'version':
@@ -247,11 +246,27 @@ function plainChange(
       return draft.given.has('service-address') ? { kind: 'zero', service } : { kind: 'zero' }
     case 'set':
       return { kind: 'setTimeouts', timeouts: timeouts ?? { tcpSec: 0, tcpFinSec: 0, udpSec: 0 } }
+    case 'start-daemon':
+      return { kind: 'startDaemon', daemon: daemonIn(draft) }
+    case 'stop-daemon':
+      return { kind: 'stopDaemon', role: draft.daemonRole }
     case 'add-laddr':
       return { kind: 'addLocalAddress', service, address: draft.localAddress }
     case 'del-laddr':
       return { kind: 'deleteLocalAddress', service, address: draft.localAddress }
     default:
       return { kind: 'flush' }
+  }
+}
+
+function daemonIn(draft: Draft): DaemonOptions {
+  return {
+    role: draft.daemonRole,
+    interface: draft.syncInterface,
+    syncId: draft.syncId,
+    maxLength: draft.syncMaxLength,
+    group: draft.syncGroup,
+    port: draft.syncPort,
+    ttl: draft.syncTtl,
   }
 }

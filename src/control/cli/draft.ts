@@ -5,6 +5,7 @@ import { PLAIN_TUNNEL } from '../model/destination.js'
 import type { Method, TunnelChecksum, TunnelType } from '../model/destination.js'
 import { hostNetmask } from '../model/service.js'
 import type { Protocol } from '../model/service.js'
+import type { DaemonRole } from '../model/sync-daemon.js'
 import type { MatrixOption } from './options.js'
 
 /** 31 days, the tool's own limit (spec 10.1). */
@@ -34,6 +35,13 @@ export interface Draft {
   tunnelPort: number
   tunnelChecksum: TunnelChecksum
   localAddress: Address
+  daemonRole: DaemonRole
+  syncId: number
+  syncMaxLength: number
+  syncInterface: string
+  syncGroup: Address | undefined
+  syncPort: number
+  syncTtl: number
 }
 
 /** The tool's defaults. */
@@ -61,5 +69,12 @@ export function emptyDraft(): Draft {
     tunnelPort: 0,
     tunnelChecksum: PLAIN_TUNNEL.checksum,
     localAddress: anyAddress(4),
+    daemonRole: 'master',
+    syncId: 0,
+    syncMaxLength: 0,
+    syncInterface: 'eth0',
+    syncGroup: undefined,
+    syncPort: 0,
+    syncTtl: 0,
   }
 }

@@ -40,9 +40,6 @@ async function runParsed(parsed: Parsed, environment: CliEnvironment): Promise<n
       const [outcome] = await environment.client.execute([parsed.change])
       return settle(parsed.change, outcome, environment)
     }
-    case 'daemon':
-      environment.err('the connection synchronisation daemon is not supported by this uvs\n')
-      return IPVSADM_EXIT.KERNEL
     case 'list':
     case 'save':
     case 'localAddresses':
@@ -95,6 +92,8 @@ const CALLS: Partial<Record<PublicCommand['kind'], KernelCall>> = {
   addDestination: 'addDestination',
   editDestination: 'editDestination',
   deleteDestination: 'deleteDestination',
+  startDaemon: 'startDaemon',
+  stopDaemon: 'stopDaemon',
 }
 
 function messageFor(call: KernelCall, code: ErrorCode, message: string): string {

@@ -1,4 +1,5 @@
 /** The tables of ipvsadm -L, byte for byte (spec 10.7). Pure: views in, text out. */
+import type { DaemonView } from '../api/views.js'
 import { ipv4FromNumber } from '../model/address.js'
 import type { Method } from '../model/destination.js'
 import { hostNetmask, SERVICE_FLAGS } from '../model/service.js'
@@ -186,6 +187,20 @@ export function connectionLine(
 /** The line of -L --timeout, seconds. */
 export function timeoutLine(tcpSec: number, tcpFinSec: number, udpSec: number): string {
   return `Timeout (tcp tcpfin udp): ${tcpSec} ${tcpFinSec} ${udpSec}\n`
+}
+
+/** One line of -L --daemon. */
+export function daemonLine(daemon: DaemonView): string {
+  const { role, syncId, maxLength, group, port, ttl } = daemon
+  const values = [
+    `mcast=${daemon.interface}`,
+    `syncid=${syncId}`,
+    `maxlen=${maxLength}`,
+    `group=${group}`,
+    `port=${port}`,
+    `ttl=${ttl}`,
+  ]
+  return `${role} sync daemon (${values.join(', ')})\n`
 }
 
 /** -G: the local addresses of FULLNAT services, in the columns DPVS uses. */

@@ -2,11 +2,11 @@
  * What each option of a line does to the draft, with the tool's own checks and messages (spec
  * 10.2).
  */
-import { addressValue, ipv4ToNumber, parseAddress } from '../model/address.js'
-import type { Address } from '../model/address.js'
+import { ipv4ToNumber, parseAddress } from '../model/address.js'
 import { TUNNEL_TYPES } from '../model/destination.js'
 import { hostNetmask } from '../model/service.js'
 import type { Protocol } from '../model/service.js'
+import { isMulticast } from '../model/sync-daemon.js'
 import { TIMEOUT_MAX_SEC } from './draft.js'
 import type { Draft } from './draft.js'
 import { parseEndpoint, parseHost, wholeNumber } from './endpoint.js'
@@ -64,14 +64,14 @@ function number(
   }
 }
 
-/** A number of the synchronisation daemon: checked, then not needed. */
-function daemonNumber(name: string, low: number, high: number): Handler {
-  return number(
-    low,
-    high,
-    () => `illegal ${name} specified`,
-    () => undefined,
-  )
+/** A number of the synchronisation daemon. */
+function daemonNumber(
+  name: string,
+  low: number,
+  high: number,
+  store: (draft: Draft, value: number) => void,
+): Handler {
+  return number(low, high, () => `illegal ${name} specified`, store)
 }
 
 function set(change: (draft: Draft, value: string) => void): Handler {
@@ -79,12 +79,6 @@ function set(change: (draft: Draft, value: string) => void): Handler {
     change(draft, value)
     return undefined
   }
-}
-
-function isMulticast(address: Address): boolean {
-  return address.family === 4
-    ? addressValue(address) >> 28n === 0xen
-    : addressValue(address) >> 120n === 0xffn
 }
 
 const HANDLERS: Partial<Record<OptionName, Handler>> = {
@@ -151,13 +145,22 @@ const HANDLERS: Partial<Record<OptionName, Handler>> = {
   'tun-nocsum': set((draft) => (draft.tunnelChecksum = 'nocsum')),
   'tun-csum': set((draft) => (draft.tunnelChecksum = 'csum')),
   'tun-remcsum': set((draft) => (draft.tunnelChecksum = 'remcsum')),
-  syncid: daemonNumber('syncid', 0, 255),
-  'sync-maxlen': daemonNumber('sync-maxlen', 1, 65507),
-  'mcast-port': daemonNumber('mcast-port', 1, 65535),
-  'mcast-ttl': daemonNumber('mcast-ttl', 1, 255),
-  'mcast-group': (_draft, value) => {
+  syncid: daemonNumber('syncid', 0, 255, (draft, value) => (draft.syncId = value)),
+  'sync-maxlen': daemonNumber(
+    'sync-maxlen',
+    1,
+    65507,
+    (draft, value) => (draft.syncMaxLength = value),
+  ),
+  'mcast-interface': set((draft, value) => (draft.syncInterface = value.slice(0, NAME_MAX))),
+  'mcast-port': daemonNumber('mcast-port', 1, 65535, (draft, value) => (draft.syncPort = value)),
+  'mcast-ttl': daemonNumber('mcast-ttl', 1, 255, (draft, value) => (draft.syncTtl = value)),
+  'mcast-group': (draft, value) => {
     const address = parseAddress(value)
-    if (address !== undefined && isMulticast(address)) return undefined
+    if (address !== undefined && isMulticast(address)) {
+      draft.syncGroup = address
+      return undefined
+    }
     return `invalid IPv${address?.family === 6 ? 6 : 4} mcast-group \`${value}'`
   },
   'local-address': (draft, value) => {

@@ -3,7 +3,14 @@ import type { Address } from '../model/address.js'
 import type { ConnectionView } from '../api/views.js'
 import type { ListRequest } from './args.js'
 import type { CliEnvironment } from './environment.js'
-import { connectionLine, connectionTitle, formatTable, timeoutLine, versionLine } from './list.js'
+import {
+  connectionLine,
+  connectionTitle,
+  daemonLine,
+  formatTable,
+  timeoutLine,
+  versionLine,
+} from './list.js'
 import type { TableMode } from './list.js'
 import { namedText, numericText } from './names.js'
 import type { EndpointText } from './names.js'
@@ -17,8 +24,7 @@ export async function runList(request: ListRequest, environment: CliEnvironment)
   const { given } = request
   if (given.has('connection')) return listConnections(request, environment)
   if (given.has('timeout')) return listTimeouts(request, environment)
-  // No synchronisation daemon can be running, so there is no line to print.
-  if (given.has('daemon')) return environment.out(given.has('json') ? '[]\n' : '')
+  if (given.has('daemon')) return listDaemons(request, environment)
   return listServices(request, environment)
 }
 
@@ -69,6 +75,12 @@ async function listTimeouts(request: ListRequest, environment: CliEnvironment): 
     ? `${JSON.stringify(timeouts)}\n`
     : timeoutLine(timeouts.tcpSec, timeouts.tcpFinSec, timeouts.udpSec)
   environment.out(text)
+}
+
+async function listDaemons(request: ListRequest, environment: CliEnvironment): Promise<void> {
+  const { daemons } = await environment.client.info()
+  const json = request.given.has('json')
+  environment.out(json ? `${JSON.stringify(daemons)}\n` : daemons.map(daemonLine).join(''))
 }
 
 /** Rows are printed as they arrive, so a large table never has to fit in memory. */

@@ -19,6 +19,8 @@ const COMMANDS: Readonly<Record<string, string>> = {
   --io af_packet|tun     where packets come from (default af_packet)
   --iface IF[,IF...]     interfaces to work on, with af_packet
   --tun NAME             name of the device, with tun (default uvs0)
+  --offload kernel|auto  the kernel's own IPVS forwards, uvs decides; auto: where it can
+  --foreign leave|remove with --offload: services in the kernel that uvs does not know
   --workers N            packet workers (default: processors less one)
   --announce on|off      answer ARP and ND for virtual addresses nobody has (default on)
   --lip A[-B][,...]      local addresses for FULLNAT services without their own

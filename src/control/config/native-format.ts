@@ -2,6 +2,8 @@
  * Our own configuration file, YAML:
  *
  *     io: af_packet            # or tun
+ *     offload: off             # or kernel, auto
+ *     foreign: leave           # or remove: with offload, services of others in the kernel
  *     interfaces: [eth0]
  *     workers: 2
  *     lip: 198.18.9.1-198.18.9.4
@@ -32,6 +34,8 @@ export interface Settings {
   readonly tun?: string
   readonly announce?: boolean
   readonly lip?: string
+  readonly offload?: string
+  readonly foreign?: string
   readonly sysctls: Readonly<Record<string, string>>
   readonly timeouts?: {
     readonly tcpSec: number
@@ -116,6 +120,8 @@ const TOP = [
   'tun',
   'announce',
   'lip',
+  'offload',
+  'foreign',
   'sysctls',
   'timeouts',
   'services',
@@ -175,6 +181,8 @@ function decodeSettings(root: Node): Settings {
     ...optional('interfaces', (node) => node.items().map((item) => item.text())),
     ...optional('workers', (node) => node.integer(1, WORKERS_MAX)),
     ...optional('tun', (node) => node.text()),
+    ...optional('offload', (node) => (node.value === false ? 'off' : node.text())),
+    ...optional('foreign', (node) => node.text()),
     ...optional('announce', (node) => node.boolean()),
     ...optional('lip', (node) =>
       Array.isArray(node.value)

@@ -14,6 +14,7 @@ export interface HostInterface {
   readonly ifindex: number
   readonly name: string
   readonly up: boolean
+  readonly mtu: number
   readonly addresses: readonly HostAddress[]
 }
 
@@ -36,10 +37,18 @@ export function parseInterfaces(text: string): HostInterface[] {
     )
   }
   return asArray(items).flatMap((item) => {
-    const { ifindex, ifname, flags, addr_info } = asRecord(item)
+    const { ifindex, ifname, flags, mtu, addr_info } = asRecord(item)
     if (typeof ifindex !== 'number' || typeof ifname !== 'string') return []
     const addresses = asArray(addr_info).flatMap(parseHostAddress)
-    return [{ ifindex, name: ifname, up: asArray(flags).includes('UP'), addresses }]
+    return [
+      {
+        ifindex,
+        name: ifname,
+        up: asArray(flags).includes('UP'),
+        mtu: Number(mtu ?? 0),
+        addresses,
+      },
+    ]
   })
 }
 

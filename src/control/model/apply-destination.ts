@@ -26,7 +26,12 @@ export function addDestination(
   id: DestinationId,
   options: DestinationOptions,
 ): Result<Config> {
-  const family = checkFamily(service.id.address.family, id, options.method)
+  const family = checkFamily(
+    service.id.address.family,
+    id,
+    options.method,
+    config.daemons.length > 0,
+  )
   if (!family.ok) return family
   const checked = checkDestination(options)
   if (!checked.ok) return checked
@@ -91,7 +96,12 @@ export function editDestination(
   id: DestinationId,
   options: DestinationOptions,
 ): Result<Config> {
-  const family = checkFamily(service.id.address.family, id, options.method)
+  const family = checkFamily(
+    service.id.address.family,
+    id,
+    options.method,
+    config.daemons.length > 0,
+  )
   if (!family.ok) return family
   const checked = checkDestination(options)
   if (!checked.ok) return checked

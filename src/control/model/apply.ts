@@ -10,9 +10,10 @@ import type { Config, Timeouts } from './config.js'
 import { addDestination, deleteDestination, editDestination } from './apply-destination.js'
 import { failure, success } from './errors.js'
 import type { Result } from './errors.js'
-import { isScheduler, SERVICE_FLAGS, serviceKey } from './service.js'
+import { ENGINES, isScheduler, SERVICE_FLAGS, serviceKey } from './service.js'
 import type { Service, ServiceId, ServiceOptions, SchedulerName } from './service.js'
 import { takeSlot } from './slots.js'
+import { startDaemon, stopDaemon } from './sync-daemon.js'
 import { setSysctl } from './sysctls.js'
 import { reapTrash, trashDestinations } from './trash.js'
 
@@ -64,6 +65,10 @@ export function apply(config: Config, command: Command): Result<Config> {
     }
     case 'setDefaultLocalAddresses':
       return setDefaultLocalAddresses(config, command.addresses)
+    case 'startDaemon':
+      return startDaemon(config, command.daemon, command.mtu)
+    case 'stopDaemon':
+      return stopDaemon(config, command.role)
     case 'reap':
       return success(reapTrash(config, command.nowMs, command.slotsInUse))
   }
@@ -95,7 +100,7 @@ function checkServiceOptions(id: ServiceId, options: ServiceOptions): Result<Sch
   if (!isScheduler(options.scheduler)) {
     return failure('SCHEDULER_UNKNOWN', `there is no scheduler "${options.scheduler}"`)
   }
-  if (options.engine !== '') {
+  if (options.engine !== '' && !ENGINES.includes(options.engine)) {
     return failure('ENGINE_UNKNOWN', `there is no persistence engine "${options.engine}"`)
   }
   if (id.address.family === 6 && (options.netmask < 1 || options.netmask > 128)) {
@@ -108,9 +113,6 @@ function addService(config: Config, id: ServiceId, options: ServiceOptions): Res
   const key = serviceKey(id)
   if (config.services.has(key)) {
     return failure('SERVICE_EXISTS', `the service ${key} exists already`)
-  }
-  if (id.protocol === 'sctp' && id.fwmark === 0) {
-    return failure('NOT_SUPPORTED', 'SCTP services are not supported by this version of uvs')
   }
   const scheduler = checkServiceOptions(id, options)
   if (!scheduler.ok) return scheduler

@@ -3,6 +3,7 @@ import type { Address } from './address.js'
 import type { Timeouts } from './config.js'
 import type { DestinationId, DestinationOptions } from './destination.js'
 import type { ServiceId, ServiceOptions } from './service.js'
+import type { DaemonOptions, DaemonRole } from './sync-daemon.js'
 
 export type Command =
   | { readonly kind: 'addService'; readonly service: ServiceId; readonly options: ServiceOptions }
@@ -42,6 +43,13 @@ export type Command =
     }
   | { readonly kind: 'setSysctl'; readonly name: string; readonly value: string }
   | { readonly kind: 'setDefaultLocalAddresses'; readonly addresses: readonly Address[] }
+  | {
+      readonly kind: 'startDaemon'
+      readonly daemon: DaemonOptions
+      /** MTU of the interface, filled in by the director; undefined: there is no such interface. */
+      readonly mtu?: number | undefined
+    }
+  | { readonly kind: 'stopDaemon'; readonly role: DaemonRole }
   /** Housekeeping of the trash (spec 1.6); sent by the director's own timer only. */
   | {
       readonly kind: 'reap'

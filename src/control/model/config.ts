@@ -5,6 +5,7 @@ import { serviceKey } from './service.js'
 import type { Service, ServiceId } from './service.js'
 import { slotPool } from './slots.js'
 import type { SlotPool } from './slots.js'
+import type { SyncDaemon } from './sync-daemon.js'
 import { defaultSysctls } from './sysctls.js'
 import type { Sysctls } from './sysctls.js'
 import { Trash } from './trash-bin.js'
@@ -37,6 +38,8 @@ export interface Config {
   /** FULLNAT source addresses of services that have none of their own. */
   readonly defaultLocalAddresses: readonly Address[]
   readonly timeouts: Timeouts
+  /** Running halves of the synchronisation daemon, master first; at most one of each. */
+  readonly daemons: readonly SyncDaemon[]
   readonly sysctls: Sysctls
 }
 
@@ -54,6 +57,7 @@ export function emptyConfig(capacity: Capacity): Config {
     localAddressCapacity: capacity.localAddresses,
     defaultLocalAddresses: [],
     timeouts: DEFAULT_TIMEOUTS,
+    daemons: [],
     sysctls: defaultSysctls(),
   }
 }

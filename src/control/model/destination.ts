@@ -86,9 +86,25 @@ export function checkDestination(options: DestinationOptions): Result<null> {
   return success(null)
 }
 
-/** Mixed families are possible only where the outer packet is of its own family: tunnels. */
-export function checkFamily(service: Family, id: DestinationId, method: Method): Result<null> {
-  if (id.address.family === service || method === 'tunnel') return success(null)
+/**
+ * Mixed families are possible only where the outer packet is of its own family: tunnels; and not
+ * while the synchronisation daemon runs, whose messages cannot say it.
+ */
+export function checkFamily(
+  service: Family,
+  id: DestinationId,
+  method: Method,
+  synchronised: boolean,
+): Result<null> {
+  if (id.address.family === service) return success(null)
+  if (synchronised) {
+    return failure(
+      'DAEMON_MIXED_FAMILIES',
+      'connections to destinations of another address family cannot be synchronised: ' +
+        'stop the synchronisation daemon first',
+    )
+  }
+  if (method === 'tunnel') return success(null)
   return failure(
     'FAMILY_MIXED',
     'a destination of another address family than its service needs the tunnel method',

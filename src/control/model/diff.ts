@@ -7,6 +7,7 @@ import { destinationKey } from './destination.js'
 import type { Destination } from './destination.js'
 import { serviceKey } from './service.js'
 import type { Service } from './service.js'
+import type { SyncDaemon } from './sync-daemon.js'
 
 export type Action =
   | {
@@ -18,6 +19,7 @@ export type Action =
       readonly service: Service
       readonly destination: Destination
     }
+  | { readonly kind: 'daemonStarted' | 'daemonStopped'; readonly daemon: SyncDaemon }
   | { readonly kind: 'settingsChanged' }
 
 /** Actions from removed to added, services before their destinations. */
@@ -38,6 +40,12 @@ export function diff(before: Config, after: Config): Action[] {
     }
     if (optionsText(old) !== optionsText(service)) actions.push({ kind: 'serviceChanged', service })
     diffDestinations(actions, service, old.destinations, service.destinations)
+  }
+  for (const daemon of before.daemons) {
+    if (!after.daemons.includes(daemon)) actions.push({ kind: 'daemonStopped', daemon })
+  }
+  for (const daemon of after.daemons) {
+    if (!before.daemons.includes(daemon)) actions.push({ kind: 'daemonStarted', daemon })
   }
   if (before.timeouts !== after.timeouts || before.sysctls !== after.sysctls) {
     actions.push({ kind: 'settingsChanged' })
@@ -92,6 +100,11 @@ export function describeAction(action: Action): string {
   switch (action.kind) {
     case 'settingsChanged':
       return 'settings changed'
+    case 'daemonStarted':
+    case 'daemonStopped': {
+      const verb = action.kind.slice('daemon'.length).toLowerCase()
+      return `${action.daemon.role} synchronisation daemon ${verb}`
+    }
     case 'serviceAdded':
     case 'serviceRemoved':
     case 'serviceChanged': {

@@ -15,6 +15,7 @@ export const ERRNO_TEXT = {
   EOPNOTSUPP: 'Operation not supported',
   EAFNOSUPPORT: 'Address family not supported by protocol',
   EIO: 'Input/output error',
+  ENODEV: 'No such device',
 } as const
 
 export type Errno = keyof typeof ERRNO_TEXT
@@ -38,6 +39,14 @@ export const ERRORS = {
   ADDRESS_NOT_UNICAST: { errno: 'EINVAL', own: false },
   FAMILY_MIXED: { errno: 'EINVAL', own: false },
   TIMEOUT_RANGE: { errno: 'EINVAL', own: false },
+  GROUP_NOT_MULTICAST: { errno: 'EINVAL', own: false },
+  DAEMON_MIXED_FAMILIES: { errno: 'EINVAL', own: false },
+  INTERFACE_UNKNOWN: { errno: 'ENODEV', own: false },
+  DAEMON_RUNNING: { errno: 'EEXIST', own: false },
+  DAEMON_NOT_RUNNING: { errno: 'ESRCH', own: false },
+  /** No kernel module, or an answer of the kernel that nothing above stands for. */
+  IPVS_ABSENT: { errno: 'ENOENT', own: true },
+  KERNEL_REFUSED: { errno: 'EIO', own: true },
   TABLE_FULL: { errno: 'ENOMEM', own: true },
   NOT_SUPPORTED: { errno: 'EOPNOTSUPP', own: true },
   LOCAL_ADDRESS_EXISTS: { errno: 'EEXIST', own: true },

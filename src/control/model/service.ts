@@ -18,7 +18,7 @@ export const SERVICE_FLAGS = {
   SCHED3: 0x20,
 } as const
 
-/** Schedulers that exist; `none` never finds a destination. */
+/** Schedulers that IPVS has; `none` never finds a destination. Not every data plane has all. */
 export const SCHEDULERS = [
   'none',
   'rr',
@@ -31,7 +31,14 @@ export const SCHEDULERS = [
   'sh',
   'sed',
   'nq',
+  'fo',
+  'ovf',
+  'mh',
+  'twos',
 ] as const
+
+/** Persistence engines that IPVS has. */
+export const ENGINES: readonly string[] = ['sip']
 
 export type SchedulerName = (typeof SCHEDULERS)[number]
 

@@ -208,13 +208,19 @@ describe('interfaces of the host', () => {
   it('are read from what `ip -j address` prints, and nothing else is believed', () => {
     const text = JSON.stringify([
       {},
-      { ifindex: 2, ifname: 'eth0', flags: ['UP'], addr_info: [{ local: 'x', prefixlen: 3 }, 7] },
+      {
+        ifindex: 2,
+        ifname: 'eth0',
+        flags: ['UP'],
+        mtu: 1500,
+        addr_info: [{ local: 'x', prefixlen: 3 }, 7],
+      },
       { ifindex: 3, ifname: 'b', addr_info: [{ local: '198.18.0.1', prefixlen: 33 }] },
       null,
     ])
     assert.deepEqual(parseInterfaces(text), [
-      { ifindex: 2, name: 'eth0', up: true, addresses: [] },
-      { ifindex: 3, name: 'b', up: false, addresses: [] },
+      { ifindex: 2, name: 'eth0', up: true, mtu: 1500, addresses: [] },
+      { ifindex: 3, name: 'b', up: false, mtu: 0, addresses: [] },
     ])
     assert.deepEqual(parseInterfaces(''), [])
     assert.throws(() => parseInterfaces('no'), /iproute2/)

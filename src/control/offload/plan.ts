@@ -1,0 +1,210 @@
+/**
+ * (what is wanted, what the kernel has) -> the steps from one to the other. Pure. What is the same
+ * is not touched, so that connections never notice a restart or a repair.
+ */
+import type { Config, Timeouts } from '../model/config.js'
+import { destinationKey } from '../model/destination.js'
+import type { Destination, DestinationId, DestinationOptions } from '../model/destination.js'
+import { SERVICE_FLAGS, serviceKey } from '../model/service.js'
+import type { Service, ServiceId, ServiceOptions } from '../model/service.js'
+import type { DaemonOptions, DaemonRole, SyncDaemon } from '../model/sync-daemon.js'
+import type { KernelDestination, KernelService, KernelState } from './kernel-state.js'
+
+export type Operation =
+  | {
+      readonly kind: 'newService' | 'setService'
+      readonly service: ServiceId
+      readonly options: ServiceOptions
+    }
+  | { readonly kind: 'deleteService'; readonly service: ServiceId }
+  | {
+      readonly kind: 'newDestination' | 'setDestination'
+      readonly service: ServiceId
+      readonly destination: DestinationId
+      readonly options: DestinationOptions
+    }
+  | {
+      readonly kind: 'deleteDestination'
+      readonly service: ServiceId
+      readonly destination: DestinationId
+    }
+  | { readonly kind: 'newDaemon'; readonly daemon: DaemonOptions }
+  | { readonly kind: 'deleteDaemon'; readonly role: DaemonRole }
+  | { readonly kind: 'setTimeouts'; readonly timeouts: Timeouts }
+
+export interface PlanOptions {
+  /** The configuration that was in force until now: what it made anew is made anew. */
+  readonly before?: Config
+  /** Keys of services that may be removed when they are not wanted. */
+  readonly owned: ReadonlySet<string>
+  /** True: services of nobody's are removed too. */
+  readonly removeForeign: boolean
+}
+
+/** The steps, removals first; the kernel puts each new destination before the older ones. */
+export function plan(wanted: Config, found: KernelState, options: PlanOptions): Operation[] {
+  const operations: Operation[] = []
+  for (const [key, { id }] of found.services) {
+    const isOurs = options.owned.has(key) || options.removeForeign
+    const service = wanted.services.get(key)
+    const isAnew = service !== undefined && isReplaced(options.before?.services.get(key), service)
+    if ((service === undefined && isOurs) || isAnew) {
+      operations.push({ kind: 'deleteService', service: id })
+    }
+  }
+  const gone = new Set(
+    operations.flatMap((one) => (one.kind === 'deleteService' ? [serviceKey(one.service)] : [])),
+  )
+  for (const [key, service] of wanted.services) {
+    const old = gone.has(key) ? undefined : found.services.get(key)
+    planService(operations, service, old, options.before?.services.get(key))
+  }
+  planDaemons(operations, wanted.daemons, found.daemons, options.before?.daemons ?? [])
+  const { timeouts } = wanted
+  if (JSON.stringify(timeouts) !== JSON.stringify(found.timeouts)) {
+    operations.push({ kind: 'setTimeouts', timeouts })
+  }
+  return operations
+}
+
+/** Deleted and added again in one change: its counters and connections start anew. */
+function isReplaced(before: Service | undefined, after: Service): boolean {
+  return before !== undefined && before.incarnation !== after.incarnation
+}
+
+function planService(
+  operations: Operation[],
+  wanted: Service,
+  found: KernelService | undefined,
+  before: Service | undefined,
+): void {
+  const { id } = wanted
+  const options = optionsOf(wanted)
+  if (found === undefined) {
+    operations.push({ kind: 'newService', service: id, options })
+  } else if (!sameServiceOptions(options, found.options)) {
+    operations.push({ kind: 'setService', service: id, options })
+  }
+  planDestinations(operations, wanted, found?.destinations ?? new Map(), before)
+}
+
+function planDestinations(
+  operations: Operation[],
+  { id, destinations }: Service,
+  found: ReadonlyMap<string, KernelDestination>,
+  before: Service | undefined,
+): void {
+  const wanted = new Map(destinations.map((one) => [destinationKey(one), one]))
+  const epochs = new Map(
+    before?.destinations.map((one) => [destinationKey(one), one.statisticsEpoch]),
+  )
+  const kept = new Set<string>()
+  for (const [key, old] of found) {
+    const one = wanted.get(key)
+    const epoch = epochs.get(key)
+    if (one === undefined || (epoch !== undefined && epoch !== one.statisticsEpoch)) {
+      operations.push({ kind: 'deleteDestination', service: id, destination: identity(old) })
+    } else {
+      kept.add(key)
+    }
+  }
+  // The list is newest first, so the last one was there first.
+  for (const one of destinations.toReversed()) {
+    const key = destinationKey(one)
+    const old = kept.has(key) ? found.get(key) : undefined
+    const options = destinationOptionsOf(one)
+    if (old !== undefined && sameDestinationOptions(options, old.options)) continue
+    const kind = old === undefined ? 'newDestination' : 'setDestination'
+    operations.push({ kind, service: id, destination: identity(one), options })
+  }
+}
+
+function planDaemons(
+  operations: Operation[],
+  wanted: readonly SyncDaemon[],
+  found: readonly SyncDaemon[],
+  before: readonly SyncDaemon[],
+): void {
+  const text = (daemon: SyncDaemon): string =>
+    JSON.stringify([daemon.role, daemon.interface, daemon.syncId, daemon.maxLength]) +
+    JSON.stringify([daemon.group.text, daemon.port, daemon.ttl])
+  for (const daemon of found) {
+    const one = wanted.find(({ role }) => role === daemon.role)
+    // A half that we never started is somebody else's.
+    const isOurs = one !== undefined || before.some(({ role }) => role === daemon.role)
+    if (isOurs && (one === undefined || text(one) !== text(daemon))) {
+      operations.push({ kind: 'deleteDaemon', role: daemon.role })
+    }
+  }
+  for (const daemon of wanted) {
+    if (!found.some((one) => text(one) === text(daemon))) {
+      operations.push({ kind: 'newDaemon', daemon })
+    }
+  }
+}
+
+function optionsOf(service: Service): ServiceOptions {
+  const { scheduler, flags, persistentSec, netmask, engine } = service
+  return { scheduler, flags, persistentSec, netmask, engine }
+}
+
+function destinationOptionsOf(destination: Destination): DestinationOptions {
+  const { method, weight, upperThreshold, lowerThreshold, tunnel } = destination
+  return { method, weight, upperThreshold, lowerThreshold, tunnel }
+}
+
+function identity({ address, port }: DestinationId): DestinationId {
+  return { address, port }
+}
+
+function sameServiceOptions(a: ServiceOptions, b: ServiceOptions): boolean {
+  const text = (o: ServiceOptions): string =>
+    JSON.stringify([
+      o.scheduler,
+      (o.flags | SERVICE_FLAGS.HASHED) >>> 0,
+      o.persistentSec,
+      o.netmask,
+      o.engine,
+    ])
+  return text(a) === text(b)
+}
+
+/**
+ * The kernel makes a destination on one of the host's own addresses local by itself, whatever
+ * method was asked for (__ip_vs_update_dest).
+ */
+function sameDestinationOptions(
+  wanted: DestinationOptions,
+  found: DestinationOptions | undefined,
+): boolean {
+  if (found === undefined) return false
+  const sameMethod = wanted.method === found.method || found.method === 'local'
+  const rest = (o: DestinationOptions): string =>
+    JSON.stringify([o.weight, o.upperThreshold, o.lowerThreshold]) +
+    JSON.stringify([o.tunnel.type, o.tunnel.port, o.tunnel.checksum])
+  return sameMethod && rest(wanted) === rest(found)
+}
+
+/** One line for the log. */
+export function describeOperation(operation: Operation): string {
+  switch (operation.kind) {
+    case 'newDaemon':
+      return `start the ${operation.daemon.role} daemon`
+    case 'deleteDaemon':
+      return `stop the ${operation.role} daemon`
+    case 'setTimeouts':
+      return 'set the timeouts'
+    case 'newService':
+      return `add the service ${serviceKey(operation.service)}`
+    case 'setService':
+      return `change the service ${serviceKey(operation.service)}`
+    case 'deleteService':
+      return `remove the service ${serviceKey(operation.service)}`
+    default: {
+      const verb = { newDestination: 'add', setDestination: 'change', deleteDestination: 'remove' }
+      const { destination, service } = operation
+      const what = `${destinationKey(destination)} of ${serviceKey(service)}`
+      return `${verb[operation.kind]} the destination ${what}`
+    }
+  }
+}
