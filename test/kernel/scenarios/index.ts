@@ -4,8 +4,18 @@
  */
 import type { Scenario } from '../language.js'
 import { BASICS } from './basics.js'
+import { COMMANDS } from './commands.js'
+import { ICMP } from './icmp.js'
+import { METHODS } from './methods.js'
+import { STATES } from './states.js'
 
-export const SCENARIOS: readonly Scenario[] = [...BASICS]
+export const SCENARIOS: readonly Scenario[] = [
+  ...BASICS,
+  ...METHODS,
+  ...STATES,
+  ...ICMP,
+  ...COMMANDS,
+]
 
 /** Those that `npm test` runs: most features in little time. */
 export const QUICK: ReadonlySet<string> = new Set(BASICS.map(({ name }) => name))
