@@ -1,6 +1,7 @@
-# Build recipe of the addon: every native/**/*.cc except tests and fuzz targets, as one module
-# native/build/Release/uvs.node. Run through scripts/build-native.mjs, which configures again when
-# a source file appears or goes, because the list below is made at configure time.
+# Build recipe of the addon - every native/**/*.cc except tests and fuzz targets, as one module
+# native/build/Release/uvs.node - and of the preload library of `uvs shim`. Run through
+# scripts/build-native.mjs, which configures again when a source file appears or goes, because the
+# list below is made at configure time.
 {
   "targets": [
     {
@@ -40,6 +41,19 @@
         # chosen by the code at run time, never by this file.
         ["target_arch=='x64'", {"cflags": ["-march=x86-64-v2"]}],
       ],
+    },
+    {
+      # native/build/Release/ipvs_shim.so: lives in foreign programs, so it needs nothing but libc.
+      "target_name": "ipvs_shim",
+      "sources": ["shim/ipvs_shim.c"],
+      "type": "shared_library",
+      "product_prefix": "",
+      "product_dir": "<(PRODUCT_DIR)",
+      "cflags": ["-std=gnu11", "-Wall", "-Wextra", "-Werror"],
+      "cflags!": ["-Wno-unused-parameter", "-std=gnu++17"],
+      # Before glibc 2.34 dlsym() is in a library of its own.
+      "ldflags": ["-Wl,--as-needed"],
+      "libraries": ["-ldl"],
     }
   ]
 }

@@ -11,8 +11,11 @@
 #include "core.h"
 
 #include <poll.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cassert>
+#include <cerrno>
 
 #include "classify/classify.h"
 #include "forward/related_icmp.h"
@@ -140,24 +143,41 @@ uint32_t Core::take_burst() {
   return count;
 }
 
+// How long nothing but a packet, news or the bell needs this thread: work that a budget cut off
+// goes on at once, timers want a look every tick.
+uint32_t Core::idle_us() const {
+  if (sweeping_ || table_.wheel().now() != tick()) return 0;
+  if (memory_.worker == 0 && announcer_.pending() != 0) return kAnnounceUs;
+  return static_cast<uint32_t>(kTickMs - now_ms_ % kTickMs) * 1000;
+}
+
 // Nothing was there: look again for a moment after traffic, then sleep in ppoll().
 void Core::wait(uint32_t wait_us) {
+  wait_us = std::min(wait_us, idle_us());
   const uint64_t start_us = now_us_;
-  pollfd fds[kMaxPorts + 2];
+  pollfd fds[kMaxPorts + 2];  // next hops and the bell
   nfds_t count = 0;
   for (const auto& port : ports_) {
     if (port->poll_fd() >= 0) fds[count++] = pollfd{port->poll_fd(), POLLIN, 0};
   }
   if (hops_->poll_fd() >= 0) fds[count++] = pollfd{hops_->poll_fd(), POLLIN, 0};
+  if (memory_.bell >= 0) fds[count++] = pollfd{memory_.bell, POLLIN, 0};
   timespec none{};
   while (now_us_ - last_busy_us_ < kSpinUs && now_us_ - start_us < wait_us) {
-    if (ppoll(fds, count, &none, nullptr) > 0) return;
+    if (ppoll(fds, count, &none, nullptr) > 0) return hear_bell();
     read_clock();
   }
   const timespec limit{static_cast<time_t>(wait_us / 1000000),
                        static_cast<long>(wait_us % 1000000) * 1000};
   ppoll(fds, count, &limit, nullptr);
+  hear_bell();
   read_clock();
+}
+
+// Whoever rang wants its words and mail to be looked at, which comes after every wait.
+void Core::hear_bell() {
+  uint64_t rings;
+  if (memory_.bell >= 0 && ::read(memory_.bell, &rings, sizeof rings) < 0) assert(errno == EAGAIN);
 }
 
 // Stop 2. The bucket that the lookup will read is asked for at once, so that it is there when the

@@ -37,6 +37,7 @@ struct CoreMemory {
   uint32_t worker = 0;
   uint32_t workers = 1;
   int32_t host_port = -1;  // port to the host's own stack; -1: none
+  int bell = -1;           // eventfd that main rings to end a wait; -1: none
 };
 
 // The clock of a core, monotonic microseconds; tests and benchmarks bring their own.
@@ -82,6 +83,8 @@ class Core {
   static constexpr uint32_t kSweepBudget = 1024;
   // After traffic the core looks again for this long before it waits in ppoll().
   static constexpr uint32_t kSpinUs = 40;
+  // Announcements that wait for their turn are looked at so often.
+  static constexpr uint32_t kAnnounceUs = 10'000;
 
   // Packets between the lookup of one and its handling: covers a memory access.
   static constexpr uint32_t kAhead = 12;
@@ -91,7 +94,9 @@ class Core {
   void release_unresolved();
   void read_clock();
   uint32_t take_burst();
+  uint32_t idle_us() const;
   void wait(uint32_t wait_us);
+  void hear_bell();
   void parse_burst(uint32_t count);
   void look_up(uint32_t number);
   void handle(uint16_t number);

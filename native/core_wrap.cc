@@ -87,6 +87,8 @@ CoreWrap::CoreWrap(const Napi::CallbackInfo& info) : Napi::ObjectWrap<CoreWrap>(
     if (!env.IsExceptionPending()) throw_coded(env, "ERR_ARGUMENT", "ports must be an array");
     return;
   }
+  const Napi::Value bell = options.Get("bell");
+  memory.bell = bell.IsNumber() ? bell.As<Napi::Number>().Int32Value() : -1;
   manual_ = options.Get("manualClock").ToBoolean();
   const int32_t host_port = options.Get("hostPort").ToNumber().Int32Value();
   memory.host_port = host_port < static_cast<int32_t>(ports.size()) ? host_port : -1;

@@ -89,6 +89,8 @@ class PortSetWrap : public Napi::ObjectWrap<PortSetWrap> {
     return DefineClass(env, "PortSet",
                        {
                            InstanceMethod<&PortSetWrap::descriptors>("descriptors"),
+                           InstanceMethod<&PortSetWrap::bells>("bells"),
+                           InstanceMethod<&PortSetWrap::ring>("ring"),
                            InstanceMethod<&PortSetWrap::ifindexes>("ifindexes"),
                            InstanceMethod<&PortSetWrap::set_entries>("setEntries"),
                            InstanceMethod<&PortSetWrap::set_local_ports>("setLocalPorts"),
@@ -125,6 +127,23 @@ class PortSetWrap : public Napi::ObjectWrap<PortSetWrap> {
       by_worker.Set(worker, by_port);
     }
     return by_worker;
+  }
+
+  Napi::Value bells(const Napi::CallbackInfo& info) {
+    const Napi::Env env = info.Env();
+    if (!usable(env)) return env.Undefined();
+    const auto list = Napi::Array::New(env, ports_->workers());
+    for (uint32_t worker = 0; worker < ports_->workers(); worker++) {
+      list.Set(worker, Napi::Number::New(env, ports_->bell(worker)));
+    }
+    return list;
+  }
+
+  void ring(const Napi::CallbackInfo& info) {
+    uint32_t worker = 0;
+    if (!usable(info.Env())) return;
+    if (!read_number(info[0], 0, ports_->workers() - 1, "there is no such worker", &worker)) return;
+    ports_->ring(worker);
   }
 
   // 0 for a port whose device is gone, as if_nametoindex(3) has it.

@@ -13,6 +13,8 @@ namespace uvs {
 //     worker of the TUN device `tunName`, the way to the host's own stack, as the last port.
 //     tun: one queue per worker of the TUN device `tunName`; `interfaces` is not used.
 //   descriptors(): number[][]       [worker][port], open until close()
+//   bells(): number[]               [worker], eventfds that end a worker's wait, open until close()
+//   ring(worker)                    ends the worker's wait, or its next one
 //   ifindexes(): number[]           by port
 //   setEntries(Uint8Array)          28-byte records (io/classifier_program.h ClassifierEntry)
 //                                   replace the classifier's entries, by difference

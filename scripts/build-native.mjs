@@ -1,5 +1,5 @@
-// Builds native/build/Release/uvs.node with node-gyp; a second call with nothing changed is a
-// no-op of make. Offline when Node's headers are on the machine (see node-headers.mjs).
+// Builds native/build/Release/uvs.node and ipvs_shim.so with node-gyp; a second call with nothing
+// changed is a no-op of make. Offline when Node's headers are on the machine (node-headers.mjs).
 // `--packaged` is npm's install step: it builds in an installed package, where there is no src/,
 // and leaves a checkout to scripts/setup.sh, which says more when something is missing.
 import { spawnSync } from 'node:child_process'

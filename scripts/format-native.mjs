@@ -11,7 +11,7 @@ const DECIDING_MAJOR = 14
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '..')
 const files = ['native', 'test/native'].flatMap((folder) =>
   readdirSync(join(root, folder), { recursive: true })
-    .filter((name) => /\.(cc|h)$/.test(name))
+    .filter((name) => /\.(c|cc|h)$/.test(name))
     .filter((name) => !name.endsWith('.gen.h') && !name.startsWith('build/'))
     .map((name) => join(folder, name))
     .sort(),

@@ -126,7 +126,7 @@ apt_install() {
     die "apt-get could not install: $* (whole log: $log)"
   fi
   local service
-  for service in nginx:nginx-light haproxy:haproxy; do
+  for service in nginx:nginx-light haproxy:haproxy keepalived:keepalived ipvsadm:ipvsadm; do
     if [[ " $* " == *" ${service#*:} "* ]] && [ -d /run/systemd/system ]; then
       systemctl disable --quiet "${service%:*}" 9>&- || true
     fi
@@ -187,7 +187,9 @@ stage() {
   digest "$@" >"$stamp"
 }
 
-[ -e native/build/Release/uvs.node ] || rm -f build/.stamp-native
+for file in uvs.node ipvs_shim.so; do
+  [ -e "native/build/Release/$file" ] || rm -f build/.stamp-native
+done
 [ -d dist ] || rm -f build/.stamp-typescript
 stage layout gen src/dataplane/layout.ts src/dataplane/gen-layout.ts native/layout.gen.h
 stage native build:native native scripts/build-native.mjs "$npm_stamp"

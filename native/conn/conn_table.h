@@ -51,6 +51,7 @@ class ConnTable {
   ConnCold& cold(uint32_t id) { return cold_[id]; }
   const Addr& address(uint16_t index) const { return addresses_.at(index); }
   TimerWheel& wheel() { return wheel_; }
+  const TimerWheel& wheel() const { return wheel_; }
   uint32_t size() const { return header_->live; }
   uint32_t capacity() const { return header_->capacity; }
   uint32_t high_water() const { return header_->used; }

@@ -114,7 +114,7 @@ void Egress::answer(const Packet& packet, IcmpError error, uint32_t mtu, const A
                     uint32_t now_ms) {
   if (!allow_answer(now_ms)) return;
   Frame* frame = scratch(Scratch::kAnswers, 1);
-  if (!build_icmp_error(packet, error, mtu, local, frame)) return;
+  if (!build_icmp_error(packet, error, mtu, local, ++answer_id_, frame)) return;
   answer_frame(frame, packet.key.source, now_ms);
 }
 

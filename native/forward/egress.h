@@ -90,6 +90,7 @@ class Egress {
   Arena arenas_[3];  // by Scratch
   uint32_t tokens_ = kAnswersBurst;
   uint32_t tokens_ms_ = 0;
+  uint16_t answer_id_ = 0;  // IPv4 identification of the last ICMP answer
   NextHops::Ready ready_[kReadyMax];
 };
 

@@ -51,9 +51,9 @@ uint32_t fragment_ip4(const Packet& packet, uint32_t mtu, Frame* out, uint32_t m
 
 // Builds an ICMP or ICMPv6 error about `packet` into `out` (frame.data at the IP header, buffer of
 // kFrameSlotBytes with kHeadroom): quotes as RFC 792 / RFC 4443 say (v4: up to 576 bytes in all,
-// v6: up to 1280), TTL 64, checksums set. Source is `local`, destination the packet's source.
-// Returns false where none may be sent: packet is itself an ICMP error, source not unicast
-// (RFC 1122 3.2.2, RFC 4443 2.4).
+// v6: up to 1280), TTL 64, checksums set. Source is `local`, destination the packet's source; `id`
+// is for IPv4. Returns false where none may be sent: packet is itself an ICMP error, source not
+// unicast (RFC 1122 3.2.2, RFC 4443 2.4).
 enum class IcmpError : uint8_t {
   kPortUnreachable,  // 3/3, v6 1/4
   kHostUnreachable,  // 3/1, v6 1/3
@@ -61,7 +61,7 @@ enum class IcmpError : uint8_t {
   kPacketTooBig,     // 3/4 with mtu, v6 2/0 with mtu
 };
 bool build_icmp_error(const Packet& packet, IcmpError error, uint32_t mtu, const Addr& local,
-                      Frame* out);
+                      uint16_t id, Frame* out);
 
 // Puts the link header of `hop` in front of the IP packet and makes vnet offsets count from it.
 // The frame starts with its IP header at packet.l3 whatever the receiving port's link was.

@@ -78,7 +78,7 @@ uint32_t write_message(uint8_t* at, TypeCode what, uint32_t rest, const Packet& 
 }
 
 uint32_t write_answer4(uint8_t* at, const Packet& packet, IcmpError error, uint32_t mtu,
-                       const Addr& local) {
+                       const Addr& local, uint16_t id) {
   // Next-hop MTU in the lower half of the second word (RFC 1191 4).
   const uint32_t rest = error == IcmpError::kPacketTooBig ? std::min(mtu, kMaxIpBytes) : 0;
   const uint32_t message =
@@ -88,8 +88,9 @@ uint32_t write_answer4(uint8_t* at, const Packet& packet, IcmpError error, uint3
   at[0] = 0x45;
   at[1] = static_cast<uint8_t>(kPrecedence | (Ip4(packet.ip()).tos() & kServiceMask));
   ip.set_total_bytes(kIp4Bytes + message);
-  ip.set_id(0);  // with DF the id says nothing (RFC 6864 4.1)
-  ip.set_flags_and_offset(kIp4DontFragment);
+  // Routers may cut it: net/ipv4/icmp.c icmp_sk_init asks for IP_PMTUDISC_DONT.
+  ip.set_id(id);
+  ip.set_flags_and_offset(0);
   ip.set_ttl(kAnswerTtl);
   at[9] = kProtoIcmp;
   ip.set_source(local.v4_part());
@@ -119,9 +120,9 @@ uint32_t write_answer6(uint8_t* at, const Packet& packet, IcmpError error, uint3
 }  // namespace
 
 bool build_icmp_error(const Packet& packet, IcmpError error, uint32_t mtu, const Addr& local,
-                      Frame* out) {
+                      uint16_t id, Frame* out) {
   if (!may_answer(packet, error, local)) return false;
-  out->length = packet.family == 4 ? write_answer4(out->data, packet, error, mtu, local)
+  out->length = packet.family == 4 ? write_answer4(out->data, packet, error, mtu, local, id)
                                    : write_answer6(out->data, packet, error, mtu, local);
   out->vnet = VnetHdr{};
   out->port = packet.frame.port;

@@ -77,11 +77,13 @@ struct Blocks {
     m.worker = worker;
     m.workers = workers;
     m.host_port = host_port;
+    m.bell = bell;
     return m;
   }
 
   uint32_t capacity;
   uint32_t templates_held;
+  int bell = -1;  // given to the next core
   Zeroed<uint8_t> table;
   Zeroed<MissRecord> misses;
   Zeroed<WorkerWordsRecord> words;

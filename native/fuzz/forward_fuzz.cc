@@ -195,11 +195,11 @@ void check_answer(const Work& work, const Parameters& with) {
   Pieces pieces;
   Frame& out = pieces.frames[0];
   const IcmpError error = static_cast<IcmpError>(with.error % 4);
-  if (!build_icmp_error(packet, error, with.mtu, local, &out)) return;
+  if (!build_icmp_error(packet, error, with.mtu, local, 7, &out)) return;
   const Packet seen = parsed(out);
   require(seen.kind == PacketKind::kIcmp && is_icmp_error(seen));
   require(seen.key.source == local && seen.key.destination == packet.key.source);
-  require(!build_icmp_error(seen, error, with.mtu, packet.key.source, &pieces.frames[1]));
+  require(!build_icmp_error(seen, error, with.mtu, packet.key.source, 7, &pieces.frames[1]));
 }
 
 // The ICMP checksum is put right first: no fuzzer guesses it.

@@ -3,6 +3,7 @@
 #include "io/port_set.h"
 
 #include <net/if.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -60,7 +61,7 @@ std::unique_ptr<PortSet> PortSet::open(const PortSetOptions& options, IoError* e
   std::unique_ptr<PortSet> made(new PortSet());
   made->workers_ = options.workers;
   made->classifier_ = Classifier::open(options.workers, error);
-  if (made->classifier_ == nullptr) return nullptr;
+  if (made->classifier_ == nullptr || !made->open_bells(error)) return nullptr;
   if (packets && !made->open_sockets(options, error)) return nullptr;
   if ((!packets || options.host_port) && !made->open_tun_queues(options, error)) return nullptr;
   // Not before everything is open: a filter found earlier may be that of a living director.
@@ -115,6 +116,23 @@ bool PortSet::open_tun_queues(const PortSetOptions& options, IoError* error) {
   return true;
 }
 
+bool PortSet::open_bells(IoError* error) {
+  for (uint32_t worker = 0; worker < workers_; worker++) {
+    bells_.emplace_back(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
+    if (bells_.back().open()) continue;
+    *error = system_error("eventfd", "a worker's bell");
+    return false;
+  }
+  return true;
+}
+
+void PortSet::ring(uint32_t worker) {
+  assert(worker < bells_.size());
+  const uint64_t once = 1;
+  // EAGAIN: it has been rung 2^64 - 2 times without being heard, and is readable.
+  if (::write(bells_[worker].get(), &once, sizeof once) < 0) assert(errno == EAGAIN);
+}
+
 int PortSet::descriptor(uint32_t worker, uint32_t port) const {
   assert(port < descriptors_.size() && worker < workers_);
   return descriptors_[port][worker].get();
@@ -157,6 +175,7 @@ void PortSet::close() {
   IoError ignored;
   detach_quiet(&ignored);
   descriptors_.clear();
+  bells_.clear();
   classifier_.reset();
   holds_.clear();
 }

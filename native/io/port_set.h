@@ -42,6 +42,9 @@ class PortSet {
   uint32_t ports() const { return static_cast<uint32_t>(ifindexes_.size()); }
   // Descriptor that `worker` borrows for `port`.
   int descriptor(uint32_t worker, uint32_t port) const;
+  // Eventfd that `worker` borrows: readable after ring(), so that a wait for packets ends.
+  int bell(uint32_t worker) const { return bells_[worker].get(); }
+  void ring(uint32_t worker);
   const std::vector<uint32_t>& ifindexes() const { return ifindexes_; }
   // Whether the device of `port` is gone from this network namespace: deleted, moved or renamed.
   // Its descriptors carry nothing any more, even if another device has got its name.
@@ -67,6 +70,7 @@ class PortSet {
   PortSet() = default;
   bool open_sockets(const PortSetOptions& options, IoError* error);
   bool open_tun_queues(const PortSetOptions& options, IoError* error);
+  bool open_bells(IoError* error);
 
   struct Quiet {
     bool attached = false;
@@ -81,6 +85,7 @@ class PortSet {
   std::vector<Quiet> quiet_;                        // by interface
   std::vector<std::vector<UniqueFd>> descriptors_;  // [port][worker]
   std::vector<uint32_t> ifindexes_;                 // by port
+  std::vector<UniqueFd> bells_;                     // by worker
 };
 
 }  // namespace uvs

@@ -111,6 +111,7 @@ class Dataplane implements DataplanePort {
       blocks,
       ports: descriptors.map((fds) => describePorts(options, fds, ports.ifindexes())),
       hostPort: descriptors[0].length - 1,
+      bells: ports.bells().map((fd, worker) => ({ fd, ring: () => ports.ring(worker) })),
       log: (level, message) => options.log[level](message),
     })
     this.#counters = new CounterBlocks(blocks)

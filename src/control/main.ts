@@ -11,6 +11,8 @@ import type { NativeConfig, Settings } from './config/native-format.js'
 import { chooseCarrier } from './choose-dataplane.js'
 import type { RunningDataplane, StartDataplane } from './dataplane-port.js'
 import { Director } from './director.js'
+import type { StartIpvsServer } from './ipvs-server/options.js'
+import { ipvsSocketPath } from './ipvs-server/private-protocol.js'
 import { startParts } from './lifecycle.js'
 import type { Part } from './lifecycle.js'
 import { createLog } from './log.js'
@@ -30,6 +32,7 @@ import type { RunFlags, RunSettings } from './run-options.js'
 /** What the program gets from its host; tests give something else. */
 export interface Host {
   startDataplane: StartDataplane
+  startIpvsServer: StartIpvsServer
   /** Why the kernel's IPVS cannot forward here; undefined when it can. */
   offloadProblem(): ControlError | undefined
   readonly capacity: Capacity
@@ -170,6 +173,7 @@ class Daemon {
       { name: 'data plane', start: () => this.#startDataplane(config) },
       { name: 'director', start: () => this.#startDirector(config) },
       { name: 'control socket', start: () => this.#startApi({ path: socket }) },
+      { name: 'IPVS interface', start: () => this.#startIpvs(ipvsSocketPath(socket)) },
       ...(http === undefined ? [] : [{ name: 'HTTP listener', start: () => this.#startApi(http) }]),
     ]
   }
@@ -212,6 +216,11 @@ class Daemon {
     const routes = createRoutes({ director, metrics, restartWorker })
     const server = await startApi(at, routes, this.#log)
     return () => server.close()
+  }
+
+  #startIpvs(path: string): Promise<() => Promise<void>> {
+    const [director, port] = [this.#director!, this.#dataplane!]
+    return this.#host.startIpvsServer({ path, director, port, log: this.#log })
   }
 
   /** SIGHUP. A bad file changes nothing and says why. */

@@ -6,6 +6,7 @@ import { defaultSocket } from './cli/uvs.js'
 import { systemClock } from './clock.js'
 import { starter } from './choose-dataplane.js'
 import { startDataplane } from './dataplane.js'
+import { startIpvsServer } from './ipvs-server/server.js'
 import { runDaemon } from './main.js'
 import { notifySystemd } from './notify.js'
 import { offloadProblem, startKernelDataplane } from './offload/kernel-dataplane.js'
@@ -18,6 +19,7 @@ export function run(argv: readonly string[]): Promise<number> {
   return runDaemon(argv, {
     startDataplane: starter(startDataplane, startKernelDataplane),
     offloadProblem,
+    startIpvsServer,
     capacity: {
       services: LIMITS.SERVICES,
       destinations: LIMITS.DESTINATIONS,

@@ -53,6 +53,8 @@ export interface CoreOptions {
   /** Index of the port that leads to this host's own stack; -1: none. */
   readonly hostPort: number
   readonly hops: HopSource
+  /** Descriptor of a bell (NativePortSet) that ends a wait; none unless given. */
+  readonly bell?: number
   /** Keys the flow hash of a fresh table: 64 random bits. */
   readonly seed: bigint
   /** True: time stands still except for setTime(). */
@@ -95,6 +97,10 @@ export interface NativeCore {
 export interface NativePortSet {
   /** [worker][port] descriptors; the last port leads to the host's own stack. */
   descriptors(): number[][]
+  /** [worker] descriptors: `CoreOptions.bell`. */
+  bells(): number[]
+  /** Ends the worker's wait for packets, or its next one: it has mail. */
+  ring(worker: number): void
   /** By port; 0 when the interface is gone. */
   ifindexes(): number[]
   /** Replaces the classifier's entries: 28-byte records, 24 bytes of key and 4 of flags. */

@@ -44,12 +44,20 @@ export class DataplaneError extends Error {
   }
 }
 
+/** Ends a worker's wait for packets (NativePortSet). */
+export interface Bell {
+  readonly fd: number
+  ring(): void
+}
+
 export interface SupervisorOptions {
   readonly blocks: SharedBlocks
   /** [worker][port] */
   readonly ports: readonly (readonly (BorrowedPort | SyntheticPort)[])[]
   /** Index of the port to the host's own stack in each worker's list; -1: none. */
   readonly hostPort: number
+  /** By worker: ends its wait for packets, so that it looks at its mail and words at once. */
+  readonly bells?: readonly Bell[]
   /** Where next hops come from; the kernel unless said otherwise (tests). */
   readonly hops?: HopSource
   /** One line for the log; `level` as in src/control/log.ts. */
@@ -207,6 +215,7 @@ export class Supervisor extends EventEmitter {
   /** Ends one worker's thread as a crash would; it is replaced. For tests and for stale workers. */
   kill(worker: number): void {
     this.#handles[worker].abort.abort()
+    this.#ring(this.#handles[worker])
   }
 
   /** Orderly stop: every worker finishes its burst and closes its core. */
@@ -216,6 +225,7 @@ export class Supervisor extends EventEmitter {
     for (const handle of this.#handles) {
       clearTimeout(handle.restart)
       Atomics.store(handle.words, word('stop'), 1)
+      this.#ring(handle)
     }
     const deadline = setTimeout(() => this.#handles.forEach((h) => h.abort.abort()), ANSWER_MS)
     await Promise.all(this.#handles.map((handle) => handle.ended))
@@ -244,6 +254,7 @@ export class Supervisor extends EventEmitter {
       ports: ports[handle.id],
       hostPort,
       hops,
+      bell: this.#options.bells?.[handle.id].fd,
       seed: this.#seed,
       port: port2,
       generation: this.#generation,
@@ -310,6 +321,11 @@ export class Supervisor extends EventEmitter {
   #post(handle: Handle, message: ToWorker): void {
     handle.port?.postMessage(message)
     Atomics.add(handle.words, word('mail'), 1)
+    this.#ring(handle)
+  }
+
+  #ring(handle: Handle): void {
+    this.#options.bells?.[handle.id].ring()
   }
 
   #ask(handle: Handle, build: (id: number) => ToWorker): Promise<FromWorker> {

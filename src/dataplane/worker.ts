@@ -29,6 +29,8 @@ import { SnapshotView } from './snapshot-view.js'
 
 /** Longest wait for a frame in one poll; bounds how late stop and configuration are seen. */
 const WAIT_US = 10_000
+/** The same where main can ring: the core itself looks at its timers every tick. */
+const WAIT_WITH_BELL_US = 1_000_000
 /** How long a turn keeps the thread before the event loop runs once. */
 const TURN_MS = 200
 
@@ -39,6 +41,7 @@ export interface WorkerTask {
   readonly ports: readonly (BorrowedPort | SyntheticPort)[]
   readonly hostPort: number
   readonly hops: HopSource
+  readonly bell: number | undefined
   readonly seed: bigint
   readonly port: MessagePort
   readonly generation: number
@@ -78,10 +81,12 @@ class WorkerLoop {
   readonly #rows = new Uint8Array(LIST_ROWS * RECORDS.connectionRow.bytes)
   #view: SnapshotView | undefined
   #seenMail: number
+  readonly #waitUs: number
   #reportedFull = 0
 
   constructor(task: WorkerTask) {
     this.#task = task
+    this.#waitUs = task.bell === undefined ? WAIT_US : WAIT_WITH_BELL_US
     const { blocks, worker } = task
     const lane = (block: Uint8Array): Uint8Array => laneOf(block, worker, blocks.workers)
     const words = lane(blocks.words)
@@ -105,6 +110,7 @@ class WorkerLoop {
       ports: task.ports,
       hostPort: task.hostPort,
       hops: task.hops,
+      ...(task.bell === undefined ? {} : { bell: task.bell }),
       seed: task.seed,
       manualClock: false,
     })
@@ -158,7 +164,7 @@ class WorkerLoop {
     const words = this.#words
     const start = words[NOW_MS]
     do {
-      const misses = this.#core.poll(WAIT_US)
+      const misses = this.#core.poll(this.#waitUs)
       if (misses > 0) {
         const dropped = this.#schedule.run(misses, words[NOW_SEC])
         this.#core.resolve()

@@ -184,6 +184,38 @@ describe('net-tool', function () {
     assert.equal(counter(director, 'Ip', 'InHdrErrors'), 0)
   })
 
+  it('makes as many SYNs as told, each of another client, with right checksums', async () => {
+    const { director } = lab
+    director.exec(['ethtool', '-K', NEAR, 'gro', 'on'])
+    director.sysctl('net.ipv4.tcp_syncookies', 0)
+    const count = 2000
+    const filter = ['-c', String(count), 'tcp[tcpflags] == tcp-syn']
+    const capture = director.spawn([
+      'tcpdump',
+      '-i',
+      NEAR,
+      '-n',
+      '-l',
+      '-v',
+      '-B',
+      '8192',
+      ...filter,
+    ])
+    await capture.waitForOutput(/listening/)
+    const path = [`device=${NEAR}`, `to-mac=${DIRECTOR_MAC}`, 'from=198.19.0.0']
+    const load = ['to=198.18.0.254', 'port=9000', `count=${count}`, 'pps=100000', 'burst=64']
+    const text = await lab.client.expect([tool, 'syn-flood', ...path, ...load])
+    assert.equal((JSON.parse(text) as { made: number }).made, count)
+    await capture.ended()
+    const clients = capture.stdout.match(/198\.19\.\d+\.\d+\.\d+(?= > )/g) ?? []
+    assert.equal(clients.length, count)
+    // Two of them are the same with a chance of one in two thousand; three are not.
+    assert.ok(new Set(clients).size >= count - 1, `${new Set(clients).size}`)
+    assert.equal(capture.stdout.match(/\(correct\)/g)?.length, count)
+    assert.equal(counter(director, 'Ip', 'InHdrErrors'), 0)
+    assert.equal(counter(director, 'Tcp', 'InCsumErrors'), 0)
+  })
+
   it('spreads a flood over its flows', async () => {
     const { director } = lab
     director.exec(['ethtool', '-K', NEAR, 'gro', 'on'])

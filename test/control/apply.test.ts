@@ -31,16 +31,11 @@ describe('services', () => {
   it('are refused in the order of the kernel', () => {
     assert.equal(refusal(WITH_SERVICE, addService(S, { scheduler: 'nope' })), 'SERVICE_EXISTS')
     const empty = emptyConfig(CAPACITY)
-    const badAll = { scheduler: 'nope', engine: 'sip', netmask: 0 }
+    const badAll = { scheduler: 'nope', engine: 'none', netmask: 0 }
     assert.equal(refusal(empty, addService(V6, badAll)), 'SCHEDULER_UNKNOWN')
     assert.equal(refusal(empty, addService(V6, { ...badAll, scheduler: 'rr' })), 'ENGINE_UNKNOWN')
     assert.equal(refusal(empty, addService(V6, { netmask: 0 })), 'NETMASK_BAD')
     assert.equal(refusal(empty, addService(V6, { netmask: 129 })), 'NETMASK_BAD')
-    const sctp = serviceId('198.18.0.1', 80, 'sctp')
-    assert.equal(refusal(empty, addService(sctp)), 'NOT_SUPPORTED')
-    for (const scheduler of ['fo', 'ovf', 'mh', 'twos']) {
-      assert.equal(refusal(empty, addService(S, { scheduler })), 'SCHEDULER_UNKNOWN')
-    }
   })
 
   it('carry the HASHED flag and replace all options on edit', () => {

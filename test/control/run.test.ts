@@ -8,6 +8,7 @@ import { parseLocalRanges } from '../../src/control/config/local-ranges.js'
 import { parseNative } from '../../src/control/config/native-format.js'
 import { reconcile } from '../../src/control/config/reconcile.js'
 import type { DataplaneOptions } from '../../src/control/dataplane-port.js'
+import { startIpvsServer } from '../../src/control/ipvs-server/server.js'
 import { startParts } from '../../src/control/lifecycle.js'
 import { createLog } from '../../src/control/log.js'
 import { runDaemon } from '../../src/control/main.js'
@@ -271,6 +272,7 @@ function world(socket: string): World {
       started.push(options)
       return Promise.resolve(port)
     },
+    startIpvsServer,
     err: (text) => (self.stderr += text),
     notify: (state) => {
       if (state === 'READY=1') ready()

@@ -10,6 +10,7 @@
  *   $V1..$V4      virtual addresses          $V1v6..   the same in IPv6
  *   $C1..$C250    clients                    $C1v6..
  *   $R1..$R30     real servers               $R1v6..
+ *   $S            the real server that is a kernel of its own (realClients)
  *   $D            the director's own address on the side of the servers; $Dv6
  */
 export const VIRTUALS = 4
@@ -23,6 +24,14 @@ export const CLIENT_SIDE = { address: '198.18.0.254', address6: '2001:db8::fe' }
 export const SERVER_SIDE = { address: '198.18.1.254', address6: '2001:db8:1::fe' }
 export const DIRECTOR_MAC = { client: '02:00:00:00:00:c0', server: '02:00:00:00:00:50' }
 
+/** Hosts with a kernel of their own, and the director's addresses towards them (IPv4). */
+export const REAL_HOSTS = {
+  client: '198.18.4.2',
+  clientGateway: '198.18.4.1',
+  server: '198.18.5.2',
+  serverGateway: '198.18.5.1',
+} as const
+
 export const CLIENT_NETS = ['198.19.0.0/16', '2001:db8:c::/48'] as const
 export const VIRTUAL_NETS = ['198.18.128.0/17', '2001:db8:2::/48'] as const
 
@@ -33,13 +42,15 @@ export function realServerMac(n: number): string {
 
 /** Replaces every `$NAME` of a text by the address it has in scenario number `index`. */
 export function resolveNames(text: string, index: number): string {
-  return text.replace(/\$([VCRD])(\d*)(v6)?/g, (name, kind: string, digits: string, six?: string) =>
-    addressOf(name, kind, Number(digits || '1'), six !== undefined, index),
+  return text.replace(
+    /\$([VCRSD])(\d*)(v6)?/g,
+    (name, kind: string, digits: string, six?: string) =>
+      addressOf(name, kind, Number(digits || '1'), six !== undefined, index),
   )
 }
 
 function addressOf(name: string, kind: string, n: number, six: boolean, index: number): string {
-  const limit = { V: VIRTUALS, C: CLIENTS, R: REAL_SERVERS, D: 1 }[kind] ?? 0
+  const limit = { V: VIRTUALS, C: CLIENTS, R: REAL_SERVERS, S: 1, D: 1 }[kind] ?? 0
   if (n < 1 || n > limit) throw new RangeError(`${name}: there are ${kind}1 to ${kind}${limit}`)
   switch (kind) {
     case 'V': {
@@ -50,6 +61,8 @@ function addressOf(name: string, kind: string, n: number, six: boolean, index: n
       return six ? `2001:db8:c:${hex(index)}::${hex(n)}` : `198.19.${index}.${n}`
     case 'R':
       return six ? `2001:db8:1::${hex(n)}` : `198.18.1.${n}`
+    case 'S':
+      return REAL_HOSTS.server
     default:
       return six ? SERVER_SIDE.address6 : SERVER_SIDE.address
   }

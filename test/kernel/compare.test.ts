@@ -7,7 +7,7 @@ import { buildFrame, type Frame } from '../support/packet-builder.js'
 import { CLIENTS, resolveNames, SCENARIOS_MAX, virtualAddresses } from './addresses.js'
 import { compare, type Observation } from './compare.js'
 import { DOCUMENTED, documentation } from './documented.js'
-import { frameText } from './frame-text.js'
+import { frameText, sentKey } from './frame-text.js'
 import { scenario, stepText } from './language.js'
 import { saidLines } from './listing.js'
 import { QUICK, SCENARIOS } from './scenarios/index.js'
@@ -59,7 +59,7 @@ describe('differential tests: comparing', () => {
 
   it('gives a verdict, and says what a documented difference may look like', () => {
     const [difference] = found([recorded[0], [{ text: 'TCP NONE', leftSec: 890 }]])
-    const outcome: Outcome = { name: 'one', differences: [difference], guestSec: 1 }
+    const outcome: Outcome = { name: 'one', differences: [difference], guestSec: 1, kernel: [] }
     const entry = { scenario: 'one', behaviour: 'states', kernel: /ESTABLISHED/, uvs: /NONE/ }
     assert.equal(verdictOf({ ...outcome, differences: [] }), 'equal')
     assert.equal(verdictOf(outcome, []), 'different')
@@ -90,7 +90,7 @@ describe('differential tests: what is seen', () => {
   const ethernet = { source: '02:00:00:00:00:50', destination: '02:00:00:00:01:0b' }
   const ip = { source: '198.19.0.1', destination: '198.18.1.11', identification: 7 }
   const tcp = { source: 40000, destination: 80, flags: 'S' }
-  const textOf = (frame: Frame, sent: readonly number[] = [7]) =>
+  const textOf = (frame: Frame, sent: readonly string[] = [sentKey(6, 7)]) =>
     frameText(buildFrame(frame), new Set(sent))
   const plain = textOf({ ethernet, ip, tcp })
 

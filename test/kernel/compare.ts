@@ -57,7 +57,8 @@ function without(list: readonly Seen[], other: readonly Seen[]): Seen[] {
   })
 }
 
-function line({ text, leftSec }: Seen): string {
+/** One thing seen, as a person reads it. */
+export function line({ text, leftSec }: Seen): string {
   return leftSec === undefined ? text : `${text} (${leftSec} s left)`
 }
 

@@ -17,8 +17,13 @@ const ICMP6 = 58
 const OWN_BUSINESS = [130, 131, 132, 133, 143]
 const SHOWN_BYTES = 24
 
-/** The frame's line; `sent` holds the identifications that the tester used. */
-export function frameText(frame: Uint8Array, sent: ReadonlySet<number>): string {
+/** Names a packet that the tester sends, for recognising it when it is forwarded. */
+export function sentKey(protocol: number, identification: number): string {
+  return `${protocol}/${identification}`
+}
+
+/** The frame's line; `sent` holds the keys of all packets that the tester sent. */
+export function frameText(frame: Uint8Array, sent: ReadonlySet<string>): string {
   const { ethernet, ...rest } = decodeFrame(frame)
   const link = `${linkName(ethernet.source)} > ${linkName(ethernet.destination)}`
   if (rest.arp !== undefined) {
@@ -37,10 +42,11 @@ export function isOwnBusiness(frame: Uint8Array): boolean {
   return ip?.protocol === ICMP6 && icmp !== undefined && OWN_BUSINESS.includes(icmp.type)
 }
 
-function packetText(packet: DecodedPacket, sent: ReadonlySet<number>): string {
+function packetText(packet: DecodedPacket, sent: ReadonlySet<string>): string {
   const { ip, tcp, udp, icmp, inner, payload } = packet
   const parts = [`${ip.source} > ${ip.destination} ttl ${ip.ttl} tos ${ip.trafficClass}`]
-  const isGenerated = inner !== undefined || !sent.has(ip.identification ?? -1)
+  const isGenerated =
+    inner !== undefined || !sent.has(sentKey(ip.protocol, ip.identification ?? -1))
   if (ip.identification !== undefined) {
     parts.push(isGenerated ? 'own id' : `id ${ip.identification}`)
   }

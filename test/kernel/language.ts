@@ -25,6 +25,7 @@ export type Step =
   | { readonly kind: 'answer'; readonly flow: FlowId; readonly segment: Segment }
   | { readonly kind: 'icmpError'; readonly error: IcmpErrorStep }
   | { readonly kind: 'wait'; readonly sec: number }
+  | { readonly kind: 'realClients'; readonly virtual: string; readonly count: number }
 
 /** A flow as the client sees it. */
 export interface FlowId {
@@ -168,6 +169,14 @@ export class Builder {
     }
   }
 
+  /**
+   * `count` HTTP requests, one after the other, by a program on a kernel of its own, to port 80 of
+   * `virtual` (IPv4). The real server that can answer is `$S`: web server, tunl0, `virtual` on it.
+   */
+  realClients(virtual: string, count: number): void {
+    this.steps.push({ kind: 'realClients', virtual, count })
+  }
+
   /** Any packet from the side of the clients. */
   fromClient(packet: IpPacket): void {
     this.steps.push({ kind: 'fromClient', packet })
@@ -237,6 +246,8 @@ export function stepText(step: Step): string {
       return `sysctl ${step.name}=${step.value}`
     case 'wait':
       return `wait ${step.sec} s`
+    case 'realClients':
+      return `${step.count} real clients connect to ${step.virtual}`
     case 'fromClient':
       return `client sends ${packetText(step.packet)}`
     case 'fromServer':

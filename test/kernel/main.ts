@@ -1,18 +1,20 @@
 /**
- * `npm run test:kernel [-- --only TEXT]`: every differential scenario against the real IPVS, a
- * line for each. The last line is `N scenarios: N equal, N documented, N different`; the exit status is 1
- * when anything is different or a documented difference does not occur any more.
+ * `npm run test:kernel [-- [--only TEXT] [--show]]`: every differential scenario against the real
+ * IPVS, a line for each. The last line is `N scenarios: N equal, N documented, N different`; the
+ * exit status is 1 when anything is different or a documented difference does not occur any more.
  */
 import { parseArgs } from 'node:util'
 import { guestProblem } from '../../bench/kernel/rig.js'
 import { runScenarios } from './run.js'
 import { SCENARIOS } from './scenarios/index.js'
-import { type Outcome, outcomeText, staleEntries, verdictOf } from './verdict.js'
+import { courseText, type Outcome, outcomeText, staleEntries, verdictOf } from './verdict.js'
 
 const LIMIT_SEC = 3600
 
 async function main(): Promise<number> {
-  const { values } = parseArgs({ options: { only: { type: 'string' } } })
+  const { values } = parseArgs({
+    options: { only: { type: 'string' }, show: { type: 'boolean', default: false } },
+  })
   const problem = guestProblem()
   if (problem !== undefined) {
     console.error(`SKIPPED: no scenario was run, because there is no guest here: ${problem}`)
@@ -29,6 +31,7 @@ async function main(): Promise<number> {
       counts[verdictOf(outcome)]++
       const now = performance.now()
       console.log(`${((now - since) / 1000).toFixed(1).padStart(6)} s  ${outcomeText(outcome)}`)
+      if (values.show) console.log(courseText(outcome))
       since = now
     },
   })

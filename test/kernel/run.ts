@@ -32,8 +32,8 @@ export async function runScenarios({ wanted, limitSec, onOutcome }: Options): Pr
 }
 
 /**
- * For `before`: skips the suite, and says so loudly, where no guest can be booted. Under CI a skipped
- * test counts as failed (scripts/run-mocha.mjs).
+ * For `before`: skips the suite, and says so loudly, where no guest can be booted. Under CI a
+ * skipped test counts as failed (scripts/run-mocha.mjs).
  */
 export function requireGuest(context: Mocha.Context): void {
   const problem = guestProblem()

@@ -11,6 +11,8 @@ export interface Outcome {
   /** The scenario could not be carried out: a mistake in it, or a director that has died. */
   readonly failure?: string
   readonly guestSec: number
+  /** What the kernel did, by step: its title and what was seen. */
+  readonly kernel: readonly { readonly title: string; readonly seen: readonly string[] }[]
 }
 
 /** A scenario that could not be carried out counts as different. */
@@ -35,6 +37,13 @@ export function staleEntries(
       (one) => documentation(entry.scenario, one, documented) === entry,
     )
   })
+}
+
+/** What the kernel did, step by step: shows whether a scenario does what its writer meant. */
+export function courseText({ kernel }: Outcome): string {
+  return kernel
+    .flatMap(({ title, seen }) => [`    ${title}`, ...seen.map((text) => `      ${text}`)])
+    .join('\n')
 }
 
 /** An outcome as a person reads it: a line, and what differs below it. */

@@ -1,6 +1,12 @@
 // The packet path as a whole, first part: lives of connections. States, timers to the tick, loads
 // after every packet, reuse, destinations that go, tables that are full (spec 3.5 to 3.10, 12.8).
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <cerrno>
+
 #include "core_world.h"
+#include "io/unique_fd.h"
 
 namespace uvs {
 namespace {
@@ -57,6 +63,19 @@ void Walk(uint8_t method, std::initializer_list<Step> steps, uint32_t secure_tcp
     }
     CheckExpiry(world);
   }
+}
+
+TEST(core_bell_ends_a_wait_and_is_heard) {
+  const UniqueFd bell(::eventfd(1, EFD_NONBLOCK | EFD_CLOEXEC));
+  REQUIRE(bell.open());
+  rig::Blocks blocks(64);
+  blocks.bell = bell.get();
+  rig::CoreRig rig(blocks);
+  CHECK(rig.adopt(rig::ConfigText{}));
+  // Rung before: the wait is over at once, and a further one would not be.
+  rig.core().poll(kTickMs * 1000);
+  uint64_t rings = 0;
+  CHECK(::read(bell.get(), &rings, sizeof rings) < 0 && errno == EAGAIN);
 }
 
 TEST(core_masquerade_lives) {

@@ -140,7 +140,7 @@ bool Apply(Work& work, const std::string& edit) {
     const IcmpError error = ReadError(words.Word());
     const uint32_t mtu = words.Number();
     work.made = 1;
-    return build_icmp_error(packet, error, mtu, words.Address(), frames);
+    return build_icmp_error(packet, error, mtu, words.Address(), 7, frames);
   } else {
     CHECK_EQ(what, "related");
     return ApplyRelated(work, words);

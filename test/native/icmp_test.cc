@@ -76,7 +76,7 @@ TEST(icmp_answer_of_every_size) {
       const Packet packet = Parsed(own);
       for (const IcmpError error : kErrors) {
         Pieces out(1);
-        REQUIRE(build_icmp_error(packet, error, 1400, packet.key.destination, &out.frames[0]));
+        REQUIRE(build_icmp_error(packet, error, 1400, packet.key.destination, 7, &out.frames[0]));
         const Bytes answer = test::BytesOf(out.frames[0]);
         const size_t header = six ? 48 : 28;
         CHECK_EQ(answer.size(), std::min(limit, header + built.bytes.size()));
@@ -96,7 +96,7 @@ TEST(icmp_answer_is_understood_as_an_error_about_the_packet) {
       const Packet packet = Parsed(own);
       for (const IcmpError error : kErrors) {
         Pieces out(1);
-        REQUIRE(build_icmp_error(packet, error, 1400, packet.key.destination, &out.frames[0]));
+        REQUIRE(build_icmp_error(packet, error, 1400, packet.key.destination, 7, &out.frames[0]));
         Packet answer{};
         answer.frame = out.frames[0];
         parse(answer, Link::kIp);
@@ -109,7 +109,7 @@ TEST(icmp_answer_is_understood_as_an_error_about_the_packet) {
         CHECK(inverse.destination_port == packet.key.source_port);
         CHECK_EQ(inverse.protocol, protocol);
         // And no error about an error.
-        CHECK(!build_icmp_error(answer, error, 0, packet.key.source, &out.frames[0]));
+        CHECK(!build_icmp_error(answer, error, 0, packet.key.source, 7, &out.frames[0]));
       }
     }
   }
@@ -123,7 +123,7 @@ TEST(icmp_answer_quotes_what_the_sender_sent_whatever_the_key_says) {
   rewrite_ends(packet, Ends{&other.address, &other.address, other.port, other.port});
   Pieces out(1);
   const Addr local = test::Address("198.18.1.10");
-  REQUIRE(build_icmp_error(packet, IcmpError::kHostUnreachable, 0, local, &out.frames[0]));
+  REQUIRE(build_icmp_error(packet, IcmpError::kHostUnreachable, 0, local, 7, &out.frames[0]));
   CHECK_EQ(test::Part(test::BytesOf(out.frames[0]), 16, 4), test::AddressBytes("198.18.0.7"));
 }
 

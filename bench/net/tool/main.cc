@@ -55,6 +55,10 @@ uint32_t Arguments::number(const char* name, uint32_t max) const {
   return static_cast<uint32_t>(value);
 }
 
+uint32_t Arguments::number_or(const char* name, uint32_t max, uint32_t otherwise) const {
+  return values_.count(name) == 0 ? otherwise : number(name, max);
+}
+
 uint32_t Arguments::address(const char* name) const {
   in_addr parsed{};
   const std::string given = text(name);
@@ -118,6 +122,7 @@ int main(int argc, char** argv) {
   const std::string command = argc > 1 ? argv[1] : "";
   const Arguments arguments(argc > 1 ? argc - 2 : 0, argv + 2);
   if (command == "flood") return flood(arguments);
+  if (command == "syn-flood") return syn_flood(arguments);
   if (command == "plain") return plain(arguments);
   if (command == "swallow") return swallow(arguments);
   if (command == "echo") return echo(arguments);
@@ -125,6 +130,7 @@ int main(int argc, char** argv) {
   if (command == "tcp-echo") return tcp_echo(arguments);
   if (command == "paced") return paced(arguments);
   std::fprintf(stderr,
-               "usage: net-tool flood|plain|swallow|echo|ping|tcp-echo|paced name=value...\n");
+               "usage: net-tool flood|syn-flood|plain|swallow|echo|ping|tcp-echo|paced "
+               "name=value...\n");
   return 2;
 }

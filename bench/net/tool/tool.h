@@ -22,6 +22,8 @@ class Arguments {
   std::string text(const char* name) const;
   // 1 .. max
   uint32_t number(const char* name, uint32_t max) const;
+  // The same where the word is given, else `otherwise`.
+  uint32_t number_or(const char* name, uint32_t max, uint32_t otherwise) const;
   // Dotted IPv4, network order as sockaddr_in has it.
   uint32_t address(const char* name) const;
 
@@ -61,9 +63,13 @@ sockaddr_in endpoint(uint32_t address, uint32_t port);
 // not be empty; `lost` is the number of requests without an answer.
 void print_round_trips(std::vector<double>& micros, uint32_t lost);
 
-// flood device= to-mac= from= to= port= flows= millis=
-// 60-byte UDP frames of `flows` flows for a time, as fast as the interface takes them.
+// flood device= to-mac= from= to= port= flows= [millis=] [count=] [pps=] [burst=]
+// 60-byte UDP frames of `flows` flows for a time, as fast as the interface takes them or at a pace.
 int flood(const Arguments& arguments);
+
+// syn-flood device= to-mac= from= to= port= [millis=] [count=] [pps=] [burst=]
+// The same with a SYN of another client each time: any address of from/16, any port from 1024.
+int syn_flood(const Arguments& arguments);
 
 // plain from=DEVICE from-mac= to=DEVICE to-mac=
 // The plain forwarder: from -> to with the link address to-mac, and back with from-mac.

@@ -6,6 +6,7 @@ export const GENERAL_HELP = `usage: uvs COMMAND [options]
   ipvsadm   define services and destinations, list them (ipvsadm 1.31 and FULLNAT)
   status    ports, workers, services, rates and drops on one screen
   conns     the connection table
+  shim      run ipvsadm, keepalived or another IPVS program against this director
   help      this text; "uvs help COMMAND" says more
 
 UVS_SOCKET names the control socket (default /run/uvs/uvs.sock).
@@ -57,6 +58,22 @@ Connections and persistence templates.
   --state NAME               for example ESTABLISHED
 
 With --json: one JSON object per line.
+`,
+  shim: `usage: uvs shim [--socket PATH] COMMAND [ARGS...]
+       uvs shim [--socket PATH] --env
+
+Runs COMMAND, unmodified, with its IPVS calls going to the director instead of the kernel: generic
+netlink, socket options, /proc/net/ip_vs* and /proc/sys/net/ipv4/vs. Everything else it does, it
+does as before. Without a director it finds what it finds on a kernel without IPVS.
+
+  uvs shim ipvsadm -Ln
+  uvs shim keepalived --dont-fork --log-console
+
+Programs it starts are carried too. Changes need root or the director's own user. With --env it
+prints LD_PRELOAD and UVS_SOCKET, to start programs without uvs: env $(uvs shim --env) COMMAND, or
+as the EnvironmentFile of a systemd unit.
+Exit status: that of COMMAND, 128 + N where signal N ended it, 127 where it is not found; 1 where
+the preload library is missing, 2 wrong usage.
 `,
   help: `usage: uvs help [COMMAND]
 `,

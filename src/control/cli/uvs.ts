@@ -5,6 +5,13 @@ import { ControlError } from '../model/errors.js'
 import type { CliEnvironment } from './environment.js'
 import { runIpvsadm } from './ipvsadm.js'
 import { systemResolver } from './resolver.js'
+import {
+  environmentLines,
+  parseShimLine,
+  runShimmed,
+  shimEnvironment,
+  shimLibrary,
+} from './shim.js'
 import { formatConnections, formatStatus } from './status.js'
 import { commandHelp, GENERAL_HELP } from './uvs-help.js'
 
@@ -57,6 +64,8 @@ export async function runUvs(
         return await showStatus(rest, environmentFor)
       case 'conns':
         return await showConnections(rest, environmentFor)
+      case 'shim':
+        return await runShim(rest, environment)
       default:
         throw new WrongUsage(`there is no command "${command}"; see "uvs help"`)
     }
@@ -133,4 +142,19 @@ async function showConnections(
   })
   if (first && !flags.json) environment.out(formatConnections([], true))
   return 0
+}
+
+async function runShim(argv: readonly string[], environment: CliEnvironment): Promise<number> {
+  const request = parseShimLine(argv, defaultSocket())
+  if (request === undefined) {
+    environment.err(commandHelp('shim') ?? '')
+    return 2
+  }
+  const { LD_PRELOAD: present } = process.env
+  const preload = shimEnvironment(shimLibrary(), request.socket, present)
+  if (request.printsEnvironment) {
+    environment.out(environmentLines(preload))
+    return 0
+  }
+  return await runShimmed(request.command, preload, environment.err)
 }

@@ -17,6 +17,8 @@ import { startDaemon, stopDaemon } from './sync-daemon.js'
 import { setSysctl } from './sysctls.js'
 import { reapTrash, trashDestinations } from './trash.js'
 
+const ALL_FLAGS = 0xffffffff
+
 /** Longest timeout the kernel takes: INT_MAX ticks of 1 ms (spec 3.6.3). */
 const TIMEOUT_MAX_SEC = Math.floor(0x7fffffff / 1000)
 
@@ -26,7 +28,7 @@ export function apply(config: Config, command: Command): Result<Config> {
     case 'addService':
       return addService(config, command.service, command.options)
     case 'editService':
-      return editService(config, command.service, command.options)
+      return editService(config, command.service, command.options, command.flagsMask)
     case 'deleteService':
       return withKnown(config, command.service, (service) =>
         success(removeService(config, service)),
@@ -137,11 +139,17 @@ function addService(config: Config, id: ServiceId, options: ServiceOptions): Res
   return success({ ...next, serviceSlots: taken.pool, nextIncarnation: service.incarnation + 1 })
 }
 
-function editService(config: Config, id: ServiceId, options: ServiceOptions): Result<Config> {
+function editService(
+  config: Config,
+  id: ServiceId,
+  options: ServiceOptions,
+  flagsMask = ALL_FLAGS,
+): Result<Config> {
   return withKnown(config, id, (service) => {
     const scheduler = checkServiceOptions(id, options)
     if (!scheduler.ok) return scheduler
-    const flags = options.flags | SERVICE_FLAGS.HASHED
+    const wanted = (service.flags & ~flagsMask) | (options.flags & flagsMask)
+    const flags = (wanted | SERVICE_FLAGS.HASHED) >>> 0
     return success(
       withService(config, { ...service, ...options, scheduler: scheduler.value, flags }),
     )

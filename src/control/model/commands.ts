@@ -7,7 +7,13 @@ import type { DaemonOptions, DaemonRole } from './sync-daemon.js'
 
 export type Command =
   | { readonly kind: 'addService'; readonly service: ServiceId; readonly options: ServiceOptions }
-  | { readonly kind: 'editService'; readonly service: ServiceId; readonly options: ServiceOptions }
+  | {
+      readonly kind: 'editService'
+      readonly service: ServiceId
+      readonly options: ServiceOptions
+      /** The flags that are replaced; all unless given. */
+      readonly flagsMask?: number
+    }
   | { readonly kind: 'deleteService'; readonly service: ServiceId }
   | { readonly kind: 'flush' }
   | {

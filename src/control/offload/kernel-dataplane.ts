@@ -20,7 +20,7 @@ import { cleanLeftovers, livingDevice } from '../host/leftovers.js'
 import { SavedSettings, settingsFile } from '../host/settings.js'
 import { refusalOf } from '../model/carried.js'
 import { emptyConfig } from '../model/config.js'
-import type { Config, Timeouts } from '../model/config.js'
+import type { Config } from '../model/config.js'
 import { ControlError } from '../model/errors.js'
 import type { ErrorCode } from '../model/errors.js'
 import { defaultSysctls, SYSCTL_NAMES } from '../model/sysctls.js'
@@ -30,8 +30,8 @@ import { matchesFilter } from '../row-filter.js'
 import { KernelRefusal } from './ipvs-channel.js'
 import { KernelIpvs } from './kernel-ipvs.js'
 import { KernelReadings } from './kernel-readings.js'
-import { OwnedServices } from './owned-file.js'
-import { describeOperation, plan } from './plan.js'
+import { Ownership } from './owned-file.js'
+import { describeOperation, keysOf, plan } from './plan.js'
 import type { Operation } from './plan.js'
 import { parseConnection } from './proc-stats.js'
 
@@ -60,7 +60,7 @@ export async function startKernelDataplane(options: DataplaneOptions): Promise<R
   const ipvs = KernelIpvs.open()
   if (ipvs === undefined) throw offloadProblem() ?? new ControlError('IPVS_ABSENT', 'no IPVS')
   try {
-    const owned = OwnedServices.open()
+    const owned = Ownership.open(ipvs.read().timeouts)
     const file = await settingsFile()
     if ((await livingDevice()) === undefined) await cleanLeftovers(file)
     const dataplane = new KernelDataplane(options, ipvs, owned, await SavedSettings.open(file))
@@ -75,7 +75,7 @@ export async function startKernelDataplane(options: DataplaneOptions): Promise<R
 class KernelDataplane implements RunningDataplane {
   readonly #options: DataplaneOptions
   readonly #ipvs: KernelIpvs
-  readonly #owned: OwnedServices
+  readonly #owned: Ownership
   readonly #settings: SavedSettings
   /** In force; undefined before the first. */
   #config: Config | undefined
@@ -84,13 +84,11 @@ class KernelDataplane implements RunningDataplane {
   #watch: NodeJS.Timeout | undefined
   readonly #readings: KernelReadings
   readonly #tableSize: number
-  /** What they were before us. */
-  #timeouts: Timeouts
 
   constructor(
     options: DataplaneOptions,
     ipvs: KernelIpvs,
-    owned: OwnedServices,
+    owned: Ownership,
     settings: SavedSettings,
   ) {
     this.#options = options
@@ -99,13 +97,11 @@ class KernelDataplane implements RunningDataplane {
     this.#settings = settings
     this.#readings = new KernelReadings(ipvs, options.config)
     this.#tableSize = ipvs.info().tableSize
-    this.#timeouts = options.config.timeouts
   }
 
   async start(): Promise<void> {
     const { config, log, foreign } = this.#options
     const found = this.#ipvs.read()
-    this.#timeouts = found.timeouts
     const others = [...found.services.keys()].filter((key) => !this.#isOurs(key, config))
     if (others.length > 0 || found.strange > 0) {
       const fate = foreign === 'remove' ? 'removed' : 'left alone'
@@ -117,7 +113,7 @@ class KernelDataplane implements RunningDataplane {
   }
 
   #isOurs(key: string, config: Config): boolean {
-    return this.#owned.services.has(key) || config.services.has(key)
+    return this.#owned.names.has(key) || config.services.has(key)
   }
 
   /** Takes everything back that is ours. */
@@ -125,7 +121,7 @@ class KernelDataplane implements RunningDataplane {
     clearInterval(this.#watch)
     await this.#exclusive(async () => {
       const none = emptyConfig({ services: 0, destinations: 0, localAddresses: 0 })
-      this.#apply({ ...none, timeouts: this.#timeouts })
+      this.#apply({ ...none, timeouts: this.#owned.timeouts })
       this.#owned.remove()
       await this.#settings.restore()
       this.#ipvs.close()
@@ -155,8 +151,9 @@ class KernelDataplane implements RunningDataplane {
 
   /** Brings the kernel to `config`; returns what had to be done. Throws at the first refusal. */
   #apply(config: Config): Operation[] {
-    const ours = new Set([...this.#owned.services, ...config.services.keys()])
-    if (ours.size !== this.#owned.services.size) this.#owned.set(ours)
+    const wanted = keysOf(config)
+    const ours = new Set([...this.#owned.names, ...wanted])
+    if (ours.size !== this.#owned.names.size) this.#owned.set(ours)
     const operations = plan(config, this.#ipvs.read(), {
       ...(this.#config === undefined ? {} : { before: this.#config }),
       owned: ours,
@@ -164,8 +161,7 @@ class KernelDataplane implements RunningDataplane {
     })
     for (const operation of operations) this.#perform(operation)
     this.#readings.follow(config)
-    const left = new Set(config.services.keys())
-    if (left.size !== ours.size) this.#owned.set(left)
+    if (wanted.length !== ours.size) this.#owned.set(new Set(wanted))
     return operations
   }
 

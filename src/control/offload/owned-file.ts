@@ -1,36 +1,44 @@
 /**
- * Which services of the kernel a director has made, in a file: after `kill -9` they are still there
+ * What a director has made in the kernel, and the timeouts it found, in a file: after `kill -9` they are still there
  * and must not look like somebody else's. The file also keeps a second director away from the
  * same network namespace.
  */
 import { mkdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { asArray, asRecord } from '../host/interfaces.js'
+import type { Timeouts } from '../model/config.js'
 import { ControlError } from '../model/errors.js'
 
 const FOLDER = '/run/uvs'
 
 /** What the file says. */
 export interface Owned {
-  /** serviceKey of each. */
-  readonly services: ReadonlySet<string>
+  /** keysOf() what it was in the middle of, at most. */
+  readonly names: ReadonlySet<string>
+  /** Of the kernel before any of ours; undefined: not known yet. */
+  readonly timeouts: Timeouts | undefined
   readonly pid: number
   /** Clock ticks since boot when that process started (proc(5), field 22): pids come again. */
   readonly started: string
 }
 
 /** One director's hold on the IPVS of its network namespace. */
-export class OwnedServices {
+export class Ownership {
   readonly #path: string
-  #services: ReadonlySet<string>
+  readonly timeouts: Timeouts
+  #names: ReadonlySet<string>
 
-  private constructor(path: string, services: ReadonlySet<string>) {
+  private constructor(path: string, names: ReadonlySet<string>, timeouts: Timeouts) {
     this.#path = path
-    this.#services = services
+    this.#names = names
+    this.timeouts = timeouts
   }
 
-  /** Takes over what a killed director left; throws ControlError when one is alive. */
-  static open(folder = FOLDER): OwnedServices {
+  /**
+   * Takes over what a killed director left; throws ControlError when one is alive. `timeouts` are
+   * the kernel's at this moment, to be put back at the end unless a killed director knew older ones.
+   */
+  static open(timeouts: Timeouts, folder = FOLDER): Ownership {
     const namespace = readlinkSync('/proc/self/ns/net').replace(/\D/g, '')
     const path = join(folder, `offload-${namespace}.json`)
     const found = parseOwned(readText(path))
@@ -41,22 +49,22 @@ export class OwnedServices {
         `another uvs (pid ${found.pid}) has the kernel's IPVS of this network namespace; stop it`,
       )
     }
-    const owned = new OwnedServices(path, found.services)
-    owned.set(found.services)
+    const owned = new Ownership(path, found.names, found.timeouts ?? timeouts)
+    owned.set(found.names)
     return owned
   }
 
-  get services(): ReadonlySet<string> {
-    return this.#services
+  get names(): ReadonlySet<string> {
+    return this.#names
   }
 
   /** Written before the kernel is told, so that nothing of ours is ever unknown. */
-  set(services: ReadonlySet<string>): void {
-    this.#services = services
+  set(names: ReadonlySet<string>): void {
+    this.#names = names
     mkdirSync(dirname(this.#path), { recursive: true })
     const started = startOf(process.pid)
-    const text = JSON.stringify({ pid: process.pid, started, services: [...services] })
-    writeFileSync(this.#path, text, { mode: 0o600 })
+    const owned = { pid: process.pid, started, timeouts: this.timeouts, names: [...names] }
+    writeFileSync(this.#path, JSON.stringify(owned), { mode: 0o600 })
   }
 
   /** Nothing is ours any more. */
@@ -87,10 +95,18 @@ export function parseOwned(text: string): Owned {
   } catch {
     json = undefined
   }
-  const { services, pid, started } = asRecord(json)
+  const { names, timeouts, pid, started } = asRecord(json)
   return {
-    services: new Set(asArray(services).filter((key) => typeof key === 'string')),
+    names: new Set(asArray(names).filter((key) => typeof key === 'string')),
+    timeouts: timeoutsOf(timeouts),
     pid: typeof pid === 'number' ? pid : 0,
     started: typeof started === 'string' ? started : '',
   }
+}
+
+function timeoutsOf(value: unknown): Timeouts | undefined {
+  const { tcpSec, tcpFinSec, udpSec } = asRecord(value)
+  const isSec = (one: unknown): one is number => typeof one === 'number' && one > 0
+  if (!isSec(tcpSec) || !isSec(tcpFinSec) || !isSec(udpSec)) return undefined
+  return { tcpSec, tcpFinSec, udpSec }
 }

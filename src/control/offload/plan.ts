@@ -35,11 +35,18 @@ export type Operation =
 export interface PlanOptions {
   /** The configuration that was in force until now: what it made anew is made anew. */
   readonly before?: Config
-  /** Keys of services that may be removed when they are not wanted. */
+  /** keysOf() what may be removed when it is not wanted. */
   readonly owned: ReadonlySet<string>
   /** True: services of nobody's are removed too. */
   readonly removeForeign: boolean
 }
+
+/** What a configuration makes in the kernel, as a list of names. */
+export function keysOf(config: Config): string[] {
+  return [...config.services.keys(), ...config.daemons.map(({ role }) => daemonKey(role))]
+}
+
+const daemonKey = (role: DaemonRole): string => `daemon ${role}`
 
 /** The steps, removals first; the kernel puts each new destination before the older ones. */
 export function plan(wanted: Config, found: KernelState, options: PlanOptions): Operation[] {
@@ -59,7 +66,7 @@ export function plan(wanted: Config, found: KernelState, options: PlanOptions): 
     const old = gone.has(key) ? undefined : found.services.get(key)
     planService(operations, service, old, options.before?.services.get(key))
   }
-  planDaemons(operations, wanted.daemons, found.daemons, options.before?.daemons ?? [])
+  planDaemons(operations, wanted.daemons, found.daemons, options.owned)
   const { timeouts } = wanted
   if (JSON.stringify(timeouts) !== JSON.stringify(found.timeouts)) {
     operations.push({ kind: 'setTimeouts', timeouts })
@@ -123,7 +130,7 @@ function planDaemons(
   operations: Operation[],
   wanted: readonly SyncDaemon[],
   found: readonly SyncDaemon[],
-  before: readonly SyncDaemon[],
+  owned: ReadonlySet<string>,
 ): void {
   const text = (daemon: SyncDaemon): string =>
     JSON.stringify([daemon.role, daemon.interface, daemon.syncId, daemon.maxLength]) +
@@ -131,7 +138,7 @@ function planDaemons(
   for (const daemon of found) {
     const one = wanted.find(({ role }) => role === daemon.role)
     // A half that we never started is somebody else's.
-    const isOurs = one !== undefined || before.some(({ role }) => role === daemon.role)
+    const isOurs = one !== undefined || owned.has(daemonKey(daemon.role))
     if (isOurs && (one === undefined || text(one) !== text(daemon))) {
       operations.push({ kind: 'deleteDaemon', role: daemon.role })
     }

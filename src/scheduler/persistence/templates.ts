@@ -230,14 +230,12 @@ export class TemplateTable {
   /** Main, every second: frees what is due. Returns how many were freed. */
   sweep(nowSec: number): number {
     let freed = 0
+    const index = this.#index
     // Most directors have few templates or none: looking ends with the last one there was.
     let left = this.usedCount
-    for (
-      let bucket = HEADER_WORDS;
-      left > 0 && bucket < this.#index.length;
-      bucket += BUCKET_WORDS
-    ) {
-      if (Atomics.load(this.#index, bucket + BUCKET_HEAD) === 0) continue
+    for (let bucket = HEADER_WORDS; left > 0 && bucket < index.length; bucket += BUCKET_WORDS) {
+      // A plain read is several times faster; a chain that it misses is seen the next time.
+      if (index[bucket + BUCKET_HEAD] === 0) continue
       acquire(this.#index, bucket, this.#lane)
       let previous = 0
       for (let ref = this.#index[bucket + BUCKET_HEAD]; ref !== 0;) {

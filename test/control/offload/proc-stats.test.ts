@@ -58,11 +58,15 @@ describe('offload: files of the kernel', () => {
   })
 
   it('believes only whole ownership files', () => {
-    const text = JSON.stringify({ pid: 7, started: '9', services: ['tcp 198.18.0.1:80', 3] })
+    const text = JSON.stringify({ pid: 7, started: '9', names: ['tcp 198.18.0.1:80', 3] })
     const owned = parseOwned(text)
     assert.deepEqual([owned.pid, owned.started], [7, '9'])
-    assert.deepEqual([...owned.services], ['tcp 198.18.0.1:80'])
-    fc.assert(fc.property(fc.string(), (damaged) => void parseOwned(damaged).services.size))
-    assert.equal(parseOwned('{"services": 5}').services.size, 0)
+    assert.deepEqual([...owned.names], ['tcp 198.18.0.1:80'])
+    assert.equal(owned.timeouts, undefined)
+    const timeouts = { tcpSec: 1, tcpFinSec: 2, udpSec: 3 }
+    assert.deepEqual(parseOwned(JSON.stringify({ timeouts })).timeouts, timeouts)
+    assert.equal(parseOwned('{"timeouts": {"tcpSec": 1}}').timeouts, undefined)
+    fc.assert(fc.property(fc.string(), (damaged) => void parseOwned(damaged).names.size))
+    assert.equal(parseOwned('{"names": 5}').names.size, 0)
   })
 })

@@ -4,7 +4,7 @@
  *
  *   node dist/test/kernel/inside/main.js [NUMBER...]     numbers of scenarios; all unless given
  */
-import { compare } from '../compare.js'
+import { compare, line } from '../compare.js'
 import { type Scenario, scenario, stepText } from '../language.js'
 import { SCENARIOS } from '../scenarios/index.js'
 import type { Outcome } from '../verdict.js'
@@ -37,11 +37,13 @@ async function outcomeOf(one: Scenario, index: number, pair: Pair): Promise<Outc
   const spent = () => (performance.now() - started) / 1000
   try {
     const { kernel, uvs } = await runScenario(one, index, pair)
-    const differences = compare(one.steps.map(stepText), kernel, uvs)
-    return { name: one.name, differences, guestSec: spent() }
+    const titles = one.steps.map(stepText)
+    const course = titles.map((title, step) => ({ title, seen: kernel[step].map(line) }))
+    const differences = compare(titles, kernel, uvs)
+    return { name: one.name, differences, guestSec: spent(), kernel: course }
   } catch (error) {
     const failure = error instanceof Error ? (error.stack ?? error.message) : String(error)
-    return { name: one.name, differences: [], failure, guestSec: spent() }
+    return { name: one.name, differences: [], failure, guestSec: spent(), kernel: [] }
   }
 }
 

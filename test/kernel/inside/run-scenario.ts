@@ -11,7 +11,7 @@ import {
   virtualAddresses,
 } from '../addresses.js'
 import type { Observation, Seen } from '../compare.js'
-import { frameText } from '../frame-text.js'
+import { frameText, sentKey } from '../frame-text.js'
 import type { FlowId, IcmpErrorStep, Scenario, Segment, Step } from '../language.js'
 import { saidLines } from '../listing.js'
 import { buildFrame, type Ethernet, type IpPacket } from '../../support/packet-builder.js'
@@ -76,8 +76,8 @@ interface Emitted {
 class Run {
   readonly #side: Side
   readonly #index: number
-  /** Identifications of the packets the tester sent. */
-  readonly #sent = new Set<number>()
+  /** Keys of the packets the tester sent (frame-text.ts). */
+  readonly #sent = new Set<string>()
   /** What the director has sent so far, newest last. */
   readonly #frames: Record<Towards, Emitted[]> = { client: [], server: [] }
   /** Settings as they were before the scenario. */
@@ -98,6 +98,10 @@ class Run {
       case 'wait':
         await pause(step.sec * 1000)
         return []
+      case 'realClients': {
+        const said = await this.#side.requests(this.#named(step.virtual), step.count)
+        return said.flatMap((one) => saidLines(one, []))
+      }
       case 'fromClient':
         return this.#send('client', GATEWAY.mac, step.packet)
       case 'fromServer':
@@ -143,9 +147,10 @@ class Run {
 
   #send(towards: Towards, source: string, packet: IpPacket): Seen[] {
     const ethernet: Ethernet = { source, destination: DIRECTOR_MAC[towards] }
-    const named = this.#namedPacket(packet)
-    this.#sent.add(named.ip.identification ?? 0)
-    this.#side.cables[towards].send(buildFrame({ ethernet, ...named }))
+    const frame = buildFrame({ ethernet, ...this.#namedPacket(packet) })
+    const { protocol = 0, identification = 0 } = decodeFrame(frame).ip ?? {}
+    this.#sent.add(sentKey(protocol, identification))
+    this.#side.cables[towards].send(frame)
     return []
   }
 

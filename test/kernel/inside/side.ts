@@ -1,5 +1,9 @@
 /** One director as the scenarios see it: its tool, its settings, its two cables. */
-import { spawn, spawnSync } from 'node:child_process'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 import type { ControlClient } from '../../../src/control/api/client.js'
 import { controlClient } from '../../../src/control/api/client.js'
 import { runIpvsadm } from '../../../src/control/cli/ipvsadm.js'
@@ -9,7 +13,10 @@ import { ROOT } from '../../e2e/support/paths.js'
 import { waitFor } from '../../support/wait.js'
 import { isOwnBusiness } from '../frame-text.js'
 import type { Said } from '../listing.js'
-import { inside, NAMESPACES, type SideName, testerDevice } from './world.js'
+import { inside, NAMESPACES, realHost, type SideName, testerDevice } from './world.js'
+
+/** The real client's ports, so that its connections can be compared. */
+const FIRST_PORT = 40_000
 
 export type Towards = 'client' | 'server'
 
@@ -51,10 +58,52 @@ class Cable {
   }
 }
 
+/**
+ * A shell in a network namespace that runs one command after the other: starting a
+ * program from there costs a tenth of what it costs from a process as large as this one.
+ */
+class Shell {
+  readonly #folder = mkdtempSync('/tmp/uvs-differential-')
+  readonly #child
+  readonly #lines
+  /** Commands wait for one another. */
+  #last: Promise<unknown> = Promise.resolve()
+
+  constructor(namespace: string) {
+    this.#child = spawn('nsenter', [`--net=/run/netns/${namespace}`, 'bash'], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    })
+    this.#lines = createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]()
+  }
+
+  run(command: readonly string[], input = ''): Promise<Said> {
+    const said = this.#last.then(() => this.#run(command, input))
+    this.#last = said.catch(() => undefined)
+    return said
+  }
+
+  async stop(): Promise<void> {
+    this.#child.stdin.end()
+    if (this.#child.exitCode === null) await once(this.#child, 'close')
+  }
+
+  async #run(command: readonly string[], input: string): Promise<Said> {
+    const file = (name: string) => join(this.#folder, name)
+    writeFileSync(file('in'), input)
+    const words = command.map((word) => `'${word.replaceAll("'", "'\\''")}'`).join(' ')
+    const streams = `<${file('in')} >${file('out')} 2>${file('err')}`
+    this.#child.stdin.write(`${words} ${streams}; echo $?\n`)
+    const { value } = (await this.#lines.next()) as { value?: string }
+    const [stdout, stderr] = ['out', 'err'].map((name) => readFileSync(file(name), 'utf8'))
+    return { status: Number(value), stdout, stderr }
+  }
+}
+
 /** What is the same for both directors. */
 export abstract class Side {
   readonly name: SideName
   readonly cables: Readonly<Record<Towards, Cable>>
+  #client: Shell | undefined
 
   constructor(name: SideName) {
     this.name = name
@@ -69,6 +118,28 @@ export abstract class Side {
     return this.cables.client.waiting + this.cables.server.waiting
   }
 
+  /** Requests from the real client, one after the other; what it said to each. */
+  async requests(virtual: string, count: number): Promise<Said[]> {
+    this.#client ??= this.#startRealHosts()
+    const server = realHost(this.name, 'server')
+    inside(server, ['ip', 'address', 'replace', `${virtual}/32`, 'dev', 'tunl0'])
+    const said: Said[] = []
+    for (let i = 1; i <= count; i++) {
+      const options = ['-sS', '--max-time', '10', '--local-port', String(FIRST_PORT + i)]
+      said.push(await this.#client.run(['curl', ...options, `http://${virtual}/page`]))
+    }
+    inside(server, ['ip', 'address', 'del', `${virtual}/32`, 'dev', 'tunl0'])
+    return said
+  }
+
+  #startRealHosts(): Shell {
+    const folder = mkdtempSync('/tmp/uvs-differential-')
+    writeFileSync(join(folder, 'page'), 'hello from a real server\n')
+    // Without -f it goes on in the background, listening.
+    inside(realHost(this.name, 'server'), ['busybox', 'httpd', '-p', '80', '-h', folder])
+    return new Shell(realHost(this.name, 'client'))
+  }
+
   abstract ipvsadm(words: readonly string[], input: string): Promise<Said>
   /** False: the value was refused. */
   abstract setSysctl(name: string, value: string): Promise<boolean>
@@ -77,43 +148,41 @@ export abstract class Side {
   async stop(): Promise<void> {
     this.cables.client.close()
     this.cables.server.close()
+    await this.#client?.stop()
   }
 }
 
 /** IPVS of the kernel and Debian's ipvsadm. */
 export class KernelSide extends Side {
+  readonly #shell = new Shell(NAMESPACES.kernel)
+
   constructor() {
     super('kernel')
   }
 
   override ipvsadm(words: readonly string[], input: string): Promise<Said> {
-    return new Promise((resolve, reject) => {
-      const net = `--net=/run/netns/${NAMESPACES.kernel}`
-      const child = spawn('nsenter', [net, 'ipvsadm', ...words], { stdio: 'pipe' })
-      const said = { stdout: '', stderr: '' }
-      child.stdout.setEncoding('utf8').on('data', (text: string) => (said.stdout += text))
-      child.stderr.setEncoding('utf8').on('data', (text: string) => (said.stderr += text))
-      // A command that reads nothing may be gone before its input is written.
-      child.stdin.on('error', () => undefined).end(input)
-      child.once('error', reject)
-      child.once('close', (code) => resolve({ status: code ?? 1, ...said }))
-    })
+    return this.#shell.run(['ipvsadm', ...words], input)
   }
 
-  override setSysctl(name: string, value: string): Promise<boolean> {
-    const command = ['sysctl', '-q', '-w', `net.ipv4.vs.${name}=${value}`]
-    const { status } = spawnSync('nsenter', [`--net=/run/netns/${NAMESPACES.kernel}`, ...command])
-    return Promise.resolve(status === 0)
+  override async setSysctl(name: string, value: string): Promise<boolean> {
+    const { status } = await this.#shell.run(['sysctl', '-q', '-w', `net.ipv4.vs.${name}=${value}`])
+    return status === 0
   }
 
-  override sysctl(name: string): Promise<string> {
-    const text = inside(NAMESPACES.kernel, ['cat', `/proc/sys/net/ipv4/vs/${name}`])
-    return Promise.resolve(text.trim().replaceAll('\t', ' '))
+  override async sysctl(name: string): Promise<string> {
+    const { stdout } = await this.#shell.run(['cat', `/proc/sys/net/ipv4/vs/${name}`])
+    return stdout.trim().replaceAll('\t', ' ')
+  }
+
+  override async stop(): Promise<void> {
+    await super.stop()
+    await this.#shell.stop()
   }
 }
 
 const SOCKET = '/run/uvs-differential.sock'
-const READY_LIMIT_MS = 60_000
+/** Guest time: it runs ahead while the guest waits for a file of this machine. */
+const READY_LIMIT_MS = 1_000_000
 
 /** `bin/uvs run` and bin/ipvsadm, the latter without a process of its own. */
 export class UvsSide extends Side {
@@ -124,7 +193,7 @@ export class UvsSide extends Side {
 
   private constructor() {
     super('uvs')
-    const flags = ['--iface', 'cl0,sv0', '--workers', '1', '--socket', SOCKET]
+    const flags = ['--iface', 'cl0,sv0,rc0,rs0', '--workers', '1', '--socket', SOCKET]
     const command = [`${ROOT}/bin/uvs`, 'run', ...flags, '--log-format', 'text']
     this.#child = spawn('ip', ['netns', 'exec', NAMESPACES.uvs, ...command], {
       stdio: ['ignore', 'pipe', 'pipe'],

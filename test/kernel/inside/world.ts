@@ -5,16 +5,20 @@
  *   tester                                                         tester
  *            ucl ── cl0 [ uvs-u: bin/uvs run        ] sv0 ── usv
  *
+ *     uvs-k-client ── rc0 [ uvs-k ] rs0 ── uvs-k-server    programs on kernels of their own;
+ *            └────────────────────────────────┘            answers do not pass the director
+ *
  * The tester (this process, in the guest's first namespace) plays clients, gateway and real servers
  * with frames of its own. Devices of both directors have the same names, addresses and link
  * addresses, and all neighbours are permanent, so that frames can be compared as they are.
  */
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import {
   CLIENT_NETS,
   CLIENT_SIDE,
   DIRECTOR_MAC,
   GATEWAY,
+  REAL_HOSTS,
   REAL_SERVERS,
   realServerMac,
   resolveNames,
@@ -34,7 +38,7 @@ export function testerDevice(side: SideName, towards: 'client' | 'server'): stri
 const SETTINGS: readonly (readonly [name: string, value: number])[] = [
   ['net.ipv4.ip_forward', 1],
   ['net.ipv6.conf.all.forwarding', 1],
-  ...['all', 'default', 'cl0', 'sv0'].flatMap((device): [string, number][] => [
+  ...['all', 'default', 'cl0', 'sv0', 'rc0', 'rs0'].flatMap((device): [string, number][] => [
     [`net.ipv4.conf.${device}.rp_filter`, 0],
     [`net.ipv4.conf.${device}.accept_local`, 1],
     [`net.ipv4.conf.${device}.send_redirects`, 0],
@@ -46,6 +50,8 @@ const SETTINGS: readonly (readonly [name: string, value: number])[] = [
 
 /** Makes both directors' hosts; nothing balances yet. */
 export function buildWorld(): void {
+  // Its thread wakes ten times per second, and every wake-up keeps the clock from jumping.
+  spawnSync('modprobe', ['-r', 'pktgen'])
   for (const side of ['kernel', 'uvs'] as const) {
     const namespace = NAMESPACES[side]
     execFileSync('ip', ['netns', 'add', namespace])
@@ -57,6 +63,7 @@ export function buildWorld(): void {
       const device = testerDevice(side, towards)
       ip([], [`link set ${device} addrgenmode none`, `link set ${device} up`])
     }
+    buildRealHosts(namespace)
     ip(['-n', namespace], hostLines())
     const text = SETTINGS.map(([name, value]) => `${name}=${value}`)
     inside(namespace, ['sysctl', '-q', '-w', ...text])
@@ -67,6 +74,39 @@ export function buildWorld(): void {
 export function inside(namespace: string, command: readonly string[]): string {
   const words = [`--net=/run/netns/${namespace}`, ...command]
   return execFileSync('nsenter', words, { encoding: 'utf8', stdio: 'pipe' })
+}
+
+export function realHost(side: SideName, role: 'client' | 'server'): string {
+  return `${NAMESPACES[side]}-${role}`
+}
+
+/** A client and a real server with kernels of their own; between them a way around the director. */
+function buildRealHosts(director: string): void {
+  const [client, server] = [`${director}-client`, `${director}-server`]
+  for (const host of [client, server]) execFileSync('ip', ['netns', 'add', host])
+  const veth = (a: string, inA: string, b: string, inB: string) =>
+    `link add ${a} netns ${inA} type veth peer name ${b} netns ${inB}`
+  ip(
+    [],
+    [
+      veth('rc0', director, 'eth0', client),
+      veth('rs0', director, 'eth0', server),
+      veth('back0', client, 'back0', server),
+    ],
+  )
+  const { client: clientAddress, server: serverAddress } = REAL_HOSTS
+  const host = (address: string, back: string) => [
+    ...['link set lo up', 'link set eth0 up', 'link set back0 up'],
+    ...[`address add ${address}/24 dev eth0`, `address add ${back}/24 dev back0`],
+  ]
+  const route = `route add ${VIRTUAL_NETS[0]} via ${REAL_HOSTS.clientGateway}`
+  ip(['-n', client], [...host(clientAddress, '198.18.6.1'), route])
+  const tunnel = ['link set tunl0 up', 'route add default via 198.18.6.1']
+  ip(['-n', server], [...host(serverAddress, '198.18.6.2'), ...tunnel])
+  // Answers come another way than requests go, and requests come out of a tunnel.
+  const loose = ['all', 'default', 'eth0', 'back0'].map((d) => `net.ipv4.conf.${d}.rp_filter=0`)
+  inside(client, ['sysctl', '-q', '-w', ...loose])
+  inside(server, ['sysctl', '-q', '-w', ...loose, 'net.ipv4.conf.tunl0.rp_filter=0'])
 }
 
 function cable(side: SideName, towards: 'client' | 'server'): string {
@@ -85,6 +125,10 @@ function hostLines(): string[] {
     'link set sv0 addrgenmode none',
     'link set cl0 up',
     'link set sv0 up',
+    'link set rc0 up',
+    'link set rs0 up',
+    `address add ${REAL_HOSTS.clientGateway}/24 dev rc0`,
+    `address add ${REAL_HOSTS.serverGateway}/24 dev rs0`,
     `address add ${CLIENT_SIDE.address}/24 dev cl0`,
     `address add ${CLIENT_SIDE.address6}/64 dev cl0 nodad`,
     `address add ${SERVER_SIDE.address}/24 dev sv0`,

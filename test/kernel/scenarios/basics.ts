@@ -60,7 +60,7 @@ export const BASICS = [
     s.connections()
     s.wait(200)
     s.connections()
-    s.wait(110)
+    s.wait(150)
     s.connections()
     s.list()
     u.send()
@@ -208,5 +208,12 @@ export const BASICS = [
     s.udp('$C4:5000', '$V2:53').send()
     s.connections()
     s.stats()
+  }),
+
+  scenario('TUN to a real server with tunl0: real HTTP requests', (s) => {
+    s.service('-t $V1:80 -s rr', '-r $S -i')
+    s.realClients('$V1', 5)
+    s.list()
+    s.connections()
   }),
 ]

@@ -49,7 +49,8 @@ function clients(): void {
 
 /** results[slot] counts picks; the last word counts verdicts outside the adopted list. */
 function adopting(): void {
-  while (Atomics.load(job.control, CONTROL.STOP) === 0) {
+  // At least once: a busy machine may let main finish before this thread runs.
+  do {
     adoptLatest()
     rig.batch.run(8, rig.nowSec)
     const list = rig.services.service(0)?.slots ?? new Uint32Array(0)
@@ -58,7 +59,7 @@ function adopting(): void {
       if (list.includes(verdict)) job.results[verdict]++
       else job.results[job.results.length - 1]++
     }
-  }
+  } while (Atomics.load(job.control, CONTROL.STOP) === 0)
 }
 
 for (let i = 0; i < LIMITS.BURST; i++) writeMiss(rig.missBlock, i, {})

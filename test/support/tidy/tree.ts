@@ -20,7 +20,7 @@ export interface Offense {
 }
 
 const LEFT_OUT = new Set(['node_modules', 'dist', 'build', '.git', '.cache', 'coverage'])
-const KINDS = /\.(ts|mjs|cjs|js|cc|h|sh|mk|gyp|md|json|yml|yaml)$|^bin\/|^\.ci\//
+const KINDS = /\.(ts|mjs|cjs|js|c|cc|h|sh|mk|gyp|md|json|yml|yaml)$|^bin\/|^\.ci\//
 
 /** All text files people wrote, sorted by path. Captures, corpora and lock files are not among. */
 export function readTree(root = ROOT): SourceFile[] {
@@ -42,7 +42,7 @@ export function readTree(root = ROOT): SourceFile[] {
 }
 
 export const isTypeScript = ({ path }: SourceFile): boolean => path.endsWith('.ts')
-export const isNative = ({ path }: SourceFile): boolean => /\.(cc|h)$/.test(path)
+export const isNative = ({ path }: SourceFile): boolean => /\.(c|cc|h)$/.test(path)
 export const isGenerated = ({ path }: SourceFile): boolean => path.endsWith('.gen.h')
 /** Code in any language: what is held to a width and to a first line that says what it is for. */
 export const isCode = ({ path }: SourceFile): boolean => !/\.(md|json|yml|yaml)$/.test(path)
