@@ -77,8 +77,8 @@ export const METHODS = [
     s.service('-t $V1:80 -s rr', '-r $R1:8080 -m')
     s.service('-t $V2:80 -s rr', '-r $R2 -g')
     s.service('-t $V3:80 -s rr', '-r $R3 -i')
-    for (const virtual of ['$V1:80', '$V2:80', '$V3:80']) {
-      const c = s.tcp('$C1:40000', virtual)
+    for (const n of [3, 2, 1]) {
+      const c = s.tcp(`$C${n}:40000`, `$V${n}:80`)
       c.send('S', { ip: { options: ROUTER_ALERT } })
       c.send('A', { ip: { options: NO_OPERATIONS }, payload: 'data' })
     }
@@ -90,8 +90,8 @@ export const METHODS = [
     s.service('-t $V1:80 -s rr', '-r $R1:8080 -m')
     s.service('-t $V2:80 -s rr', '-r $R2 -g')
     s.service('-t $V3:80 -s rr', '-r $R3 -i')
-    for (const virtual of ['$V1:80', '$V2:80', '$V3:80']) {
-      const c = s.tcp('$C1:40000', virtual)
+    for (const n of [1, 2, 3]) {
+      const c = s.tcp(`$C${n}:40000`, `$V${n}:80`)
       c.send('S', { ip: { ttl: 1 } })
       c.send('S', { ip: { ttl: 2 } })
       c.send('A', { ip: { ttl: 1 }, payload: 'too far' })
@@ -107,8 +107,8 @@ export const METHODS = [
     s.service('-t [$V1v6]:80 -s rr', '-r [$R1v6]:8080 -m')
     s.service('-t [$V2v6]:80 -s rr', '-r [$R2v6]:80 -g')
     s.service('-t [$V3v6]:80 -s rr', '-r [$R3v6]:80 -i')
-    for (const virtual of ['[$V1v6]:80', '[$V2v6]:80', '[$V3v6]:80']) {
-      const c = s.tcp('[$C1v6]:40000', virtual)
+    for (const n of [1, 2, 3]) {
+      const c = s.tcp(`[$C${n}v6]:40000`, `[$V${n}v6]:80`)
       c.send('S', { ip: { ttl: 1 } })
       c.send('S', { ip: { ttl: 2 } })
       c.send('A', { ip: { ttl: 1 }, payload: 'too far' })
@@ -124,8 +124,8 @@ export const METHODS = [
     s.service('-u $V2:53 -s rr', '-r $R2 -g')
     s.service('-u $V3:53 -s rr', '-r $R3 -i')
     for (const trafficClass of [0xb8, 0xb9, 0xba, 0xbb, 0x03]) {
-      for (const virtual of ['$V1:53', '$V2:53', '$V3:53']) {
-        s.udp('$C1:5000', virtual).send('tos', { ip: { trafficClass } })
+      for (const n of [1, 2, 3]) {
+        s.udp(`$C${n}:5000`, `$V${n}:53`).send('tos', { ip: { trafficClass } })
       }
     }
     s.udp('$C1:5000', '$V1:53').answer('tos', { ip: { trafficClass: 0xbb } })
@@ -136,9 +136,9 @@ export const METHODS = [
     s.service('-u [$V2v6]:53 -s rr', '-r [$R2v6]:53 -g')
     s.service('-u [$V3v6]:53 -s rr', '-r [$R3v6]:53 -i')
     for (const trafficClass of [0xb8, 0xb9, 0xba, 0xbb]) {
-      for (const virtual of ['[$V1v6]:53', '[$V2v6]:53', '[$V3v6]:53']) {
+      for (const n of [1, 2, 3]) {
         const ip = { trafficClass, flowLabel: 0x12345 }
-        s.udp('[$C1v6]:5000', virtual).send('class', { ip })
+        s.udp(`[$C${n}v6]:5000`, `[$V${n}v6]:53`).send('class', { ip })
       }
     }
     s.udp('[$C1v6]:5000', '[$V1v6]:53').answer('class', { ip: { trafficClass: 0x2e } })
@@ -259,9 +259,11 @@ export const METHODS = [
     s.service('-t $V1:80 -s rr', '-r $R1:80 -m', '-r $R2 -g', '-r $R3 -i')
     const flows = [1, 2, 3].map((i) => s.tcp(`$C${i}:40000`, '$V1:80'))
     for (const flow of flows) flow.send('S')
+    // Not to DR: the kernel would send along the route that an old connection has left in the
+    // destination's cache, and on that it asks the link for the virtual address.
     s.ipvsadm('-e -t $V1:80 -r $R1:80 -i')
     s.ipvsadm('-e -t $V1:80 -r $R2:80 -m')
-    s.ipvsadm('-e -t $V1:80 -r $R3:80 -g')
+    s.ipvsadm('-e -t $V1:80 -r $R3:80 -m')
     s.list()
     for (const flow of flows) flow.send('A')
     for (let i = 4; i <= 6; i++) s.tcp(`$C${i}:40000`, '$V1:80').send('S')
@@ -309,11 +311,20 @@ export const METHODS = [
     s.stats()
   }),
 
+  scenario('TUN and DR: real HTTP requests beside a destination without weight', (s) => {
+    s.service('-t $V1:80 -s wrr', '-r $S -i', '-r $R1 -g -w 0')
+    s.realClients('$V1', 4)
+    s.ipvsadm('-d -t $V1:80 -r $S')
+    s.realClients('$V1', 1)
+    s.list()
+    s.connections()
+  }),
+
   scenario('removed destination: NAT, DR and TUN connections, packets of both sides', (s) => {
     s.service('-t $V1:80 -s rr', '-r $R1:80 -m')
     s.service('-t $V2:80 -s rr', '-r $R2 -g')
     s.service('-t $V3:80 -s rr', '-r $R3 -i')
-    const flows = ['$V1:80', '$V2:80', '$V3:80'].map((v) => s.tcp('$C1:40000', v))
+    const flows = [1, 2, 3].map((n) => s.tcp(`$C${n}:40000`, `$V${n}:80`))
     for (const flow of flows) flow.send('S')
     s.ipvsadm('-d -t $V1:80 -r $R1:80')
     s.ipvsadm('-d -t $V2:80 -r $R2')

@@ -27,9 +27,9 @@ export const STATES = [
     hurry(c, OPEN)
     walk(s, c, '<FA >A >FA <A')
     s.list()
-    s.wait(115)
+    s.wait(110)
     s.connections()
-    s.wait(10)
+    s.wait(30)
     s.connections()
     s.list()
   }),
@@ -40,9 +40,9 @@ export const STATES = [
     hurry(c, OPEN)
     walk(s, c, '>FA <A <PA >A')
     s.list()
-    s.wait(55)
+    s.wait(50)
     s.connections()
-    s.wait(10)
+    s.wait(22)
     s.connections()
     s.list()
   }),
@@ -68,9 +68,9 @@ export const STATES = [
     hurry(closed, `${OPEN} >FA <FA >A >R`)
     s.connections()
     s.list()
-    s.wait(8)
+    s.wait(6)
     s.connections()
-    s.wait(5)
+    s.wait(10)
     s.connections()
     s.list()
   }),
@@ -97,10 +97,10 @@ export const STATES = [
     s.wait(40)
     a.send('S')
     s.connections()
-    s.wait(25)
+    s.wait(32)
     s.connections()
     s.list()
-    s.wait(40)
+    s.wait(42)
     s.connections()
     s.list()
   }),
@@ -159,7 +159,7 @@ export const STATES = [
     s.connections()
     walk(s, c, '>A >S >R')
     s.list()
-    s.wait(12)
+    s.wait(14)
     s.connections()
   }),
 
@@ -173,10 +173,10 @@ export const STATES = [
     }
     s.connections()
     s.list()
-    s.wait(70)
+    s.wait(80)
     s.connections()
     s.list()
-    s.wait(55)
+    s.wait(60)
     s.connections()
     s.list()
   }),
@@ -207,7 +207,7 @@ export const STATES = [
     walk(s, s.tcp('[$C1v6]:40000', '[$V1v6]:80'), '>S <SA >A <FA >A >FA <A')
     walk(s, s.tcp('[$C2v6]:40000', '[$V1v6]:80'), '>S <RA')
     s.list()
-    s.wait(12)
+    s.wait(14)
     s.connections()
   }),
 
@@ -217,15 +217,10 @@ export const STATES = [
     const [nat, direct] = [s.tcp('$C1:40000', '$V1:80'), s.tcp('$C2:40000', '$V2:80')]
     hurry(nat, OPEN)
     hurry(direct, '>S >A')
-    s.wait(890)
-    s.connections()
+    s.wait(600)
     nat.answer('A')
-    s.wait(20)
     s.connections()
-    s.list()
-    s.wait(870)
-    s.connections()
-    s.wait(20)
+    s.wait(420)
     s.connections()
     s.list()
   }),
@@ -243,7 +238,7 @@ export const STATES = [
       s.connections()
     }
     s.list()
-    s.wait(12)
+    s.wait(14)
     s.connections()
     s.stats()
   }),
@@ -265,9 +260,9 @@ export const STATES = [
     const left = s.tcp('$C3:40000', '$V1:80')
     left.send('S')
     s.list()
-    s.wait(115)
+    s.wait(110)
     s.connections()
-    s.wait(10)
+    s.wait(30)
     s.connections()
   }),
 
@@ -299,11 +294,11 @@ export const STATES = [
     d.send('A')
     u.answer()
     s.connections()
-    s.wait(15)
+    s.wait(14)
     s.connections()
-    s.wait(10)
+    s.wait(11)
     s.connections()
-    s.wait(10)
+    s.wait(12)
     s.connections()
     s.list()
   }),
@@ -322,10 +317,10 @@ export const STATES = [
     flows[0].answer()
     flows[1].send()
     s.connections()
-    s.wait(60)
+    s.wait(100)
     s.connections()
     s.list()
-    s.wait(245)
+    s.wait(250)
     s.connections()
     s.list()
   }),
@@ -352,7 +347,7 @@ export const STATES = [
     hurry(flows[1], '<RA')
     s.list()
     s.ipvsadm('-L -n --thresholds')
-    s.wait(12)
+    s.wait(14)
     s.list()
     s.tcp('$C5:40000', '$V1:80').send('S')
     s.tcp('$C6:40000', '$V1:80').send('S')
