@@ -282,7 +282,7 @@ void Core::forward_in(Packet& packet, uint32_t id, const DestinationRecord& dest
 
 void Core::hit_out(Packet& packet, uint32_t id) {
   Conn& conn = table_.at(id);
-  transmitter_.reply(packet, conn, static_cast<uint32_t>(now_ms_));
+  if (!transmitter_.reply(packet, conn, static_cast<uint32_t>(now_ms_))) return;
   const DestinationRecord* destination = snapshot_.destination(conn.destination_slot);
   if (destination != nullptr && (destination->flags & kDestinationAvailable) != 0) {
     count_out(*destination, conn.destination_slot, packet.l3_bytes);

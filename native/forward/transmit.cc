@@ -93,14 +93,15 @@ bool Transmitter::admit(Packet& packet, const NextHop& hop, uint32_t mtu, const 
   return fits(packet, mtu, answer_from, fragment, now_ms);
 }
 
-// The same of a reply, which the host forwards (ip_forward.c): first MTU, then TTL. One of a
-// destination on this host (`own`) is nobody's to forward and keeps its TTL.
-bool Transmitter::admit_reply(Packet& packet, const NextHop& hop, bool own, bool* fragment,
-                              uint32_t now_ms) {
+// The same of a reply, which the host forwards (ip_forward.c): first MTU, then TTL. `back` leads to
+// its sender. One of a destination on this host is nobody's to forward and keeps its TTL.
+bool Transmitter::admit_reply(Packet& packet, const NextHop& hop, const NextHop& back,
+                              bool* fragment, uint32_t now_ms) {
   *fragment = false;
-  if (!reaches(packet, hop, own, hop.source, now_ms)) return false;
+  const bool own = back.state == HopState::kLocal;
+  if (!reaches(packet, hop, own, back.source, now_ms)) return false;
   if (hop.state == HopState::kLocal) return true;
-  if (!fits(packet, hop.mtu, hop.source, fragment, now_ms)) return false;
+  if (!fits(packet, hop.mtu, back.source, fragment, now_ms)) return false;
   if (!own) decrement_ttl(packet);
   return true;
 }
@@ -173,15 +174,16 @@ uint32_t Transmitter::request(Packet& packet, Conn& conn, uint32_t now_ms) {
   return answered_;
 }
 
-void Transmitter::reply(Packet& packet, Conn& conn, uint32_t now_ms) {
+bool Transmitter::reply(Packet& packet, Conn& conn, uint32_t now_ms) {
   const uint16_t slot = hop_out(conn, now_ms);
   const NextHop& hop = hops_.at(slot);
-  const bool own = hops_.at(hop_in(conn, now_ms)).state == HopState::kLocal;
+  const NextHop& back = hops_.at(hop_in(conn, now_ms));
   bool fragment;
-  if (!admit_reply(packet, hop, own, &fragment, now_ms)) return;
+  if (!admit_reply(packet, hop, back, &fragment, now_ms)) return false;
   rewrite_ends(packet, Ends{&table_.address(conn.virtual_index), &conn.client, conn.virtual_port,
                             conn.client_port});
-  out(packet, slot, fragment, hop.source, now_ms);
+  out(packet, slot, fragment, back.source, now_ms);
+  return true;
 }
 
 // Spec 5.7.1, 5.7.2. A quote is a packet that went the other way, so it gets the ends that packet

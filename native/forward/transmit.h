@@ -23,8 +23,9 @@ class Transmitter {
   // Returns the bytes of the ICMP error that the client got instead, 0 where it got none.
   uint32_t request(Packet& packet, Conn& conn, uint32_t now_ms);
 
-  // Destination -> client, masquerade and FULLNAT (spec 5.2).
-  void reply(Packet& packet, Conn& conn, uint32_t now_ms);
+  // Destination -> client, masquerade and FULLNAT (spec 5.2). False: it goes no further, and the
+  // kernel's outbound hook would not have seen it.
+  bool reply(Packet& packet, Conn& conn, uint32_t now_ms);
 
   // An ICMP error about `conn`, seen from the client's side (`from_client`) or from the
   // destination's (spec 5.7). False: its checksum is wrong, nothing was sent.
@@ -36,7 +37,8 @@ class Transmitter {
   void refresh_hops(Conn& conn);
   bool admit(Packet& packet, const NextHop& hop, uint32_t mtu, const Addr& answer_from,
              bool* fragment, uint32_t now_ms);
-  bool admit_reply(Packet& packet, const NextHop& hop, bool own, bool* fragment, uint32_t now_ms);
+  bool admit_reply(Packet& packet, const NextHop& hop, const NextHop& back, bool* fragment,
+                   uint32_t now_ms);
   bool reaches(const Packet& packet, const NextHop& hop, bool own, const Addr& answer_from,
                uint32_t now_ms);
   bool fits(const Packet& packet, uint32_t mtu, const Addr& answer_from, bool* fragment,

@@ -41,6 +41,11 @@ Bytes Inner(const Bytes& ip, bool outer_six) {
   return Part(ip, outer, ip.size() - outer);
 }
 
+Bytes BytesOf(const Addr& address) {
+  const uint8_t* end = address.bytes + 16;
+  return Bytes(address.is_v4() ? end - 4 : address.bytes, end);
+}
+
 // One ICMP message to `text`'s sender, of this type and code; returns it.
 Bytes CheckAnswer(const std::vector<Sent>& sent, const Text& text, uint8_t type, uint8_t code) {
   CHECK_EQ(sent.size(), 1);
@@ -111,8 +116,13 @@ TEST(path_ttl_ends_before_mtu_is_asked) {
       if (!has_reply_key(method)) continue;
       Text reply = world.Reply();
       reply.ttl = 1;
-      CheckAnswer(world.Pass(reply, 1), reply, six ? 3 : 11, 0);
+      const uint64_t before = world.blocks.total.get()->out_packets;
+      const Bytes answer = CheckAnswer(world.Pass(reply, 1), reply, six ? 3 : 11, 0);
       CHECK_EQ(world.rig.reason(Reason::kTtlExceeded), 2);
+      // The host refuses to forward it: no reply, and it speaks from where its sender is.
+      CHECK_EQ(world.blocks.total.get()->out_packets, before);
+      const NextHop& back = world.rig.hops().at(six ? rig::RigHops::kIn6 : rig::RigHops::kIn4);
+      CHECK_EQ(Part(answer, six ? 8 : 12, six ? 16 : 4), BytesOf(back.source));
     }
   }
 }
