@@ -79,8 +79,9 @@ export function inside(namespace: string, command: readonly string[]): string {
 }
 
 /**
- * Gives a director virtual IPv6 addresses on a device, or takes them away. The local route is enough
- * to receive; but only from an address of a device does IPv6 send an error about what it received.
+ * Gives a director virtual IPv6 addresses on a device, or takes them away. The local route is
+ * enough to receive; but only from an address of a device does IPv6 send an error about what it
+ * received.
  */
 export function holdAddresses6(
   side: SideName,

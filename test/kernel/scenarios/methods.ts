@@ -1,4 +1,4 @@
-/** The forwarding methods: what of a packet is rewritten, wrapped, refused (spec sections 5.5, 5.6). */
+/** The forwarding methods: what of a packet is rewritten, wrapped, refused (spec 5.5, 5.6). */
 import { scenario } from '../language.js'
 
 /** TCP payloads that make packets of 1500, 1480 (what an IPIP tunnel carries) and 1481 bytes. */
