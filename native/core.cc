@@ -291,12 +291,17 @@ void Core::forward_in(Packet& packet, uint32_t id, const DestinationRecord& dest
   count_in(destination, conn.destination_slot, packet.l3_bytes);
   tracker_.track(id, packet, false, tick());
   conn.in_packets++;
-  transmitter_.request(packet, conn, static_cast<uint32_t>(now_ms_));
+  const uint32_t answered = transmitter_.request(packet, conn, static_cast<uint32_t>(now_ms_));
+  // An ICMP error of the director about it is a reply to the kernel (LOCAL_OUT, spec 5.7.1), except
+  // where only the real server's address would be recognised.
+  if (answered != 0 && !has_reply_key(conn.method)) {
+    count_out(destination, conn.destination_slot, answered);
+  }
 }
 
 void Core::hit_out(Packet& packet, uint32_t id) {
   Conn& conn = table_.at(id);
-  transmitter_.reply(packet, conn, static_cast<uint32_t>(now_ms_));
+  if (!transmitter_.reply(packet, conn, static_cast<uint32_t>(now_ms_))) return;
   const DestinationRecord* destination = snapshot_.destination(conn.destination_slot);
   if (destination != nullptr && (destination->flags & kDestinationAvailable) != 0) {
     count_out(*destination, conn.destination_slot, packet.l3_bytes);

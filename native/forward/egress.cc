@@ -110,12 +110,14 @@ void Egress::answer_frame(Frame* frame, const Addr& to, uint32_t now_ms) {
   if (!send(*frame, 0, to.is_v4() ? 4 : 6, slot, now_ms)) counters_.count(Reason::kNoRoute);
 }
 
-void Egress::answer(const Packet& packet, IcmpError error, uint32_t mtu, const Addr& local,
-                    uint32_t now_ms) {
-  if (!allow_answer(now_ms)) return;
+uint32_t Egress::answer(const Packet& packet, IcmpError error, uint32_t mtu, const Addr& local,
+                        uint32_t now_ms) {
+  if (!allow_answer(now_ms)) return 0;
   Frame* frame = scratch(Scratch::kAnswers, 1);
-  if (!build_icmp_error(packet, error, mtu, local, ++answer_id_, frame)) return;
+  if (!build_icmp_error(packet, error, mtu, local, ++answer_id_, frame)) return 0;
+  const uint32_t bytes = frame->length;
   answer_frame(frame, packet.key.source, now_ms);
+  return bytes;
 }
 
 void Egress::reset(const Packet& packet, uint32_t now_ms) {

@@ -38,8 +38,9 @@ class Egress {
   void flush();
 
   // ICMP error about `packet` to its source, from `local` (spec 5.4, 5.5.1, 5.6); limited in rate.
-  void answer(const Packet& packet, IcmpError error, uint32_t mtu, const Addr& local,
-              uint32_t now_ms);
+  // Returns the bytes of the IP packet made, 0 where none was.
+  uint32_t answer(const Packet& packet, IcmpError error, uint32_t mtu, const Addr& local,
+                  uint32_t now_ms);
 
   // RST to the sender of a TCP packet that belongs to no connection (RFC 9293 3.10.7.1); the host
   // would send it, but it is kept quiet about virtual addresses.

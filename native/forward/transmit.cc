@@ -47,30 +47,62 @@ uint16_t Transmitter::hop_out(Conn& conn, uint32_t now_ms) {
   return conn.hop_out;
 }
 
-// Route, TTL and MTU; false when the packet was consumed here. Decrements the TTL unless the
-// packet stays on this host.
-bool Transmitter::admit(Packet& packet, const NextHop& hop, uint32_t mtu, const Addr& answer_from,
-                        bool* fragment, uint32_t now_ms) {
-  *fragment = false;
+void Transmitter::answer(const Packet& packet, IcmpError error, uint32_t mtu, const Addr& from,
+                         uint32_t now_ms) {
+  answered_ += egress_.answer(packet, error, mtu, from, now_ms);
+}
+
+// Route and TTL; false when the packet was consumed here.
+bool Transmitter::reaches(const Packet& packet, const NextHop& hop, bool own,
+                          const Addr& answer_from, uint32_t now_ms) {
   if (hop.state == HopState::kUnreachable) [[unlikely]] {
     counters_.count(Reason::kNoRoute);
-    egress_.answer(packet, IcmpError::kHostUnreachable, 0, answer_from, now_ms);
+    answer(packet, IcmpError::kHostUnreachable, 0, answer_from, now_ms);
     return false;
   }
-  if (hop.state == HopState::kLocal) return true;
-  if (packet.ttl <= 1) [[unlikely]] {
+  if (packet.ttl <= 1 && !own && hop.state != HopState::kLocal) [[unlikely]] {
     counters_.count(Reason::kTtlExceeded);
-    egress_.answer(packet, IcmpError::kTimeExceeded, 0, answer_from, now_ms);
+    answer(packet, IcmpError::kTimeExceeded, 0, answer_from, now_ms);
     return false;
   }
+  return true;
+}
+
+// MTU; false when the packet was consumed here.
+bool Transmitter::fits(const Packet& packet, uint32_t mtu, const Addr& answer_from, bool* fragment,
+                       uint32_t now_ms) {
   const Fit fit = fit_to_mtu(packet, mtu);
   if (fit == Fit::kTooBig) [[unlikely]] {
     counters_.count(Reason::kTooBig);
-    egress_.answer(packet, IcmpError::kPacketTooBig, mtu, answer_from, now_ms);
+    answer(packet, IcmpError::kPacketTooBig, mtu, answer_from, now_ms);
     return false;
   }
   *fragment = fit == Fit::kFragment;
+  return true;
+}
+
+// Route, TTL and MTU of what IPVS sends (ip_vs_xmit.c, __ip_vs_get_out_rt); false when the packet
+// was consumed here. The TTL goes down, and then the MTU is asked, unless the packet stays on this
+// host.
+bool Transmitter::admit(Packet& packet, const NextHop& hop, uint32_t mtu, const Addr& answer_from,
+                        bool* fragment, uint32_t now_ms) {
+  *fragment = false;
+  if (!reaches(packet, hop, false, answer_from, now_ms)) return false;
+  if (hop.state == HopState::kLocal) return true;
   decrement_ttl(packet);
+  return fits(packet, mtu, answer_from, fragment, now_ms);
+}
+
+// The same of a reply, which the host forwards (ip_forward.c): first MTU, then TTL. `back` leads to
+// its sender. One of a destination on this host is nobody's to forward and keeps its TTL.
+bool Transmitter::admit_reply(Packet& packet, const NextHop& hop, const NextHop& back,
+                              bool* fragment, uint32_t now_ms) {
+  *fragment = false;
+  const bool own = back.state == HopState::kLocal;
+  if (!reaches(packet, hop, own, back.source, now_ms)) return false;
+  if (hop.state == HopState::kLocal) return true;
+  if (!fits(packet, hop.mtu, back.source, fragment, now_ms)) return false;
+  if (!own) decrement_ttl(packet);
   return true;
 }
 
@@ -79,7 +111,7 @@ void Transmitter::out(Packet& packet, uint16_t slot, bool fragment, const Addr& 
   if (!fragment) [[likely]] {
     if (!egress_.send(packet.frame, packet.l3, packet.family, slot, now_ms)) {
       counters_.count(Reason::kNoRoute);
-      egress_.answer(packet, IcmpError::kHostUnreachable, 0, answer_from, now_ms);
+      answer(packet, IcmpError::kHostUnreachable, 0, answer_from, now_ms);
     }
     return;
   }
@@ -107,16 +139,19 @@ void Transmitter::cut(Packet& packet, uint16_t slot, uint32_t now_ms) {
   for (uint32_t i = 0; i < count; i++) egress_.send(pieces[i], 0, packet.family, slot, now_ms);
 }
 
-void Transmitter::request(Packet& packet, Conn& conn, uint32_t now_ms) {
+uint32_t Transmitter::request(Packet& packet, Conn& conn, uint32_t now_ms) {
+  answered_ = 0;
   const uint16_t slot = hop_in(conn, now_ms);
   const NextHop& hop = hops_.at(slot);
   const Addr& virtual_address = table_.address(conn.virtual_index);
   if (conn.method == kMethodTunnel && hop.state != HopState::kLocal) {
     tunnel(packet, conn, slot, now_ms);
-    return;
+    return answered_;
   }
   bool fragment;
-  if (!admit(packet, hop, hop.mtu, virtual_address, &fragment, now_ms)) return;
+  if (!admit(packet, hop, hop.mtu, virtual_address, &fragment, now_ms)) {
+    return answered_;
+  }
   switch (conn.method) {
     case kMethodMasquerade:
       rewrite_ends(packet, Ends{&conn.client, &table_.address(conn.destination_index),
@@ -132,20 +167,23 @@ void Transmitter::request(Packet& packet, Conn& conn, uint32_t now_ms) {
       // port cannot say which real server is meant.
       if (hop.link_bytes == 0 && hop.state != HopState::kLocal) {
         counters_.count(Reason::kMethodUnsupported);
-        return;
+        return 0;
       }
   }
   out(packet, slot, fragment, virtual_address, now_ms);
+  return answered_;
 }
 
-void Transmitter::reply(Packet& packet, Conn& conn, uint32_t now_ms) {
+bool Transmitter::reply(Packet& packet, Conn& conn, uint32_t now_ms) {
   const uint16_t slot = hop_out(conn, now_ms);
   const NextHop& hop = hops_.at(slot);
+  const NextHop& back = hops_.at(hop_in(conn, now_ms));
   bool fragment;
-  if (!admit(packet, hop, hop.mtu, hop.source, &fragment, now_ms)) return;
+  if (!admit_reply(packet, hop, back, &fragment, now_ms)) return false;
   rewrite_ends(packet, Ends{&table_.address(conn.virtual_index), &conn.client, conn.virtual_port,
                             conn.client_port});
-  out(packet, slot, fragment, hop.source, now_ms);
+  out(packet, slot, fragment, back.source, now_ms);
+  return true;
 }
 
 // Spec 5.7.1, 5.7.2. A quote is a packet that went the other way, so it gets the ends that packet

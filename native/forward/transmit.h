@@ -20,10 +20,12 @@ class Transmitter {
         ip_id_step_(static_cast<uint16_t>(workers)) {}
 
   // Client -> destination, by the connection's method. The packet's memory must stay until flush.
-  void request(Packet& packet, Conn& conn, uint32_t now_ms);
+  // Returns the bytes of the ICMP error that the client got instead, 0 where it got none.
+  uint32_t request(Packet& packet, Conn& conn, uint32_t now_ms);
 
-  // Destination -> client, masquerade and FULLNAT (spec 5.2).
-  void reply(Packet& packet, Conn& conn, uint32_t now_ms);
+  // Destination -> client, masquerade and FULLNAT (spec 5.2). False: it goes no further, and the
+  // kernel's outbound hook would not have seen it.
+  bool reply(Packet& packet, Conn& conn, uint32_t now_ms);
 
   // An ICMP error about `conn`, seen from the client's side (`from_client`) or from the
   // destination's (spec 5.7). False: its checksum is wrong, nothing was sent.
@@ -35,7 +37,15 @@ class Transmitter {
   void refresh_hops(Conn& conn);
   bool admit(Packet& packet, const NextHop& hop, uint32_t mtu, const Addr& answer_from,
              bool* fragment, uint32_t now_ms);
+  bool admit_reply(Packet& packet, const NextHop& hop, const NextHop& back, bool* fragment,
+                   uint32_t now_ms);
+  bool reaches(const Packet& packet, const NextHop& hop, bool own, const Addr& answer_from,
+               uint32_t now_ms);
+  bool fits(const Packet& packet, uint32_t mtu, const Addr& answer_from, bool* fragment,
+            uint32_t now_ms);
   void out(Packet& packet, uint16_t slot, bool fragment, const Addr& answer_from, uint32_t now_ms);
+  void answer(const Packet& packet, IcmpError error, uint32_t mtu, const Addr& from,
+              uint32_t now_ms);
   void cut(Packet& packet, uint16_t slot, uint32_t now_ms);
   void tunnel(Packet& packet, Conn& conn, uint16_t slot, uint32_t now_ms);
   void tunnel_fitting(Packet& packet, const Addr& remote, uint16_t slot, uint32_t inner_mtu,
@@ -50,6 +60,7 @@ class Transmitter {
   // Outer IPv4 ids: each worker counts its own, or fragments of two workers could mix.
   uint16_t ip_id_;
   uint16_t ip_id_step_;
+  uint32_t answered_ = 0;  // bytes of ICMP errors since request() began
 };
 
 }  // namespace uvs

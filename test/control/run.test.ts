@@ -307,12 +307,12 @@ describe('uvs run', () => {
       '# saved\n-A -t 198.18.0.5:80 -s rr\n-a -t 198.18.0.5:80 -r 198.18.1.5:80 -m -w 1\n',
     )
     const host = world(path('s'))
-    const argv = ['--config', path('uvs.yaml'), '--rules', path('rules'), '--set', 'drop_entry=2']
+    const argv = ['--config', path('uvs.yaml'), '--rules', path('rules'), '--set', 'drop_entry=3']
     const done = runDaemon(argv, host)
     await host.ready
     const { config, interfaces, workers } = host.started[0]
     assert.deepEqual([interfaces, workers], [['fake0', 'fake1'], 3])
-    assert.equal(config.sysctls.drop_entry, 2)
+    assert.equal(config.sysctls.drop_entry, 3)
     assert.equal(config.sysctls.expire_nodest_conn, 1)
     assert.deepEqual(config.timeouts, { tcpSec: 100, tcpFinSec: 120, udpSec: 7 })
     assert.equal(config.defaultLocalAddresses.length, 2)

@@ -67,14 +67,14 @@ describe('settings without effect', () => {
 
   it('are told once when set, not at their default, not by other changes', async () => {
     const log = memoryLog()
-    const config = configOf([{ kind: 'setSysctl', name: 'drop_entry', value: '2' }])
+    const config = configOf([{ kind: 'setSysctl', name: 'drop_entry', value: '3' }])
     const clock = new FakeClock()
     const director = new Director({ port: new FakeDataplane(), config, clock, log, version: '1' })
     director.start()
     const warnings = () => log.lines.splice(0).filter((line) => line.startsWith('warn'))
     const set = (name: SysctlName, value: string) =>
       director.execute([{ kind: 'setSysctl', name, value }])
-    assert.deepEqual(warnings(), ['warn drop_entry=2 is accepted but has no effect yet'])
+    assert.deepEqual(warnings(), ['warn drop_entry=3 is accepted but has no effect yet'])
     await set('nat_icmp_send', '1')
     assert.deepEqual(warnings(), ['warn nat_icmp_send=1 is accepted but has no effect yet'])
     await set('expire_nodest_conn', '1')
@@ -87,6 +87,15 @@ describe('settings without effect', () => {
 
   it('say nothing when everything is at its default', () => {
     assert.deepEqual(idleSettings(DEFAULTS, emptyConfig(CAPACITY).sysctls), [])
+  })
+
+  it('include secure_tcp=2, which becomes 1 as in a kernel whose memory is not low', () => {
+    for (const name of ['secure_tcp', 'drop_entry', 'drop_packet'] as const) {
+      const set = setSysctl(DEFAULTS, name, '2')
+      assert.ok(set.ok)
+      assert.equal(set.value[name], 1)
+      assert.deepEqual(idleSettings(DEFAULTS, set.value), [name])
+    }
   })
 
   it('include secure_tcp=1, which waits for memory to run low', () => {

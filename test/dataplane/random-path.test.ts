@@ -376,7 +376,7 @@ function randomPacket(world: World): ModelPacket {
     source: one.destination,
     destination: one.method === 'fullnat' ? one.local : one.client,
     flags: one.protocol === 'tcp' ? random.pick(['SA', ...FLAGS]) : '',
-    ttl: random.between(2, 255),
+    ttl: random.oneIn(30) ? 1 : random.between(2, 255),
     bytes: (isSix(one.client.address) ? 40 : 20) + (one.protocol === 'tcp' ? 20 : 8),
   }
 }

@@ -11,8 +11,9 @@ import { type DecodedPacket, decodeFrame } from '../support/packet-decoder.js'
 import { readBigEndian } from '../support/wire.js'
 import { linkName } from './addresses.js'
 
+const IGMP = 2
 const ICMP6 = 58
-/** Router solicitation and multicast listening: a host's own business, RFC 4861 and RFC 3810. */
+/** Router solicitation and multicast listening: RFC 4861 and RFC 3810. */
 const OWN_BUSINESS = [130, 131, 132, 133, 143]
 const SHOWN_BYTES = 24
 
@@ -34,9 +35,10 @@ export function frameText(frame: Uint8Array, sent: ReadonlySet<string>): string 
   return `${link} ${packetText(rest as DecodedPacket, sent)}${problems}`
 }
 
-/** Whether a frame belongs to the conversation of hosts about themselves. */
+/** Whether a frame belongs to the conversation of hosts about themselves; IGMP too, RFC 3376. */
 export function isOwnBusiness(frame: Uint8Array): boolean {
   const { ip, icmp } = decodeFrame(frame)
+  if (ip?.protocol === IGMP) return true
   return ip?.protocol === ICMP6 && icmp !== undefined && OWN_BUSINESS.includes(icmp.type)
 }
 

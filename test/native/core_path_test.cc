@@ -41,6 +41,11 @@ Bytes Inner(const Bytes& ip, bool outer_six) {
   return Part(ip, outer, ip.size() - outer);
 }
 
+Bytes BytesOf(const Addr& address) {
+  const uint8_t* end = address.bytes + 16;
+  return Bytes(address.is_v4() ? end - 4 : address.bytes, end);
+}
+
 // One ICMP message to `text`'s sender, of this type and code; returns it.
 Bytes CheckAnswer(const std::vector<Sent>& sent, const Text& text, uint8_t type, uint8_t code) {
   CHECK_EQ(sent.size(), 1);
@@ -111,8 +116,13 @@ TEST(path_ttl_ends_before_mtu_is_asked) {
       if (!has_reply_key(method)) continue;
       Text reply = world.Reply();
       reply.ttl = 1;
-      CheckAnswer(world.Pass(reply, 1), reply, six ? 3 : 11, 0);
+      const uint64_t before = world.blocks.total.get()->out_packets;
+      const Bytes answer = CheckAnswer(world.Pass(reply, 1), reply, six ? 3 : 11, 0);
       CHECK_EQ(world.rig.reason(Reason::kTtlExceeded), 2);
+      // The host refuses to forward it: no reply, and it speaks from where its sender is.
+      CHECK_EQ(world.blocks.total.get()->out_packets, before);
+      const NextHop& back = world.rig.hops().at(six ? rig::RigHops::kIn6 : rig::RigHops::kIn4);
+      CHECK_EQ(Part(answer, six ? 8 : 12, six ? 16 : 4), BytesOf(back.source));
     }
   }
 }
@@ -128,8 +138,15 @@ TEST(path_too_big_is_answered_with_the_mtu_that_fits) {
       text.payload = Bytes(mtu - (six ? 60 : 40), 1);
       CHECK_EQ(world.Pass(text).size(), 1);
       text.payload.push_back(1);
+      const TrafficRecord& total = *world.blocks.total.get();
+      const uint64_t packets = total.out_packets;
+      const uint64_t bytes = total.out_bytes;
       const Bytes answer = CheckAnswer(world.Pass(text), text, six ? 2 : 3, six ? 0 : 4);
       CHECK_EQ(test::Get32(answer, six ? 44 : 24), mtu);
+      CHECK_EQ(answer[six ? 48 + 7 : 28 + 8], text.ttl - 1);  // what is quoted was on its way out
+      // The kernel sees the answer leave as a packet of the connection, but for masquerading.
+      CHECK_EQ(total.out_packets - packets, has_reply_key(method) ? 0 : 1);
+      CHECK_EQ(total.out_bytes - bytes, has_reply_key(method) ? 0 : answer.size());
       CHECK_EQ(world.rig.reason(Reason::kTooBig), 1);
       CHECK_EQ(world.Only()->in_packets, 4);  // tracked and counted before (spec 5.3)
     }
@@ -146,6 +163,32 @@ Bytes Reassembled(const std::vector<Sent>& pieces) {
     test::PutAll(payload, Part(ip, 20, ip.size() - 20));
   }
   return payload;
+}
+
+// Replies are forwarded by the host, which asks the MTU first (ip_forward.c).
+TEST(path_too_big_reply_is_quoted_as_it_came) {
+  World world(kMethodMasquerade);
+  world.Open();
+  world.rig.hops().set_mtu(rig::RigHops::kOut4, 1400);
+  Text reply = world.Reply();
+  reply.payload = Bytes(1361, 1);
+  const Bytes answer = CheckAnswer(world.Pass(reply, 1), reply, 3, 4);
+  CHECK_EQ(answer[28 + 8], reply.ttl);
+}
+
+// A destination on this host sends its replies itself; they are not forwarded to anyone.
+TEST(path_reply_of_a_local_destination_keeps_its_ttl) {
+  World world(kMethodMasquerade);
+  world.rig.hops().set_state(rig::RigHops::kIn4, HopState::kLocal);
+  world.In(kTcpSyn);
+  for (const uint8_t ttl : {64, 1}) {
+    Text reply = world.Reply(kSynAck);
+    reply.ttl = ttl;
+    const std::vector<Sent> sent = world.Pass(reply, 1);
+    REQUIRE(sent.size() == 1);
+    CHECK_EQ(sent[0].ip[8], ttl);
+    CHECK_EQ(WrongIn(sent[0].ip), "");
+  }
 }
 
 TEST(path_without_dont_fragment_is_cut) {

@@ -106,7 +106,10 @@ export interface Icmp {
   checksum?: number
 }
 
-/** A layer-3 packet. Of `tcp`, `udp`, `icmp` and `inner` at most one; `payload` comes last. */
+/**
+ * A layer-3 packet. Of `tcp`, `udp`, `icmp` and `inner` at most one, except that an ICMP error
+ * quotes its `inner`; `payload` comes last.
+ */
 export interface IpPacket {
   ip: Ip
   tcp?: Tcp
@@ -173,7 +176,8 @@ function buildTransport(
   destination: Uint8Array,
 ): [number, Uint8Array] {
   const text = packet.payload ?? new Uint8Array()
-  const payload = typeof text === 'string' ? new TextEncoder().encode(text) : text
+  const bytes = typeof text === 'string' ? new TextEncoder().encode(text) : text
+  const payload = packet.icmp && packet.inner ? concat(buildPacket(packet.inner), bytes) : bytes
   const pseudo = (protocol: number, length: number): Uint8Array =>
     pseudoHeader(source, destination, protocol, length)
   if (packet.tcp) return [PROTOCOL.tcp, buildTcp(packet.tcp, payload, pseudo)]

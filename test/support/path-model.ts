@@ -186,11 +186,16 @@ export class PathModel {
 
   #track(packet: ModelPacket, connection: ModelConnection, reply: boolean): Outcome {
     const isFullnat = connection.method === 'fullnat'
+    const isTooFar = packet.ttl <= 1
+    // The host forwards replies and refuses this one before it would be seen (ip_forward.c).
+    if (reply && isTooFar) return { what: 'forward', connection, reply }
     if (this.#listed(connection.slot) !== undefined) {
       const traffic = this.#trafficOf(connection.slot)
       if (reply) traffic.out++
       else traffic.in++
       if (!reply) traffic.inBytes += packet.bytes
+      // "Time exceeded" is a reply of the connection where its virtual address is recognised.
+      if (!reply && isTooFar && !isFullnat && connection.method !== 'masquerade') traffic.out++
     }
     if (packet.protocol === 'udp') {
       connection.dueTick = this.tick + UDP_SEC * TICKS_PER_SEC

@@ -109,7 +109,16 @@ export function setSysctl(sysctls: Sysctls, name: string, text: string): Result<
     const wanted = kind === 'powerOfTwo' ? 'a power of two' : 'an integer'
     return failure('SYSCTL_VALUE', `${name} takes ${wanted} from ${low} to ${high}, not "${text}"`)
   }
-  return success({ ...sysctls, [name]: value })
+  return success({ ...sysctls, [name]: kind === 'mode3' ? defenceMode(value) : value })
+}
+
+/**
+ * The automatic modes: 1 waits for memory to run low, 2 acts because it has. The kernel corrects
+ * one to the other (ip_vs_ctl.c, update_defense_level); here memory never runs low, because all of
+ * it is taken at start.
+ */
+function defenceMode(value: number): number {
+  return value === 2 ? 1 : value
 }
 
 function setThreshold(sysctls: Sysctls, text: string): Result<Sysctls> {

@@ -123,8 +123,8 @@ describe('/proc files', () => {
   it('ip_vs_app and the settings', async () => {
     const on = rig()
     assert.equal(await read(on, '/proc/net/ip_vs_app'), 'prot port    usecnt name\n')
-    await on.director.execute([{ kind: 'setSysctl', name: 'drop_entry', value: '2' }])
-    assert.equal(await read(on, '/proc/sys/net/ipv4/vs/drop_entry'), '2\n')
+    await on.director.execute([{ kind: 'setSysctl', name: 'drop_entry', value: '3' }])
+    assert.equal(await read(on, '/proc/sys/net/ipv4/vs/drop_entry'), '3\n')
     assert.equal(await read(on, '/proc/sys/net/ipv4/vs/sync_threshold'), '3\t50\n')
     for (const name of SYSCTL_NAMES) {
       assert.match(await read(on, `/proc/sys/net/ipv4/vs/${name}`), /^-?\d+(\t\d+)?\n$/)

@@ -17,6 +17,7 @@ import { saidLines } from '../listing.js'
 import { buildFrame, type Ethernet, type IpPacket } from '../../support/packet-builder.js'
 import { type DecodedFrame, type DecodedPacket, decodeFrame } from '../../support/packet-decoder.js'
 import type { Side, Towards } from './side.js'
+import { holdAddresses6 } from './world.js'
 
 /** Nothing for so long is quiet. */
 const QUIET_MS = 50
@@ -41,16 +42,20 @@ export async function runScenario(
 ): Promise<{ kernel: Observation; uvs: Observation }> {
   const runs = [new Run(kernel, index), new Run(uvs, index)] as const
   const seen: { kernel: Seen[][]; uvs: Seen[][] } = { kernel: [], uvs: [] }
-  for (const [number, step] of scenario.steps.entries()) {
-    const done = await Promise.all(runs.map((run) => run.perform(step)))
-    if (done[0] === undefined) throw new Error(`step ${number + 1}: nothing to answer to`)
+  for (const run of runs) run.prepare(scenario)
+  try {
+    for (const [number, step] of scenario.steps.entries()) {
+      const done = await Promise.all(runs.map((run) => run.perform(step)))
+      if (done[0] === undefined) throw new Error(`step ${number + 1}: nothing to answer to`)
+      await settle(kernel, uvs)
+      seen.kernel.push([...done[0], ...runs[0].collect()])
+      seen.uvs.push([...(done[1] ?? [{ text: 'nothing to answer to' }]), ...runs[1].collect()])
+    }
+  } finally {
+    for (const run of runs) await run.tidyUp()
     await settle(kernel, uvs)
-    seen.kernel.push([...done[0], ...runs[0].collect()])
-    seen.uvs.push([...(done[1] ?? [{ text: 'nothing to answer to' }]), ...runs[1].collect()])
+    for (const run of runs) run.collect()
   }
-  for (const run of runs) await run.tidyUp()
-  await settle(kernel, uvs)
-  for (const run of runs) run.collect()
   return seen
 }
 
@@ -82,6 +87,7 @@ class Run {
   readonly #frames: Record<Towards, Emitted[]> = { client: [], server: [] }
   /** Settings as they were before the scenario. */
   readonly #settings = new Map<string, string>()
+  #addresses6: readonly string[] = []
 
   constructor(side: Side, index: number) {
     this.#side = side
@@ -123,11 +129,20 @@ class Run {
     )
   }
 
+  /** Makes the host ready for what the scenario uses. */
+  prepare({ steps }: Scenario): void {
+    if (JSON.stringify(steps).includes('v6')) {
+      this.#addresses6 = virtualAddresses(this.#index).filter((address) => address.includes(':'))
+      holdAddresses6(this.#side.name, 'add', this.#addresses6)
+    }
+  }
+
   /** Leaves the director as a scenario expects to find it; connections run out by themselves. */
   async tidyUp(): Promise<void> {
     await this.#side.ipvsadm(['-C'], '')
     await this.#side.ipvsadm(DEFAULT_TIMEOUTS, '')
     for (const [name, value] of this.#settings) await this.#side.setSysctl(name, value)
+    if (this.#addresses6.length > 0) holdAddresses6(this.#side.name, 'del', this.#addresses6)
   }
 
   async #ipvsadm(line: string, input: string): Promise<Seen[]> {

@@ -46,6 +46,8 @@ const SETTINGS: readonly (readonly [name: string, value: number])[] = [
   ]),
   ['net.ipv4.icmp_ratelimit', 0],
   ['net.ipv6.icmp.ratelimit', 0],
+  // Labels of packets that the host makes would be random (RFC 6437 section 3).
+  ['net.ipv6.auto_flowlabels', 0],
 ]
 
 /** Makes both directors' hosts; nothing balances yet. */
@@ -76,6 +78,22 @@ export function inside(namespace: string, command: readonly string[]): string {
   return execFileSync('nsenter', words, { encoding: 'utf8', stdio: 'pipe' })
 }
 
+/**
+ * Gives a director virtual IPv6 addresses on a device, or takes them away. The local route is
+ * enough to receive; but only from an address of a device does IPv6 send an error about what it
+ * received.
+ */
+export function holdAddresses6(
+  side: SideName,
+  what: 'add' | 'del',
+  addresses: readonly string[],
+): void {
+  const options = what === 'add' ? ' nodad' : ''
+  const lines = addresses.map((address) => `ip address ${what} ${address}/128 dev lo${options}`)
+  inside(NAMESPACES[side], ['sh', '-c', lines.join(' && ')])
+}
+
+/** The namespace of a host with a kernel of its own. */
 export function realHost(side: SideName, role: 'client' | 'server'): string {
   return `${NAMESPACES[side]}-${role}`
 }

@@ -4,11 +4,24 @@
  */
 import type { Scenario } from '../language.js'
 import { BASICS } from './basics.js'
+import { COMMANDS } from './commands.js'
+import { ICMP } from './icmp.js'
+import { METHODS } from './methods.js'
 import { PERSISTENCE } from './persistence.js'
 import { REMOVAL } from './removal.js'
 import { SCHEDULERS } from './schedulers.js'
+import { STATES } from './states.js'
 
-export const SCENARIOS: readonly Scenario[] = [...BASICS, ...SCHEDULERS, ...PERSISTENCE, ...REMOVAL]
+export const SCENARIOS: readonly Scenario[] = [
+  ...BASICS,
+  ...SCHEDULERS,
+  ...PERSISTENCE,
+  ...REMOVAL,
+  ...METHODS,
+  ...STATES,
+  ...ICMP,
+  ...COMMANDS,
+]
 
 /** Minutes on the clock are seconds even where it jumps. */
 const SLOW: readonly string[] = ['UDP: a connection and its end after five minutes']
