@@ -89,6 +89,7 @@ export async function runWithIpvs(command: string, options: RunOptions): Promise
   const folder = mkdtempSync(join(tmpdir(), 'uvs-guest-'))
   try {
     copyFileSync(join(HERE, 'stage2.sh'), join(folder, 'stage2.sh'))
+    packCheckout(join(folder, 'files.tar'))
     writeFileSync(join(folder, 'command'), `cd ${quoted(process.cwd())}\n${command}\n`)
     const words = qemuWords(cache, folder, options.clock ?? 'real')
     // setpriv: the guest must not outlive this process, however it ends.
@@ -103,6 +104,20 @@ export async function runWithIpvs(command: string, options: RunOptions): Promise
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
+}
+
+/** This checkout as far as programs load it, with its names from the root folder on. */
+function packCheckout(file: string): void {
+  const root = fileURLToPath(new URL('../../..', import.meta.url))
+  const lock = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')) as {
+    packages: Record<string, { dev?: boolean }>
+  }
+  const packages = Object.entries(lock.packages).filter(([path, { dev }]) => path !== '' && !dev)
+  const wanted = ['bin', 'dist', 'package.json', 'native/build/Release/uvs.node']
+  const paths = [...wanted, 'native/build/Release/ipvs_shim.so', ...packages.map(([path]) => path)]
+    .filter((path) => existsSync(join(root, path)))
+    .map((path) => join(root, path).slice(1))
+  execFileSync('tar', ['-cf', file, '-C', '/', ...paths])
 }
 
 function quoted(text: string): string {
