@@ -51,6 +51,7 @@ class RawSocketWrap : public Napi::ObjectWrap<RawSocketWrap> {
                            InstanceMethod<&RawSocketWrap::on_readable>("onReadable"),
                            InstanceMethod<&RawSocketWrap::on_writable>("onWritable"),
                            InstanceMethod<&RawSocketWrap::accept>("accept"),
+                           InstanceMethod<&RawSocketWrap::cookie>("namespaceCookie"),
                            InstanceMethod<&RawSocketWrap::close>("close"),
                        });
   }
@@ -190,6 +191,12 @@ class RawSocketWrap : public Napi::ObjectWrap<RawSocketWrap> {
     accepted.Set("uid", Napi::Number::New(env, client.uid));
     accepted.Set("gid", Napi::Number::New(env, client.gid));
     return accepted;
+  }
+
+  Napi::Value cookie(const Napi::CallbackInfo& info) {
+    const Napi::Env env = info.Env();
+    if (!usable(env)) return env.Undefined();
+    return Napi::BigInt::New(env, namespace_cookie(fd_.get()));
   }
 
   Napi::Value close(const Napi::CallbackInfo& info) {

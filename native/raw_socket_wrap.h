@@ -13,6 +13,7 @@ namespace uvs {
 //   send(Uint8Array): boolean
 //   onReadable(function | undefined), onWritable(function | undefined)
 //   accept(): { socket, pid, uid, gid } | undefined
+//   namespaceCookie(): bigint
 //   close()                                    idempotent; any other call after it throws
 //   ERR_CLOSED
 Napi::Object register_raw_socket(Napi::Env env, Napi::Object exports);

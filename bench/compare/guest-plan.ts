@@ -2,9 +2,9 @@
  * The guest's part of the comparison as data: which figures there are, which trials they need, how
  * numbers of the kernel's files are read, and how those of several rounds become figures. Pure.
  *
- * `pps-per-cpu`: frames that were delivered, divided by the busy time of the whole machine while they
- * passed: generator, both cables and the end are in it, for both directors alike. `ratio-alone` is
- * the ratio after taking from both what the same load costs when it is dropped where the director
+ * `pps-per-cpu`: frames that were delivered, divided by the busy time of the whole machine while
+ * they passed: generator, both cables and the end are in it, for both directors alike.
+ * `ratio-alone` is the ratio after taking from both what the same load costs when it is dropped where the director
  * would receive it; that is coarse, because the generator uses its pages again only where a frame
  * stays one buffer to its end, as it does with IPVS and when it is dropped, not with uvs.
  *

@@ -12,6 +12,7 @@
 #include <sys/un.h>
 
 #include <cerrno>
+#include <cstddef>
 #include <cstring>
 
 #include "limits.h"
@@ -26,7 +27,11 @@ UniqueFd failed(const char* call, const std::string& what, IoError* error) {
   return UniqueFd();
 }
 
-bool unix_address(const std::string& path, sockaddr_un* address, IoError* error) {
+// A path that begins with @ is a name of the network namespace instead of a file (unix(7)).
+bool is_abstract(const std::string& path) { return !path.empty() && path[0] == '@'; }
+
+bool unix_address(const std::string& path, sockaddr_un* address, socklen_t* length,
+                  IoError* error) {
   *address = sockaddr_un{};
   address->sun_family = AF_UNIX;
   if (path.empty() || path.size() >= sizeof address->sun_path) {
@@ -34,6 +39,9 @@ bool unix_address(const std::string& path, sockaddr_un* address, IoError* error)
     return false;
   }
   memcpy(address->sun_path, path.c_str(), path.size() + 1);
+  if (is_abstract(path)) address->sun_path[0] = '\0';
+  const size_t end = is_abstract(path) ? path.size() : path.size() + 1;
+  *length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + end);
   return true;
 }
 
@@ -63,23 +71,25 @@ UniqueFd open_netlink(int protocol, IoError* error) {
 UniqueFd open_listener(const std::string& path, mode_t mode, IoError* error) {
   constexpr int kBacklog = 64;
   sockaddr_un address;
-  if (!unix_address(path, &address, error)) return UniqueFd();
+  socklen_t length;
+  if (!unix_address(path, &address, &length, error)) return UniqueFd();
   UniqueFd fd(::socket(AF_UNIX, SOCK_SEQPACKET | kFlags, 0));
   if (!fd.open()) return failed("socket AF_UNIX", path, error);
-  if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) {
+  if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), length) != 0) {
     return failed("bind", path, error);
   }
-  if (::chmod(path.c_str(), mode) != 0) return failed("chmod", path, error);
+  if (!is_abstract(path) && ::chmod(path.c_str(), mode) != 0) return failed("chmod", path, error);
   if (::listen(fd.get(), kBacklog) != 0) return failed("listen", path, error);
   return fd;
 }
 
 UniqueFd open_connection(const std::string& path, IoError* error) {
   sockaddr_un address;
-  if (!unix_address(path, &address, error)) return UniqueFd();
+  socklen_t length;
+  if (!unix_address(path, &address, &length, error)) return UniqueFd();
   UniqueFd fd(::socket(AF_UNIX, SOCK_SEQPACKET | kFlags, 0));
   if (!fd.open()) return failed("socket AF_UNIX", path, error);
-  if (::connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) {
+  if (::connect(fd.get(), reinterpret_cast<sockaddr*>(&address), length) != 0) {
     return failed("connect", path, error);
   }
   return fd;
@@ -131,6 +141,16 @@ Transfer send_message(int fd, const uint8_t* message, size_t bytes, IoError* err
   const ssize_t sent = ::send(fd, message, bytes, MSG_NOSIGNAL);
   if (sent < 0) return missed("send", error);
   return Transfer::kDone;
+}
+
+uint64_t namespace_cookie(int fd) {
+#ifndef SO_NETNS_COOKIE
+#define SO_NETNS_COOKIE 71  // newer than the headers of some distributions (Linux 5.14)
+#endif
+  uint64_t cookie = 0;
+  socklen_t length = sizeof cookie;
+  if (::getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &length) != 0) return 0;
+  return cookie;
 }
 
 Transfer accept_client(int fd, Client* client, IoError* error) {

@@ -17,7 +17,7 @@ namespace uvs {
 UniqueFd open_netlink(int protocol, IoError* error);
 
 // AF_UNIX SOCK_SEQPACKET listening on `path`, a file of mode `mode`. Nobody can connect before the
-// mode is set.
+// mode is set. A path that begins with @ is a name of the network namespace, without a file.
 UniqueFd open_listener(const std::string& path, mode_t mode, IoError* error);
 
 // AF_UNIX SOCK_SEQPACKET connected to `path`.
@@ -34,6 +34,10 @@ Transfer receive_message(int fd, std::vector<uint8_t>* message, IoError* error);
 
 // Sends one message whole; netlink: to the kernel.
 Transfer send_message(int fd, const uint8_t* message, size_t bytes, IoError* error);
+
+// A number that the network namespace of the socket has alone until the next boot; 0 before Linux
+// 5.14. (The inode of a namespace that is gone comes again.)
+uint64_t namespace_cookie(int fd);
 
 struct Client {
   UniqueFd fd;

@@ -4,7 +4,7 @@
  */
 import type { Log } from './log.js'
 import type { Carrier } from './model/carried.js'
-import type { Config } from './model/config.js'
+import type { Config, Timeouts } from './model/config.js'
 import type { Destination } from './model/destination.js'
 import type { Service } from './model/service.js'
 
@@ -155,6 +155,10 @@ export interface DataplaneOptions {
   readonly carrier: Carrier
   /** With carrier kernel. */
   readonly foreign: ForeignServices
+  /** The kernel's, where the first configuration has them because nobody set any. */
+  readonly hostTimeouts: Timeouts | undefined
+  /** Who forwards when the kernel refuses the first configuration; undefined: nobody. */
+  readonly fallback: 'af_packet' | 'tun' | undefined
   readonly io: IoKind
   readonly interfaces: readonly string[]
   readonly workers: number

@@ -111,10 +111,7 @@ export class Director {
   async #drain(): Promise<void> {
     while (this.#waiting.length > 0) {
       const batch = this.#nextBatch()
-      const commands = await this.#complete(batch.flatMap((w) => w.commands))
-      const outcomes = await (batch[0].atomic
-        ? this.#changeWhole(commands)
-        : this.#change(commands))
+      const outcomes = await this.#carryOut(batch)
       let at = 0
       for (const { commands: own, settle } of batch) {
         settle(outcomes.slice(at, at + own.length))
@@ -124,15 +121,37 @@ export class Director {
     this.#draining = undefined
   }
 
+  /** Whatever goes wrong: everybody gets an answer, and the next batch its turn. */
+  async #carryOut(batch: readonly Waiting[]): Promise<Outcome[]> {
+    const asked = batch.flatMap((w) => w.commands)
+    try {
+      const commands = await this.#complete(asked)
+      return await (batch[0].atomic ? this.#changeWhole(commands) : this.#change(commands))
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error)
+      this.#options.log.error(`a change failed: ${message}`)
+      return asked.map(() => ({ ok: false, code: 'DATAPLANE_FAILED', message }))
+    }
+  }
+
   /** What commands need to know of the host, so that applying them is pure. */
   async #complete(commands: readonly Command[]): Promise<readonly Command[]> {
     const completed = [...commands]
     for (const [i, command] of commands.entries()) {
       if (command.kind !== 'startDaemon') continue
-      const mtu = await this.#options.port.interfaceMtu(command.daemon.interface)
-      completed[i] = { ...command, mtu }
+      completed[i] = { ...command, mtu: await this.#mtuOf(command.daemon.interface) }
     }
     return completed
+  }
+
+  /** An interface that cannot be asked about is as if it was not there. */
+  async #mtuOf(name: string): Promise<number | undefined> {
+    try {
+      return await this.#options.port.interfaceMtu(name)
+    } catch (error) {
+      this.#options.log.warn(`the interface ${name} cannot be looked at: ${String(error)}`)
+      return undefined
+    }
   }
 
   /** What waits, up to the next atomic change; that one alone. */
@@ -145,8 +164,9 @@ export class Director {
     const applied = applyEvery(this.#config, commands)
     const error = applied.ok ? await this.#publish(applied.value) : applied.error
     if (error !== undefined) return commands.map(() => outcomeOf({ ok: false, error }))
-    for (const command of commands) if (command.kind === 'zero') this.#zero(command.service)
-    return commands.map(() => ({ ok: true }))
+    return commands.map((command) =>
+      command.kind === 'zero' ? this.#zero(command.service) : { ok: true },
+    )
   }
 
   async #change(commands: readonly Command[]): Promise<Outcome[]> {
@@ -158,10 +178,10 @@ export class Director {
       return outcomes
     }
     if (refused !== undefined) return [outcomeOf({ ok: false, error: refused })]
-    commands.forEach((command, i) => {
-      if (command.kind === 'zero' && applied.results[i].ok) this.#zero(command.service)
+    return commands.map((command, i) => {
+      const result = applied.results[i]
+      return command.kind === 'zero' && result.ok ? this.#zero(command.service) : outcomeOf(result)
     })
-    return applied.results.map(outcomeOf)
   }
 
   /** Applies without publishing, except where slots of deleted services are needed at once. */
@@ -239,9 +259,18 @@ export class Director {
     }
   }
 
-  #zero(id: ServiceId | undefined): void {
+  /** A service that a later command of the batch has removed has nothing to be zeroed any more. */
+  #zero(id: ServiceId | undefined): Outcome {
     const only = id === undefined ? undefined : findService(this.#config, id)
-    this.#book.zero(this.#config, only)
+    if (id !== undefined && only === undefined) return { ok: true }
+    try {
+      this.#book.zero(this.#config, only)
+      return { ok: true }
+    } catch (error) {
+      const refused = error instanceof ControlError ? error : undefined
+      const message = error instanceof Error ? error.message : String(error)
+      return { ok: false, code: refused?.code ?? 'DATAPLANE_FAILED', message }
+    }
   }
 
   #estimate(): void {

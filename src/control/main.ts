@@ -8,7 +8,8 @@ import { systemResolver } from './cli/resolver.js'
 import { loadConfig, loadRules } from './config/load.js'
 import { reconcile } from './config/reconcile.js'
 import type { NativeConfig, Settings } from './config/native-format.js'
-import { chooseCarrier } from './choose-dataplane.js'
+import { choose } from './choose-dataplane.js'
+import type { Choice } from './choose-dataplane.js'
 import type { RunningDataplane, StartDataplane } from './dataplane-port.js'
 import { Director } from './director.js'
 import type { StartIpvsServer } from './ipvs-server/options.js'
@@ -27,14 +28,15 @@ import { emptyConfig } from './model/config.js'
 import type { Capacity, Config } from './model/config.js'
 import { ControlError } from './model/errors.js'
 import { mergeSettings, parseRunFlags, UsageError } from './run-options.js'
+import type { Probe } from './offload/kernel-dataplane.js'
 import type { RunFlags, RunSettings } from './run-options.js'
 
 /** What the program gets from its host; tests give something else. */
 export interface Host {
   startDataplane: StartDataplane
   startIpvsServer: StartIpvsServer
-  /** Why the kernel's IPVS cannot forward here; undefined when it can. */
-  offloadProblem(): ControlError | undefined
+  /** Whether the kernel's IPVS can forward here. */
+  probeKernel(): Probe
   readonly capacity: Capacity
   readonly clock: Clock
   readonly defaultSocket: string
@@ -72,9 +74,9 @@ async function runWith(
   const format = flags.logFormat ?? (host.stderrIsTerminal ? 'text' : 'json')
   const log = createLog(format, (line) => host.err(`${line}\n`), host.clock.wallMs)
   const config = await firstConfig(flags, settings, file, host.capacity)
-  const carrier = chooseCarrier(settings, config, () => host.offloadProblem(), log)
-  const daemon = new Daemon(flags, settings, carrier, host, log, file)
-  const stop = await startParts(daemon.parts(config), (name, error) =>
+  const choice = choose(settings, config, () => host.probeKernel(), log)
+  const daemon = new Daemon(flags, settings, choice, host, log, file)
+  const stop = await startParts(daemon.parts(choice.config), (name, error) =>
     log.error(`${name} did not stop cleanly: ${String(error)}`),
   )
   const stopped = host.untilStopped(() => void daemon.reload())
@@ -132,7 +134,7 @@ function settingCommands(flags: RunFlags, file: Settings): PublicCommand[] {
 class Daemon {
   readonly #flags: RunFlags
   readonly #settings: RunSettings
-  readonly #carrier: Carrier
+  readonly #choice: Choice
   readonly #host: Host
   readonly #log: Log
   /** Resolves when the data plane has lost a port. */
@@ -145,14 +147,14 @@ class Daemon {
   constructor(
     flags: RunFlags,
     settings: RunSettings,
-    carrier: Carrier,
+    choice: Choice,
     host: Host,
     log: Log,
     file: NativeConfig | undefined,
   ) {
     this.#flags = flags
     this.#settings = settings
-    this.#carrier = carrier
+    this.#choice = choice
     this.#host = host
     this.#log = log
     this.#file = file
@@ -184,8 +186,7 @@ class Daemon {
   }
 
   async #startDataplane(config: Config): Promise<() => Promise<void>> {
-    const [carrier, log] = [this.#carrier, this.#log]
-    const options = { ...this.#settings, carrier, config, log }
+    const options = { ...this.#settings, ...this.#choice, config, log: this.#log }
     const dataplane = await this.#host.startDataplane(options, this.#onLost)
     this.#dataplane = dataplane
     return () => dataplane.stop()
@@ -223,6 +224,11 @@ class Daemon {
     return this.#host.startIpvsServer({ path, director, port, log: this.#log })
   }
 
+  /** Who forwards in fact: the kernel may have refused the first configuration. */
+  #carrier(): Carrier {
+    return this.#dataplane?.info().io === 'kernel' ? 'kernel' : this.#settings.io
+  }
+
   /** SIGHUP. A bad file changes nothing and says why. */
   async reload(): Promise<void> {
     const path = this.#flags.config
@@ -239,7 +245,7 @@ class Daemon {
         ...reconcile(director.config, this.#file?.services ?? [], file.services),
       ]
       // What can be known beforehand is refused before the data plane is asked.
-      requireCarried(director.config, commands, this.#carrier)
+      requireCarried(director.config, commands, this.#carrier())
       const outcomes = await director.execute(commands, { atomic: true })
       const refused = outcomes.find((outcome) => !outcome.ok)
       if (refused?.ok === false) throw new ControlError(refused.code, refused.message)

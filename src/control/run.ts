@@ -9,7 +9,7 @@ import { startDataplane } from './dataplane.js'
 import { startIpvsServer } from './ipvs-server/server.js'
 import { runDaemon } from './main.js'
 import { notifySystemd } from './notify.js'
-import { offloadProblem, startKernelDataplane } from './offload/kernel-dataplane.js'
+import { probeKernel, releaseKernel, startKernelDataplane } from './offload/kernel-dataplane.js'
 
 /** Runs the daemon; returns the exit status. */
 export function run(argv: readonly string[]): Promise<number> {
@@ -17,8 +17,8 @@ export function run(argv: readonly string[]): Promise<number> {
   // it looks idle, and packets would wait for it.
   setFlagsFromString('--no-memory-reducer')
   return runDaemon(argv, {
-    startDataplane: starter(startDataplane, startKernelDataplane),
-    offloadProblem,
+    startDataplane: starter(startDataplane, startKernelDataplane, releaseKernel),
+    probeKernel,
     startIpvsServer,
     capacity: {
       services: LIMITS.SERVICES,

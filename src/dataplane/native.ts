@@ -135,6 +135,8 @@ export interface NativeRawSocket {
   onWritable(listener: (() => void) | undefined): void
   /** Listening sockets: a waiting client and who it is (SO_PEERCRED); undefined when none waits. */
   accept(): { socket: NativeRawSocket; pid: number; uid: number; gid: number } | undefined
+  /** What its network namespace has alone until the next boot; 0 before Linux 5.14. */
+  namespaceCookie(): bigint
   close(): void
 }
 
@@ -142,7 +144,10 @@ export interface NativeRawSocket {
 export type RawSocketOptions =
   /** AF_NETLINK of a protocol, bound to a port of the kernel's choice; sends to the kernel. */
   | { readonly kind: 'netlink'; readonly protocol: number }
-  /** AF_UNIX SOCK_SEQPACKET: message boundaries are kept. `mode` is that of the file. */
+  /**
+   * AF_UNIX SOCK_SEQPACKET: message boundaries are kept. `mode` is that of the file; a path that
+   * begins with @ is a name of the network namespace, without a file.
+   */
   | { readonly kind: 'listen'; readonly path: string; readonly mode: number }
   | { readonly kind: 'connect'; readonly path: string }
   /** AF_PACKET of one interface: whole frames, those that it sends itself left out. */

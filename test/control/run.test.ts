@@ -16,6 +16,7 @@ import type { Host } from '../../src/control/main.js'
 import { emptyConfig } from '../../src/control/model/config.js'
 import type { Config } from '../../src/control/model/config.js'
 import { ControlError } from '../../src/control/model/errors.js'
+import type { Probe } from '../../src/control/offload/kernel-dataplane.js'
 import { mergeSettings, parseRunFlags } from '../../src/control/run-options.js'
 import { FakeClock, FakeDataplane } from '../support/fake-dataplane.js'
 import { CAPACITY, configOf } from './fixtures.js'
@@ -244,7 +245,7 @@ interface World extends Host {
   readonly port: FakeDataplane
   readonly started: DataplaneOptions[]
   stderr: string
-  kernelProblem: ControlError | undefined
+  kernel: Probe
   reload(): void
   stop(): void
   readonly ready: Promise<void>
@@ -261,13 +262,13 @@ function world(socket: string): World {
     port,
     started,
     stderr: '',
-    kernelProblem: new ControlError('IPVS_ABSENT', 'this kernel has no IPVS'),
+    kernel: { ok: false, problem: new ControlError('IPVS_ABSENT', 'no IPVS') },
     capacity: CAPACITY,
     clock: new FakeClock(),
     defaultSocket: socket,
     version: '0.0.0',
     stderrIsTerminal: false,
-    offloadProblem: () => self.kernelProblem,
+    probeKernel: () => self.kernel,
     startDataplane: (options) => {
       started.push(options)
       return Promise.resolve(port)

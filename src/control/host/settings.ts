@@ -50,14 +50,15 @@ export class SavedSettings {
     return new SavedSettings(file, parseSaved(await readFile(file, 'utf8').catch(() => '')))
   }
 
-  /** Changes a setting and remembers what it was the first time. */
-  async change(name: string, value: string): Promise<void> {
+  /** Changes a setting and remembers what it was the first time; false: nothing to change. */
+  async change(name: string, value: string): Promise<boolean> {
     const before = await readSetting(name)
-    if (before === undefined || before === value) return
+    if (before === undefined || before === value) return false
     this.#saved.set(name, [this.#saved.get(name)?.[0] ?? before, value])
     await mkdir(dirname(this.#file), { recursive: true })
     await writeFile(this.#file, JSON.stringify(Object.fromEntries(this.#saved)), { mode: 0o600 })
     await writeFile(join(SYSCTL_ROOT, name), value)
+    return true
   }
 
   /** Puts everything back that still has our value, last change first, and removes the file. */
@@ -92,7 +93,10 @@ export function parseSaved(text: string): Map<string, readonly [string, string]>
  * advertisements (accept_ra 1), and would lose its own default route, so those become 2.
  */
 export async function enableForwarding(family: 4 | 6, settings: SavedSettings): Promise<void> {
-  if (family === 4) return settings.change('net/ipv4/ip_forward', '1')
+  if (family === 4) {
+    await settings.change('net/ipv4/ip_forward', '1')
+    return
+  }
   if ((await readSetting('net/ipv6/conf/all/forwarding')) !== '0') return
   for (const name of await readdir(join(SYSCTL_ROOT, 'net/ipv6/conf')).catch(() => [])) {
     const path = `net/ipv6/conf/${name}/accept_ra`

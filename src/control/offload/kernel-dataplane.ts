@@ -18,9 +18,9 @@ import type {
 import { readInterfaces } from '../host/interfaces.js'
 import { cleanLeftovers, livingDevice } from '../host/leftovers.js'
 import { SavedSettings, settingsFile } from '../host/settings.js'
+import type { Log } from '../log.js'
 import { refusalOf } from '../model/carried.js'
-import { emptyConfig } from '../model/config.js'
-import type { Config } from '../model/config.js'
+import type { Config, Timeouts } from '../model/config.js'
 import { ControlError } from '../model/errors.js'
 import type { ErrorCode } from '../model/errors.js'
 import { defaultSysctls, SYSCTL_NAMES } from '../model/sysctls.js'
@@ -31,46 +31,86 @@ import { KernelRefusal } from './ipvs-channel.js'
 import { KernelIpvs } from './kernel-ipvs.js'
 import { KernelReadings } from './kernel-readings.js'
 import { Ownership } from './owned-file.js'
-import { describeOperation, keysOf, plan } from './plan.js'
-import type { Operation } from './plan.js'
+import type { KernelState } from './kernel-state.js'
+import { describeOperation, keysOf, plan, wantedOf } from './plan.js'
+import type { Operation, PlanOptions, Wanted } from './plan.js'
 import { parseConnection } from './proc-stats.js'
 
 const WATCH_MS = 2000
+/** Plans for one change, when other programs change the kernel meanwhile. */
+const ATTEMPTS_MAX = 3
 const SYSCTL_FOLDER = 'net/ipv4/vs'
 const CONNECTIONS = '/proc/net/ip_vs_conn'
 const ROWS_PER_BATCH = 512
 
-/** Why the kernel cannot forward here; undefined when it can. */
-export function offloadProblem(): ControlError | undefined {
+/** What a kernel tells about itself before it is used. */
+export type Probe =
+  | { readonly ok: true; readonly timeouts: Timeouts }
+  | { readonly ok: false; readonly problem: ControlError }
+
+/** Whether the kernel can forward here. */
+export function probeKernel(): Probe {
   try {
     const ipvs = KernelIpvs.open()
-    ipvs?.close()
-    if (ipvs !== undefined) return undefined
+    if (ipvs === undefined) return { ok: false, problem: absent() }
+    const { timeouts } = ipvs.read()
+    ipvs.close()
+    return { ok: true, timeouts }
   } catch (error) {
-    return coded(error)
+    return { ok: false, problem: coded(error) }
   }
+}
+
+function absent(): ControlError {
   return new ControlError(
     'IPVS_ABSENT',
     'this kernel has no IPVS: load it with "modprobe ip_vs", or run without --offload kernel',
   )
 }
 
-/** Takes the kernel's IPVS over. Rejects with a ControlError and nothing changed. */
+/** Takes the kernel's IPVS over. Rejects with a ControlError, and the kernel is as it was. */
 export async function startKernelDataplane(options: DataplaneOptions): Promise<RunningDataplane> {
   const ipvs = KernelIpvs.open()
-  if (ipvs === undefined) throw offloadProblem() ?? new ControlError('IPVS_ABSENT', 'no IPVS')
+  if (ipvs === undefined) throw absent()
+  let owned: Ownership | undefined
   try {
-    const owned = Ownership.open(ipvs.read().timeouts)
+    owned = Ownership.open(ipvs.read().timeouts)
     const file = await settingsFile()
     if ((await livingDevice()) === undefined) await cleanLeftovers(file)
     const dataplane = new KernelDataplane(options, ipvs, owned, await SavedSettings.open(file))
     await dataplane.start()
     return dataplane
   } catch (error) {
+    owned?.close()
     ipvs.close()
     throw coded(error)
   }
 }
+
+/** What a killed director left in the kernel, for one that does without it. */
+export async function releaseKernel(log: Log): Promise<void> {
+  if (!Ownership.isLeft()) return
+  const ipvs = KernelIpvs.open()
+  if (ipvs === undefined) return
+  const owned = Ownership.open(ipvs.read().timeouts)
+  try {
+    const steps = plan({ ...NOTHING, timeouts: owned.timeouts }, ipvs.read(), {
+      owned: owned.names,
+      removeForeign: false,
+      setTimeouts: true,
+    })
+    for (const step of steps) ipvs.perform(step)
+    owned.remove()
+    log.info('removed from the kernel what a killed uvs had left there')
+  } catch (error) {
+    owned.close()
+    throw coded(error)
+  } finally {
+    ipvs.close()
+  }
+}
+
+const NOTHING = { services: new Map<string, never>(), daemons: [] } as const
 
 class KernelDataplane implements RunningDataplane {
   readonly #options: DataplaneOptions
@@ -102,26 +142,45 @@ class KernelDataplane implements RunningDataplane {
   async start(): Promise<void> {
     const { config, log, foreign } = this.#options
     const found = this.#ipvs.read()
-    const others = [...found.services.keys()].filter((key) => !this.#isOurs(key, config))
-    if (others.length > 0 || found.strange > 0) {
-      const fate = foreign === 'remove' ? 'removed' : 'left alone'
-      log.info(`services of others in the kernel, ${fate}: ${others.join(', ')}`)
+    const owned = this.#owned.names
+    const others = [...found.services.keys()].filter((key) => !owned.has(key))
+    const fate = foreign === 'remove' ? 'removed' : 'left alone'
+    const left = others.filter((key) => !config.services.has(key))
+    const taken = others.filter((key) => config.services.has(key))
+    if (left.length > 0) log.info(`services of others in the kernel, ${fate}: ${left.join(', ')}`)
+    if (taken.length > 0) log.info(`services of others that are ours now: ${taken.join(', ')}`)
+    try {
+      await this.publish(config)
+    } catch (error) {
+      this.#giveBack(found, owned)
+      await this.#settings.restore()
+      throw error
     }
-    await this.publish(config)
     this.#watch = setInterval(() => void this.#exclusive(() => this.#repair()), WATCH_MS)
     this.#watch.unref()
   }
 
-  #isOurs(key: string, config: Config): boolean {
-    return this.#owned.names.has(key) || config.services.has(key)
+  /** The first configuration was refused half-way: the kernel gets back what it had. */
+  #giveBack(found: KernelState, owned: ReadonlySet<string>): void {
+    try {
+      const { names } = this.#owned
+      this.#perform(wantedOf(found), { owned: names, setTimeouts: true, removeForeign: false })
+      this.#owned.set(owned)
+      if (owned.size === 0) this.#owned.remove()
+    } catch (error) {
+      this.#options.log.error(`the kernel's IPVS is not as it was: ${String(error)}`)
+    }
   }
 
   /** Takes everything back that is ours. */
   async stop(): Promise<void> {
     clearInterval(this.#watch)
     await this.#exclusive(async () => {
-      const none = emptyConfig({ services: 0, destinations: 0, localAddresses: 0 })
-      this.#apply({ ...none, timeouts: this.#owned.timeouts })
+      const { names, timeouts, hasOlderTimeouts } = this.#owned
+      const isSet = this.#config !== undefined && this.#setsTimeouts(this.#config)
+      const setTimeouts = isSet || hasOlderTimeouts
+      const nothing = { ...NOTHING, timeouts }
+      this.#perform(nothing, { owned: names, setTimeouts, removeForeign: false })
       this.#owned.remove()
       await this.#settings.restore()
       this.#ipvs.close()
@@ -136,7 +195,7 @@ class KernelDataplane implements RunningDataplane {
         this.#apply(config)
         await this.#applySettings(config, this.#config)
       } catch (error) {
-        this.#takeBack(error)
+        await this.#takeBack(error, config)
         throw coded(error)
       }
       this.#config = config
@@ -149,27 +208,65 @@ class KernelDataplane implements RunningDataplane {
     return done
   }
 
+  /** Timeouts that nobody has set are the host's: `hostTimeouts` only shows them. */
+  #setsTimeouts(config: Config): boolean {
+    return config.timeouts !== this.#options.hostTimeouts
+  }
+
   /** Brings the kernel to `config`; returns what had to be done. Throws at the first refusal. */
   #apply(config: Config): Operation[] {
     const wanted = keysOf(config)
+    this.#refuseForeign(config)
     const ours = new Set([...this.#owned.names, ...wanted])
     if (ours.size !== this.#owned.names.size) this.#owned.set(ours)
-    const operations = plan(config, this.#ipvs.read(), {
-      ...(this.#config === undefined ? {} : { before: this.#config }),
+    const done = this.#perform(config, {
       owned: ours,
+      setTimeouts: this.#setsTimeouts(config),
       removeForeign: this.#options.foreign === 'remove',
     })
-    for (const operation of operations) this.#perform(operation)
     this.#readings.follow(config)
     if (wanted.length !== ours.size) this.#owned.set(new Set(wanted))
-    return operations
+    return done
   }
 
-  #perform(operation: Operation): void {
+  /**
+   * A service that another program has made is not ours to change, unless the configuration that
+   * uvs was started with has it.
+   */
+  #refuseForeign(config: Config): void {
+    const before = this.#config
+    if (before === undefined || this.#options.foreign === 'remove') return
+    const added = [...config.services.keys()].filter((key) => !before.services.has(key))
+    if (added.length === 0) return
+    const { services } = this.#ipvs.read()
+    const taken = added.find((key) => services.has(key) && !this.#owned.names.has(key))
+    if (taken === undefined) return
+    throw new ControlError(
+      'SERVICE_EXISTS',
+      `another program has the service ${taken} in the kernel: remove it there first`,
+    )
+  }
+
+  /** Plans and carries out; plans again when the kernel has changed between the two. */
+  #perform(wanted: Wanted, options: Omit<PlanOptions, 'before'>): Operation[] {
+    const before = this.#config === undefined ? {} : { before: this.#config }
+    const done: Operation[] = []
+    for (let attempt = 1; ; attempt++) {
+      const steps = plan(wanted, this.#ipvs.read(), { ...options, ...before })
+      const failed = steps.findIndex((step) => !this.#performed(step, attempt < ATTEMPTS_MAX))
+      done.push(...(failed < 0 ? steps : steps.slice(0, failed)))
+      if (failed < 0) return done
+    }
+  }
+
+  /** False: what the step was planned for is not there any more, or there already. */
+  #performed(operation: Operation, mayPlanAgain: boolean): boolean {
     try {
       this.#ipvs.perform(operation)
+      return true
     } catch (error) {
       if (!(error instanceof KernelRefusal)) throw error
+      if (mayPlanAgain && isOvertaken(operation, error.errno)) return false
       throw new ControlError(
         codeFor(operation, error.errno),
         `the kernel refused to ${describeOperation(operation)}: ${error.message}`,
@@ -178,10 +275,12 @@ class KernelDataplane implements RunningDataplane {
   }
 
   /** A change was refused half-way: the configuration before it is put in force again. */
-  #takeBack(reason: unknown): void {
-    if (this.#config === undefined) return
+  async #takeBack(reason: unknown, refused: Config): Promise<void> {
+    const before = this.#config
+    if (before === undefined) return
     try {
-      this.#apply(this.#config)
+      this.#apply(before)
+      await this.#applySettings(before, refused)
     } catch (error) {
       const why = `${String(reason)}; then ${String(error)}`
       this.#options.log.error(`the kernel is between two configurations: ${why}`)
@@ -192,27 +291,31 @@ class KernelDataplane implements RunningDataplane {
   async #repair(): Promise<void> {
     const config = this.#config
     if (config === undefined) return
+    const { log } = this.#options
     try {
       for (const operation of this.#apply(config)) {
-        this.#options.log.warn(
-          `repaired what another program changed: ${describeOperation(operation)}`,
-        )
+        log.warn(`repaired what another program changed: ${describeOperation(operation)}`)
       }
-      await this.#applySettings(config, config)
+      for (const name of await this.#applySettings(config, config)) {
+        log.warn(`repaired what another program changed: ${name}`)
+      }
     } catch (error) {
-      this.#options.log.error(`the kernel's IPVS could not be repaired: ${String(error)}`)
+      log.error(`the kernel's IPVS could not be repaired: ${String(error)}`)
     }
   }
 
   /** Settings that the operator has set, or has set back; the host's others stay. */
-  async #applySettings({ sysctls }: Config, before: Config | undefined): Promise<void> {
+  async #applySettings({ sysctls }: Config, before: Config | undefined): Promise<SysctlName[]> {
     const defaults = defaultSysctls()
+    const changed: SysctlName[] = []
     for (const name of SYSCTL_NAMES) {
       const value = settingText(sysctls[name])
       const isSet = value !== settingText(defaults[name])
       const wasSet = before !== undefined && settingText(before.sysctls[name]) !== value
-      if (isSet || wasSet) await this.#settings.change(`${SYSCTL_FOLDER}/${name}`, value)
+      if (!isSet && !wasSet) continue
+      if (await this.#settings.change(`${SYSCTL_FOLDER}/${name}`, value)) changed.push(name)
     }
+    return changed
   }
 
   idle(before: Config | undefined, after: Config): readonly string[] {
@@ -286,6 +389,12 @@ class KernelDataplane implements RunningDataplane {
 /** As /proc/sys shows it: two numbers with a tab. */
 function settingText(value: number | readonly number[]): string {
   return typeof value === 'number' ? String(value) : value.join('\t')
+}
+
+/** The kernel has changed since the plan was made: the object is there already, or gone. */
+function isOvertaken({ kind }: Operation, errno: number): boolean {
+  if (errno === ERRNO.EEXIST || errno === ERRNO.ESRCH) return true
+  return errno === ERRNO.ENOENT && (kind === 'setDestination' || kind === 'deleteDestination')
 }
 
 /** The code whose errno and text ipvsadm would show for the kernel's answer. */

@@ -1,37 +1,44 @@
 /**
- * What a director has made in the kernel, and the timeouts it found, in a file: after `kill -9` they
- * are still there, and must not look like somebody else's. The file also keeps a second director
- * away from the same network namespace.
+ * One director's hold on the IPVS of its network namespace. A name that the namespace has once
+ * keeps a second director away. What this one has made in the kernel, and the timeouts it found, is
+ * in a file: after `kill -9` it is still there, and must not look like somebody else's.
  */
-import { mkdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
+import * as fs from 'node:fs'
 import { dirname, join } from 'node:path'
+import { openRawSocket } from '../../dataplane/native.js'
+import type { NativeRawSocket } from '../../dataplane/native.js'
 import { asArray, asRecord } from '../host/interfaces.js'
 import type { Timeouts } from '../model/config.js'
 import { ControlError } from '../model/errors.js'
 
 const FOLDER = '/run/uvs'
+const LOCK = '@uvs-offload'
 
 /** What the file says. */
 export interface Owned {
-  /** keysOf() what it was in the middle of, at most. */
+  /** keysOf() what was in the kernel, or about to be. */
   readonly names: ReadonlySet<string>
   /** Of the kernel before any of ours; undefined: not known yet. */
   readonly timeouts: Timeouts | undefined
-  readonly pid: number
-  /** Clock ticks since boot when that process started (proc(5), field 22): pids come again. */
-  readonly started: string
+  /** Of the machine, when it was written. */
+  readonly boot: string
 }
 
-/** One director's hold on the IPVS of its network namespace. */
+/** See the top of this file. */
 export class Ownership {
+  readonly #lock: NativeRawSocket
   readonly #path: string
   readonly timeouts: Timeouts
+  /** A killed director had changed them. */
+  readonly hasOlderTimeouts: boolean
   #names: ReadonlySet<string>
 
-  private constructor(path: string, names: ReadonlySet<string>, timeouts: Timeouts) {
+  private constructor(lock: NativeRawSocket, path: string, owned: Owned, timeouts: Timeouts) {
+    this.#lock = lock
     this.#path = path
-    this.#names = names
-    this.timeouts = timeouts
+    this.timeouts = owned.timeouts ?? timeouts
+    this.hasOlderTimeouts = owned.timeouts !== undefined
+    this.#names = owned.names
   }
 
   /**
@@ -39,19 +46,24 @@ export class Ownership {
    * the kernel's at this moment, put back at the end unless a killed director knew older ones.
    */
   static open(timeouts: Timeouts, folder = FOLDER): Ownership {
-    const namespace = readlinkSync('/proc/self/ns/net').replace(/\D/g, '')
-    const path = join(folder, `offload-${namespace}.json`)
+    const lock = openLock()
+    const path = join(folder, fileName(lock))
     const found = parseOwned(readText(path))
-    const isOther = found.pid > 0 && found.pid !== process.pid
-    if (isOther && startOf(found.pid) === found.started) {
-      throw new ControlError(
-        'SOCKET_IN_USE',
-        `another uvs (pid ${found.pid}) has the kernel's IPVS of this network namespace; stop it`,
-      )
+    const owned = found.boot === bootId() ? found : { ...found, names: NONE, timeouts: undefined }
+    return new Ownership(lock, path, owned, timeouts)
+  }
+
+  /** Whether a killed director has left something in this network namespace. */
+  static isLeft(folder = FOLDER): boolean {
+    let lock: NativeRawSocket
+    try {
+      lock = openLock()
+    } catch {
+      return false // its owner lives
     }
-    const owned = new Ownership(path, found.names, found.timeouts ?? timeouts)
-    owned.set(found.names)
-    return owned
+    const left = fs.existsSync(join(folder, fileName(lock)))
+    lock.close()
+    return left
   }
 
   get names(): ReadonlySet<string> {
@@ -61,30 +73,56 @@ export class Ownership {
   /** Written before the kernel is told, so that nothing of ours is ever unknown. */
   set(names: ReadonlySet<string>): void {
     this.#names = names
-    mkdirSync(dirname(this.#path), { recursive: true })
-    const started = startOf(process.pid)
-    const owned = { pid: process.pid, started, timeouts: this.timeouts, names: [...names] }
-    writeFileSync(this.#path, JSON.stringify(owned), { mode: 0o600 })
+    fs.mkdirSync(dirname(this.#path), { recursive: true })
+    const owned = { boot: bootId(), timeouts: this.timeouts, names: [...names] }
+    const next = `${this.#path}.new`
+    fs.writeFileSync(next, JSON.stringify(owned), { mode: 0o600 })
+    fs.renameSync(next, this.#path)
+  }
+
+  /** Lets go; what is in the kernel stays ours for the next director. */
+  close(): void {
+    this.#lock.close()
   }
 
   /** Nothing is ours any more. */
   remove(): void {
-    rmSync(this.#path, { force: true })
+    fs.rmSync(this.#path, { force: true })
+    this.#names = NONE
+    this.close()
   }
+}
+
+const NONE: ReadonlySet<string> = new Set()
+
+function openLock(): NativeRawSocket {
+  try {
+    return openRawSocket({ kind: 'listen', path: LOCK, mode: 0 })
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error
+    throw new ControlError(
+      'SOCKET_IN_USE',
+      "another uvs has the kernel's IPVS of this network namespace; stop it first",
+    )
+  }
+}
+
+function fileName(lock: NativeRawSocket): string {
+  const cookie = lock.namespaceCookie()
+  const inode = fs.readlinkSync('/proc/self/ns/net').replace(/\D/g, '')
+  return `offload-${cookie === 0n ? inode : `${inode}-${cookie}`}.json`
+}
+
+function bootId(): string {
+  return readText('/proc/sys/kernel/random/boot_id').trim()
 }
 
 function readText(path: string): string {
   try {
-    return readFileSync(path, 'utf8')
+    return fs.readFileSync(path, 'utf8')
   } catch {
     return ''
   }
-}
-
-function startOf(pid: number): string {
-  // The command's name, in brackets, may hold blanks.
-  const fields = readText(`/proc/${pid}/stat`).replace(/^.*\)/s, '').trim().split(' ')
-  return fields[19] ?? ''
 }
 
 /** The file's text; whatever is damaged is as if it was not there. Pure. */
@@ -95,12 +133,11 @@ export function parseOwned(text: string): Owned {
   } catch {
     json = undefined
   }
-  const { names, timeouts, pid, started } = asRecord(json)
+  const { names, timeouts, boot } = asRecord(json)
   return {
     names: new Set(asArray(names).filter((key) => typeof key === 'string')),
     timeouts: timeoutsOf(timeouts),
-    pid: typeof pid === 'number' ? pid : 0,
-    started: typeof started === 'string' ? started : '',
+    boot: typeof boot === 'string' ? boot : '',
   }
 }
 

@@ -2,11 +2,11 @@
  * (what is wanted, what the kernel has) -> the steps from one to the other. Pure. What is the same
  * is not touched, so that connections never notice a restart or a repair.
  */
-import type { Config, Timeouts } from '../model/config.js'
+import type { Timeouts } from '../model/config.js'
 import { destinationKey } from '../model/destination.js'
-import type { Destination, DestinationId, DestinationOptions } from '../model/destination.js'
+import type { DestinationId, DestinationOptions } from '../model/destination.js'
 import { SERVICE_FLAGS, serviceKey } from '../model/service.js'
-import type { Service, ServiceId, ServiceOptions } from '../model/service.js'
+import type { ServiceId, ServiceOptions } from '../model/service.js'
 import type { DaemonOptions, DaemonRole, SyncDaemon } from '../model/sync-daemon.js'
 import type { KernelDestination, KernelService, KernelState } from './kernel-state.js'
 
@@ -32,24 +32,62 @@ export type Operation =
   | { readonly kind: 'deleteDaemon'; readonly role: DaemonRole }
   | { readonly kind: 'setTimeouts'; readonly timeouts: Timeouts }
 
+/** What a plan is made for: a configuration, or what the kernel had before us. */
+export interface Wanted {
+  /** By serviceKey. */
+  readonly services: WantedServices
+  readonly daemons: readonly SyncDaemon[]
+  readonly timeouts: Timeouts
+}
+
+/** As much of a map as a plan needs: the configuration has one of its own. */
+export interface WantedServices extends Iterable<[string, WantedService]> {
+  get(key: string): WantedService | undefined
+  keys(): Iterable<string>
+}
+
+export interface WantedService extends ServiceOptions {
+  readonly id: ServiceId
+  readonly incarnation: number
+  /** Newest first. */
+  readonly destinations: readonly WantedDestination[]
+}
+
+export interface WantedDestination extends DestinationId, DestinationOptions {
+  readonly statisticsEpoch: number
+}
+
+/** The kernel's present state as something to come back to. What has no words in it is left out. */
+export function wantedOf({ services, daemons, timeouts }: KernelState): Wanted {
+  const wanted = [...services].map(([key, { id, options, destinations }]) => {
+    const known = [...destinations.values()].flatMap(({ address, port, options: own }) =>
+      own === undefined ? [] : [{ ...own, address, port, statisticsEpoch: 0 }],
+    )
+    return [key, { ...options, id, incarnation: 0, destinations: known }] as [string, WantedService]
+  })
+  return { services: new Map(wanted), daemons, timeouts }
+}
+
 export interface PlanOptions {
   /** The configuration that was in force until now: what it made anew is made anew. */
-  readonly before?: Config
+  readonly before?: Wanted
   /** keysOf() what may be removed when it is not wanted. */
   readonly owned: ReadonlySet<string>
   /** True: services of nobody's are removed too. */
   readonly removeForeign: boolean
+  /** False: the kernel's timeouts are not ours. */
+  readonly setTimeouts: boolean
 }
 
 /** What a configuration makes in the kernel, as a list of names. */
-export function keysOf(config: Config): string[] {
+export function keysOf(config: Wanted): string[] {
   return [...config.services.keys(), ...config.daemons.map(({ role }) => daemonKey(role))]
 }
 
 const daemonKey = (role: DaemonRole): string => `daemon ${role}`
 
 /** The steps, removals first; the kernel puts each new destination before the older ones. */
-export function plan(wanted: Config, found: KernelState, options: PlanOptions): Operation[] {
+export function plan(wanted: Wanted, found: KernelState, options: PlanOptions): Operation[] {
   const operations: Operation[] = []
   for (const [key, { id }] of found.services) {
     const isOurs = options.owned.has(key) || options.removeForeign
@@ -68,22 +106,25 @@ export function plan(wanted: Config, found: KernelState, options: PlanOptions): 
   }
   planDaemons(operations, wanted.daemons, found.daemons, options.owned)
   const { timeouts } = wanted
-  if (JSON.stringify(timeouts) !== JSON.stringify(found.timeouts)) {
+  if (options.setTimeouts && timeoutsText(timeouts) !== timeoutsText(found.timeouts)) {
     operations.push({ kind: 'setTimeouts', timeouts })
   }
   return operations
 }
 
+const timeoutsText = ({ tcpSec, tcpFinSec, udpSec }: Timeouts): string =>
+  [tcpSec, tcpFinSec, udpSec].join()
+
 /** Deleted and added again in one change: its counters and connections start anew. */
-function isReplaced(before: Service | undefined, after: Service): boolean {
+function isReplaced(before: WantedService | undefined, after: WantedService): boolean {
   return before !== undefined && before.incarnation !== after.incarnation
 }
 
 function planService(
   operations: Operation[],
-  wanted: Service,
+  wanted: WantedService,
   found: KernelService | undefined,
-  before: Service | undefined,
+  before: WantedService | undefined,
 ): void {
   const { id } = wanted
   const options = optionsOf(wanted)
@@ -97,9 +138,9 @@ function planService(
 
 function planDestinations(
   operations: Operation[],
-  { id, destinations }: Service,
+  { id, destinations }: WantedService,
   found: ReadonlyMap<string, KernelDestination>,
-  before: Service | undefined,
+  before: WantedService | undefined,
 ): void {
   const wanted = new Map(destinations.map((one) => [destinationKey(one), one]))
   const epochs = new Map(
@@ -150,12 +191,12 @@ function planDaemons(
   }
 }
 
-function optionsOf(service: Service): ServiceOptions {
+function optionsOf(service: ServiceOptions): ServiceOptions {
   const { scheduler, flags, persistentSec, netmask, engine } = service
   return { scheduler, flags, persistentSec, netmask, engine }
 }
 
-function destinationOptionsOf(destination: Destination): DestinationOptions {
+function destinationOptionsOf(destination: DestinationOptions): DestinationOptions {
   const { method, weight, upperThreshold, lowerThreshold, tunnel } = destination
   return { method, weight, upperThreshold, lowerThreshold, tunnel }
 }

@@ -12,7 +12,7 @@ import type {
   KernelService,
   KernelState,
 } from '../../../src/control/offload/kernel-state.js'
-import { describeOperation, plan } from '../../../src/control/offload/plan.js'
+import { describeOperation, keysOf, plan, wantedOf } from '../../../src/control/offload/plan.js'
 import type { Operation, PlanOptions } from '../../../src/control/offload/plan.js'
 import { addDestination, addService, configOf, deleteDestination, serviceId } from '../fixtures.js'
 
@@ -103,6 +103,7 @@ class ModelKernel {
 const options = (changes: Partial<PlanOptions> = {}): PlanOptions => ({
   owned: new Set(),
   removeForeign: false,
+  setTimeouts: true,
   ...changes,
 })
 
@@ -157,6 +158,24 @@ describe('offload: the plan', () => {
     assert.equal(gone({ removeForeign: true }), 1)
   })
 
+  it('leaves the kernel’s timeouts alone when nobody has set any', () => {
+    const kernel = kernelOf(both)
+    kernel.timeouts = { tcpSec: 3600, tcpFinSec: 60, udpSec: 60 }
+    assert.deepEqual(plan(both, kernel.read(), options({ setTimeouts: false })), [])
+    assert.deepEqual(words(plan(both, kernel.read(), options())), ['set the timeouts'])
+  })
+
+  it('comes back to what the kernel had', () => {
+    const kernel = kernelOf(both)
+    const before = kernel.read()
+    const other = configOf([addService(A, { scheduler: 'rr' }), addDestination(A, '198.18.1.9')])
+    const touched = options({ owned: new Set(keysOf(other)) })
+    kernel.perform(plan(other, kernel.read(), touched))
+    assert.notDeepEqual(kernel.read(), before)
+    kernel.perform(plan(wantedOf(before), kernel.read(), touched))
+    assert.deepEqual(kernel.read().services, before.services)
+  })
+
   it('makes anew what was removed and added in one change', () => {
     const kernel = kernelOf(both)
     const again = applyEvery(both, [{ kind: 'deleteService', service: A }, addService(A)])
@@ -183,7 +202,7 @@ describe('offload: the plan', () => {
       fc.property(commands, commands, (wantedCommands, otherCommands) => {
         const wanted = lenient(wantedCommands)
         const kernel = kernelOf(lenient(otherCommands))
-        const all = { owned: new Set<string>(), removeForeign: true }
+        const all = options({ removeForeign: true })
         kernel.perform(plan(wanted, kernel.read(), all))
         assert.deepEqual(plan(wanted, kernel.read(), all), [])
         assert.deepEqual([...kernel.services.keys()].sort(), [...wanted.services.keys()].sort())

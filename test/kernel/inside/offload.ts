@@ -135,6 +135,7 @@ const MORE = [
 const CHECKS: Readonly<Record<OffloadCheck, () => Promise<void>>> = {
   async 'applies the configuration before it is ready, beside a foreign service'() {
     kernel('-A -t 198.18.9.9:80 -s rr')
+    kernel('--set 1000 100 200')
     writeFileSync(join(folder, 'rules'), RULES)
     const flags = ['--rules', join(folder, 'rules'), '--set', 'expire_nodest_conn=1']
     director = await new Director('--offload', 'kernel', ...flags).ready()
@@ -144,6 +145,8 @@ const CHECKS: Readonly<Record<OffloadCheck, () => Promise<void>>> = {
     assert.ok(stdout.includes(foreign))
     assert.equal((await ours('-L -n')).stdout, stdout.replace(foreign, ''))
     assert.equal(readFileSync('/proc/sys/net/ipv4/vs/expire_nodest_conn', 'utf8').trim(), '1')
+    assert.match(kernel('-L --timeout').stdout, /1000 100 200/, 'nobody has set timeouts')
+    await sameViews(['-L --timeout'])
     kernel('-D -t 198.18.9.9:80')
   },
 
@@ -184,6 +187,21 @@ const CHECKS: Readonly<Record<OffloadCheck, () => Promise<void>>> = {
     await waitFor('its line in the log', () => told.test(director.log))
     kernel('-D -t 198.18.9.9:80')
     await sameViews()
+  },
+
+  async 'keeps a service of another program, also when a command names it'() {
+    kernel('-A -t 198.18.9.9:80 -s rr')
+    kernel('-a -t 198.18.9.9:80 -r 198.18.0.15:80 -m')
+    const before = kernel('-S -n').stdout
+    for (const scheduler of ['twos', 'rr']) {
+      const { status, stderr } = await ours(`-A -t 198.18.9.9:80 -s ${scheduler}`)
+      assert.deepEqual([status, stderr], [255, 'Service already exists\n'])
+    }
+    // Debian's kernel has no twos.
+    const { stderr } = await ours('-A -t 198.18.0.202:80 -s twos')
+    assert.equal(stderr, 'Scheduler or persistence engine not found\n')
+    assert.equal(kernel('-S -n').stdout, before)
+    kernel('-D -t 198.18.9.9:80')
   },
 
   async 'starts and stops the kernel’s synchronisation daemon'() {
@@ -240,17 +258,27 @@ const CHECKS: Readonly<Record<OffloadCheck, () => Promise<void>>> = {
   async 'lets no second director in'() {
     const second = new Director('--offload', 'kernel', '--socket', join(folder, 'second.sock'))
     await waitFor('its end', () => second.ended, START_MS)
-    assert.match(second.log, /another uvs \(pid \d+\) has the kernel's IPVS/)
+    assert.match(second.log, /another uvs has the kernel's IPVS/)
   },
 
   async 'leaves nothing of its own behind'() {
     assert.equal(await director.end('SIGTERM'), 0)
     const text = kernel('-S -n').stdout
     assert.equal(text, '-A -t 198.18.9.9:80 -s rr\n')
-    assert.match(kernel('-L --timeout').stdout, /900 120 300/)
+    assert.match(kernel('-L --timeout').stdout, /1000 100 200/)
     assert.equal(kernel('-L --daemon').stdout, '')
     assert.equal(readFileSync('/proc/sys/net/ipv4/vs/expire_nodest_conn', 'utf8').trim(), '0')
     assert.equal(existsSync(socket), false)
+  },
+
+  async 'gives everything back when its first configuration is refused half-way'() {
+    const before = kernel('-S -n').stdout
+    const rules = `${RULES}-A -t 198.18.0.203:80 -s twos\n-A -t 198.18.0.204:80 -s rr\n`
+    writeFileSync(join(folder, 'bad-rules'), rules)
+    const bad = new Director('--offload', 'kernel', '--rules', join(folder, 'bad-rules'))
+    await waitFor('its end', () => bad.ended, START_MS)
+    assert.match(bad.log, /the kernel refused to add the service tcp 198\.18\.0\.203:80/)
+    assert.equal(kernel('-S -n').stdout, before)
   },
 
   async 'removes services of others when told to'() {
