@@ -4,9 +4,11 @@
  */
 import type { Scenario } from '../language.js'
 import { BASICS } from './basics.js'
+import { PERSISTENCE } from './persistence.js'
+import { REMOVAL } from './removal.js'
 import { SCHEDULERS } from './schedulers.js'
 
-export const SCENARIOS: readonly Scenario[] = [...BASICS, ...SCHEDULERS]
+export const SCENARIOS: readonly Scenario[] = [...BASICS, ...SCHEDULERS, ...PERSISTENCE, ...REMOVAL]
 
 /** Minutes on the clock are seconds even where it jumps. */
 const SLOW: readonly string[] = ['UDP: a connection and its end after five minutes']

@@ -187,6 +187,18 @@ const LEAST_CONNECTION = [
     s.connections()
   }),
 
+  scenario('wlc: how much an active connection weighs', (s) => {
+    s.service('-t $V1:80 -s wlc', '-r $R1 -g -w 1', '-r $R2 -g -w 256')
+    const [c] = activeConnections(s, 1, 1)
+    s.ipvsadm('-e -t $V1:80 -r $R2 -g -w 0')
+    halfOpen(s, 2, 2)
+    s.ipvsadm('-e -t $V1:80 -r $R2 -g -w 256')
+    c.send('A')
+    halfOpen(s, 3, 5)
+    s.list()
+    s.connections()
+  }),
+
   scenario('wlc: the greatest weights there are', (s) => {
     const greatest = 2 ** 31 - 1
     s.service('-t $V1:80 -s wlc', `-r $R1 -g -w ${greatest}`, '-r $R2 -g -w 1')
