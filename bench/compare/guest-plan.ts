@@ -4,9 +4,10 @@
  *
  * `pps-per-cpu`: frames that were delivered, divided by the busy time of the whole machine while
  * they passed: generator, both cables and the end are in it, for both directors alike.
- * `ratio-alone` is the ratio after taking from both what the same load costs when it is dropped where the director
- * would receive it; that is coarse, because the generator uses its pages again only where a frame
- * stays one buffer to its end, as it does with IPVS and when it is dropped, not with uvs.
+ * `ratio-alone` is the ratio after taking from both what the same load costs when it is dropped
+ * where the director would receive it; that is coarse, because the generator uses its pages again
+ * only where a frame stays one buffer to its end, as it does with IPVS and when it is dropped, not
+ * with uvs.
  *
  * `new`: connections made per second when more SYNs come than can be taken, each of another client.
  */

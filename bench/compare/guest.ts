@@ -1,10 +1,10 @@
 /**
  * The guest's part of `npm run bench -- compare`: uvs beside the real IPVS of a kernel, in turn.
  * Where this machine's kernel has none, in guests (kernel/rig.ts), one for each kind of figure:
- * what packets and memory cost, on a clock that counts instructions on one processor (a CPU-second there
- * is half a billion of them, however busy the machine is meanwhile, and there are no caches to
- * miss); what is a matter of time, on the real clock with two processors. guest-plan.ts says what
- * the figures are.
+ * what packets and memory cost, on a clock that counts instructions on one processor (a CPU-second
+ * there is half a billion of them, however busy the machine is meanwhile, and there are no caches
+ * to miss); what is a matter of time, on the real clock with two processors. guest-plan.ts says
+ * what the figures are.
  */
 import { fileURLToPath } from 'node:url'
 import { type GuestClock, hostHasIpvs, type KernelRun, runWithIpvs } from '../kernel/rig.js'

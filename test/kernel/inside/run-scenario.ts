@@ -137,10 +137,15 @@ class Run {
     }
   }
 
-  /** Leaves the director as a scenario expects to find it; connections run out by themselves. */
+  /**
+   * Leaves the director as a scenario expects to find it; connections run out by themselves.
+   * Rejects when it refuses: what follows would be compared with leftovers.
+   */
   async tidyUp(): Promise<void> {
-    await this.#side.ipvsadm(['-C'], '')
-    await this.#side.ipvsadm(DEFAULT_TIMEOUTS, '')
+    for (const words of [['-C'], DEFAULT_TIMEOUTS]) {
+      const { status, stderr } = await this.#side.ipvsadm(words, '')
+      if (status !== 0) throw new Error(`${this.#side.name}: ipvsadm ${words[0]}: ${stderr}`)
+    }
     for (const [name, value] of this.#settings) await this.#side.setSysctl(name, value)
     if (this.#addresses6.length > 0) holdAddresses6(this.#side.name, 'del', this.#addresses6)
   }

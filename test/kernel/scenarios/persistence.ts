@@ -97,7 +97,7 @@ const TEMPLATES = [
     s.service('-u $V1:53 -s wlc -p 60', ...THREE)
     syns(s, '$V1:80', '$C1:40000', '$C2:40000', '$C2:40001')
     s.udp('$C1:5000', '$V1:53').send()
-    for (const options of ['', ' -c --sort', ' --stats --exact', ' --thresholds']) {
+    for (const options of ['', ' -c --sort', ' --thresholds']) {
       s.ipvsadm(`-L -n --persistent-conn${options}`)
     }
     s.ipvsadm('-L -n --persistent-conn -t $V1:80')
