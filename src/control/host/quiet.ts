@@ -7,7 +7,7 @@
 import { mappedBytes, type Address } from '../model/address.js'
 import { effectiveLocalAddresses, type Config } from '../model/config.js'
 import type { Destination } from '../model/destination.js'
-import { PROTOCOL_NUMBER, type Protocol, type Service } from '../model/service.js'
+import { PROTOCOL_NUMBER, type Protocol, type ServiceId } from '../model/service.js'
 import { inSubnet, ownAddresses, type HostInterface } from './interfaces.js'
 
 /** Kinds of classifier entries, EntryKind in native/io/classifier_program.h. */
@@ -77,10 +77,11 @@ export interface ReplySource {
 export function hostFacts(config: Config, host: HostView): HostFacts {
   const virtual = virtualAddresses(config)
   const local = localAddresses(config)
-  const announces = host.announce ? announceList([...virtual, ...local], host) : []
+  const living = [...config.services.values()].filter(isByAddress).map(({ id }) => id.address)
+  const announces = host.announce ? announceList([...living, ...local], host) : []
   const entries = new EntryTable()
-  for (const { id } of addressServices(config)) {
-    entries.add(CLASSIFIER_KIND.SERVICE, id.address, id.port, PROTOCOL_NUMBER[id.protocol])
+  for (const { address, port, protocol } of addressServices(config)) {
+    entries.add(CLASSIFIER_KIND.SERVICE, address, port, PROTOCOL_NUMBER[protocol])
   }
   for (const source of replySources(config)) {
     const flag = source.fullnat ? SOURCE_FLAG.FULLNAT : SOURCE_FLAG.MASQUERADE
@@ -103,16 +104,23 @@ export function hostFacts(config: Config, host: HostView): HostFacts {
 }
 
 /**
- * Services that are found by address; a mark says nothing about addresses. SCTP is not forwarded.
+ * Services whose packets are uvs': the removed ones included while connections may name their
+ * destinations, since packets of those are dropped in silence (spec 3.10) and not the host's to
+ * answer. May name one twice.
  */
-export function addressServices(config: Config): Service[] {
-  const services = [...config.services.values()]
-  return services.filter(({ id }) => id.fwmark === 0 && id.protocol !== 'sctp')
+export function addressServices(config: Config): ServiceId[] {
+  const removed = config.trash.map(({ service }) => ({ id: service }))
+  return [...config.services.values(), ...removed].filter(isByAddress).map(({ id }) => id)
 }
 
-/** The addresses of all services, each once. */
+/** A mark says nothing about addresses; SCTP is not forwarded. */
+function isByAddress({ id }: { readonly id: ServiceId }): boolean {
+  return id.fwmark === 0 && id.protocol !== 'sctp'
+}
+
+/** The addresses of these services, each once. */
 export function virtualAddresses(config: Config): Address[] {
-  return unique(addressServices(config).map(({ id }) => id.address))
+  return unique(addressServices(config).map(({ address }) => address))
 }
 
 /** The local addresses FULLNAT destinations are reached from, each once. */

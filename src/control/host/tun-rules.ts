@@ -119,14 +119,14 @@ function frame(tunName: string, localMoved: boolean): string[] {
 
 function serviceRules(config: Config, { own }: RuleOptions, family: Family): string[] {
   const services = addressServices(config).filter(
-    ({ id }) => id.address.family === family && id.port !== PORT_MAX,
+    ({ address, port }) => address.family === family && port !== PORT_MAX,
   )
   const icmp = virtualAddresses(config)
     .filter((address) => address.family === family && !own.has(address.text))
     .map(({ text }) => take(`to ${text} ipproto ${icmpProtocol(family)}`))
-  const ports = services.map(({ id }) => {
-    const port = id.port === 0 ? '' : ` dport ${id.port}`
-    return take(`to ${id.address.text} ipproto ${PROTOCOL_NUMBER[id.protocol]}${port}`)
+  const ports = services.map(({ address, port, protocol }) => {
+    const selector = `to ${address.text} ipproto ${PROTOCOL_NUMBER[protocol]}`
+    return take(port === 0 ? selector : `${selector} dport ${port}`)
   })
   return [...ports, ...icmp]
 }
@@ -159,8 +159,7 @@ function routableSources(config: Config, family: Family): ReplySource[] {
 
 /** Services and destinations that no rule can be made for, as text for the log. */
 export function unroutable(config: Config): string[] {
-  const services = addressServices(config).map(({ id }) => id)
-  return [...services, ...replySources(config)]
+  return [...addressServices(config), ...replySources(config)]
     .filter(({ port }) => port === PORT_MAX)
     .map(({ address, port }) => formatEndpoint(address, port))
 }

@@ -119,7 +119,7 @@ describe('classifier entries', () => {
     assert.ok(entries.includes('ANNOUNCE 198.18.0.240 0 0 0'))
   })
 
-  it('removed destinations stay while connections may name them', () => {
+  it('removed destinations and their service stay while connections may name them', () => {
     const id = serviceId('198.18.0.100', 80)
     const config = configOf([
       addService(id),
@@ -128,7 +128,13 @@ describe('classifier entries', () => {
     ])
     assert.ok(entriesOf(config, HOST).includes('SOURCE 198.18.0.21 80 6 1'))
     const gone = configOf([{ kind: 'deleteService', service: id }], config)
-    assert.deepEqual(entriesOf(gone, HOST), ['SOURCE 198.18.0.21 80 6 1'])
+    // But nobody is told any more that the address lives here.
+    assert.deepEqual(entriesOf(gone, HOST), [
+      'SERVICE 198.18.0.100 80 6 0',
+      'SOURCE 198.18.0.21 80 6 1',
+      'VIRTUAL 198.18.0.100 0 0 0',
+    ])
+    assert.deepEqual(hostFacts(gone, HOST).announces, [])
   })
 
   it('destination port 0 is the port of the service', () => {
