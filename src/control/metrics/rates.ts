@@ -91,7 +91,10 @@ export class Estimator {
 }
 
 type ServiceEstimators = Map<number, { incarnation: number; estimator: Estimator }>
-type DestinationEstimators = Map<number, { epoch: number; estimator: Estimator }>
+type DestinationEstimators = Map<
+  number,
+  { incarnation: number; epoch: number; estimator: Estimator }
+>
 
 /** The estimators of a configuration, kept by what they measure, not by slot alone. */
 export class RateBook {
@@ -117,13 +120,20 @@ export class RateBook {
         const estimator = new Estimator(counters.service(slot))
         this.#services.set(slot, { incarnation, estimator })
       }
-      for (const { slot: at, statisticsEpoch: epoch } of service.destinations) {
-        if (this.#destinations.get(at)?.epoch === epoch) continue
-        const estimator = new Estimator(counters.destination(at))
-        this.#destinations.set(at, { epoch, estimator })
-      }
+      for (const destination of service.destinations) this.#followOne(destination, counters)
     }
     this.#followed = config
+  }
+
+  /** A destination whose service was made anew is zeroed like one by hand: from the last sample. */
+  #followOne(destination: Destination, counters: CounterReader): void {
+    const { slot, incarnation, statisticsEpoch: epoch } = destination
+    const known = this.#destinations.get(slot)
+    if (known?.epoch === epoch) return
+    const isSame = known?.incarnation === incarnation
+    const estimator = isSame ? known.estimator : new Estimator(counters.destination(slot))
+    if (isSame) estimator.zero()
+    this.#destinations.set(slot, { incarnation, epoch, estimator })
   }
 
   /** One run over everything in service; the trash stands still. */
