@@ -343,7 +343,11 @@ void Core::miss(uint16_t number) {
   }
   if (packet.key.source_port == Be16::of(20)) {
     counters_.count(Reason::kFtpDataSource);
-    if (tcp) egress_.reset(packet, now);
+    if (tcp) {
+      egress_.reset(packet, now);
+    } else {
+      egress_.answer(packet, IcmpError::kPortUnreachable, 0, packet.key.destination, now);
+    }
     return;
   }
   uint16_t flags = 0;

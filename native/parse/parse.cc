@@ -250,11 +250,12 @@ void parse_ethernet(Packet& packet) {
   leave_to_host(packet, Reason::kNotIp);
 }
 
-// Ports at `offset` of a quote; only they are used, but RFC 792 promises eight bytes.
+// Ports at `offset` of a quote. RFC 792 promises eight bytes; the kernel asks for no more than it
+// uses (ip_vs_core.c, ip_vs_nat_icmp).
 bool quoted_ports(const uint8_t* data, uint32_t length, uint32_t offset, FlowKey* key) {
-  constexpr uint32_t kPromised = 8;
+  constexpr uint32_t kPorts = 4;
   if (key->protocol != kProtoTcp && key->protocol != kProtoUdp) return false;
-  if (length < offset + kPromised) return false;
+  if (length < offset + kPorts) return false;
   key->source_port = load16(data + offset);
   key->destination_port = load16(data + offset + 2);
   return true;

@@ -230,6 +230,8 @@ describe('settings', () => {
     })
     const config = configOf([set(100, 0, 7)])
     assert.deepEqual(config.timeouts, { tcpSec: 100, tcpFinSec: 120, udpSec: 7 })
+    // What ipvsadm takes at most: 31 days.
+    assert.equal(apply(config, set(5, 5, 2_678_400)).ok, true)
     assert.equal(refusal(config, set(5, -1, 5)), 'TIMEOUT_RANGE')
     assert.equal(refusal(config, set(5, 5, 2 ** 31)), 'TIMEOUT_RANGE')
   })

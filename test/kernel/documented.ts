@@ -14,7 +14,32 @@ export interface Documented {
   readonly uvs: RegExp
 }
 
-export const DOCUMENTED: readonly Documented[] = []
+export const DOCUMENTED: readonly Documented[] = [
+  {
+    scenario: 'removed destination, expire_nodest_conn: a DR connection and its RST',
+    behaviour: 'TCP without connection and without SYN',
+    kernel: /^TCP CLOSE .* \(\d+ s left\)$/,
+    uvs: /^$/,
+  },
+  {
+    scenario: 'local node: a datagram that nobody on the director listens for',
+    behaviour: 'ICMP errors of the director about a NAT connection to itself',
+    kernel: /198\.18\.1\d\d\.\d+ > .* icmp 3\/3|^(UDP| {2}->) .* 1 +36 +64$/,
+    uvs: /198\.18\.1\.254 > .* icmp 3\/3|^(UDP| {2}->) .* 0 +36 +0$/,
+  },
+  {
+    scenario: 'DR: ICMP errors of the real server to the client pass through',
+    behaviour: 'ICMP errors of DR and TUN real servers that pass the director',
+    kernel: /^(UDP| {2}->) .* 6 +36 +336$/,
+    uvs: /^(UDP| {2}->) .* 0 +36 +0$/,
+  },
+  {
+    scenario: 'destinations: the broadcast address of a network of the director',
+    behaviour: "a network's broadcast address as a destination",
+    kernel: /255|Invalid operation/,
+    uvs: /exit status 0|198\.18\.1\.255/,
+  },
+]
 
 /** The entry that allows a difference. */
 export function documentation(

@@ -517,6 +517,11 @@ TEST(path_no_service_not_syn_ftp_data) {
     CHECK_EQ(test::Get32(sent[0].ip, l4 + 8), text.sequence + 1);
     CHECK_EQ(world.rig.reason(Reason::kFtpDataSource), 1);
     CHECK_EQ(world.Size(), 0);
+    World datagrams(kMethodMasquerade, six, kProtoUdp);
+    Text query = datagrams.Request();
+    query.source_port = 20;
+    CheckAnswer(datagrams.Pass(query), query, six ? 1 : 3, six ? 4 : 3);
+    CHECK_EQ(datagrams.Size(), 0);
   }
 }
 

@@ -142,10 +142,10 @@ TEST(icmp_related_types) {
   }
 }
 
-TEST(icmp_related_needs_eight_bytes_of_the_quoted_transport) {
+TEST(icmp_related_needs_the_ports_of_the_quoted_transport) {
   for (const bool six : {false, true}) {
     const Bytes about = Build(Flow(six, kProtoUdp)).bytes;
-    const size_t needed = (six ? 40 : 20) + 8;
+    const size_t needed = (six ? 40 : 20) + 4;
     for (size_t quoted = 0; quoted <= about.size(); quoted++) {
       const OwnFrame own(Error(six ? "2001:db8:1::10" : "198.18.1.10",
                                six ? "2001:db8::7" : "198.18.0.7", 3, about, quoted));

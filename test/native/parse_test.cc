@@ -457,7 +457,7 @@ TEST(parse_random_damage_keeps_the_packet_inside_the_frame) {
   }
 }
 
-TEST(parse_quoted_needs_eight_bytes_of_transport) {
+TEST(parse_quoted_needs_the_ports) {
   for (const Text& text : {Tcp4(), Udp4(), Tcp6(), Udp6()}) {
     const Bytes whole = Build(text).bytes;
     const size_t header = text.six() ? 40 : 20;
@@ -467,7 +467,7 @@ TEST(parse_quoted_needs_eight_bytes_of_transport) {
       FlowKey key;
       uint16_t l4 = 0;
       const bool usable = parse_quoted(own.frame().data, own.frame().length, family, &key, &l4);
-      CHECK_EQ(usable, bytes >= header + 8);
+      CHECK_EQ(usable, bytes >= header + 4);
       if (!usable) continue;
       CHECK_EQ(l4, header);
       CHECK(key.source == test::Address(text.source));

@@ -19,8 +19,11 @@ import { reapTrash, trashDestinations } from './trash.js'
 
 const ALL_FLAGS = 0xffffffff
 
-/** Longest timeout the kernel takes: INT_MAX ticks of 1 ms (spec 3.6.3). */
-const TIMEOUT_MAX_SEC = Math.floor(0x7fffffff / 1000)
+/**
+ * Longest timeout the kernel takes: INT_MAX ticks (spec 3.6.3), of 4 ms in the kernels of
+ * distributions. It is more than the 31 days that ipvsadm takes.
+ */
+const TIMEOUT_MAX_SEC = Math.floor(0x7fffffff / 250)
 
 /** The configuration after `command`, or why it was refused. */
 export function apply(config: Config, command: Command): Result<Config> {

@@ -233,13 +233,18 @@ export const COMMANDS = [
     }
     all(s, [
       '-a -t $V1:80 -r 240.0.0.1:80 -m',
-      '-a -t $V1:80 -r 198.18.1.255:80 -m',
       '-a -t $V1:80 -r 192.0.2.77:80 -m',
       '-a -t $V1:80 -r nothing.invalid:80 -m',
       '-a -t $V1:80 -r 99 -m',
       '-a -t $V1:80 -r $R1:99999 -m',
       '-L -n',
     ])
+  }),
+
+  scenario('destinations: the broadcast address of a network of the director', (s) => {
+    s.ipvsadm('-A -t $V1:80 -s rr')
+    s.ipvsadm('-a -t $V1:80 -r 198.18.1.255:80 -m')
+    s.list()
   }),
 
   scenario('destinations: mixed families and tunnel types', (s) => {

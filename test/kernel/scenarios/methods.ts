@@ -303,9 +303,16 @@ export const METHODS = [
 
   scenario('local node: a destination that is the director itself', (s) => {
     s.service('-t $V1:80 -s rr', '-r $D:81 -m')
-    s.service('-u $V1:53 -s rr', '-r $D:54 -m')
+    s.service('-t [$V1v6]:80 -s rr', '-r [$Dv6]:81 -m')
     s.list()
     s.tcp('$C1:40000', '$V1:80').send('S')
+    s.tcp('[$C1v6]:40000', '[$V1v6]:80').send('S')
+    s.connections()
+    s.stats()
+  }),
+
+  scenario('local node: a datagram that nobody on the director listens for', (s) => {
+    s.service('-u $V1:53 -s rr', '-r $D:54 -m')
     s.udp('$C1:5000', '$V1:53').send()
     s.connections()
     s.stats()
@@ -313,9 +320,8 @@ export const METHODS = [
 
   scenario('TUN and DR: real HTTP requests beside a destination without weight', (s) => {
     s.service('-t $V1:80 -s wrr', '-r $S -i', '-r $R1 -g -w 0')
+    s.list()
     s.realClients('$V1', 4)
-    s.ipvsadm('-d -t $V1:80 -r $S')
-    s.realClients('$V1', 1)
     s.list()
     s.connections()
   }),
@@ -333,9 +339,41 @@ export const METHODS = [
     flows[0].answer('SA')
     s.connections()
     s.list()
+    s.tcp('$C4:40000', '$V3:80').send('S')
+    s.ipvsadm('-A -t $V3:80 -s rr')
+    s.ipvsadm('-a -t $V3:80 -r $R3 -i')
+    flows[2].send('A', { payload: 'back' })
+    s.connections()
+  }),
+
+  scenario('removed destination, expire_nodest_conn: NAT and UDP connections end', (s) => {
     s.sysctl('expire_nodest_conn', 1)
-    for (const flow of flows) flow.send('A', { payload: 'anyone' })
+    s.service('-t $V1:80 -s rr', '-r $R1:80 -m')
+    s.service('-u $V2:53 -s rr', '-r $R2 -g', '-r $R3 -i')
+    const c = s.tcp('$C1:40000', '$V1:80')
+    const flows = [2, 3].map((n) => s.udp(`$C${n}:5000`, '$V2:53'))
+    c.open()
+    for (const flow of flows) flow.send()
+    s.ipvsadm('-d -t $V1:80 -r $R1:80')
+    s.ipvsadm('-d -u $V2:53 -r $R2')
+    c.send('PA', { payload: 'anyone' })
+    for (const flow of flows) flow.send()
     s.wait(1)
+    s.connections()
+    s.list()
+    s.stats()
+  }),
+
+  scenario('removed destination, expire_nodest_conn: a DR connection and its RST', (s) => {
+    s.service('-t $V1:80 -s rr', '-r $R1 -g')
+    const c = s.tcp('$C1:40000', '$V1:80')
+    c.send('S')
+    c.send('A')
+    s.ipvsadm('-d -t $V1:80 -r $R1')
+    s.sysctl('expire_nodest_conn', 1)
+    c.send('A')
+    s.connections()
+    s.wait(14)
     s.connections()
   }),
 ]
