@@ -70,9 +70,7 @@ export function starter(
     const { carrier, fallback, log } = options
     if (carrier === 'kernel') {
       try {
-        const dataplane = await kernel(options, onLost)
-        if (fallback !== undefined) log.info("offload: the kernel's IPVS forwards")
-        return dataplane
+        return await kernel(options, onLost)
       } catch (error) {
         if (fallback === undefined || !(error instanceof ControlError)) throw error
         log.info(`offload: the packet workers forward, because ${error.message}`)

@@ -189,6 +189,9 @@ class Daemon {
     const options = { ...this.#settings, ...this.#choice, config, log: this.#log }
     const dataplane = await this.#host.startDataplane(options, this.#onLost)
     this.#dataplane = dataplane
+    if (this.#settings.offload === 'auto' && this.#carrier() === 'kernel') {
+      this.#log.info("offload: the kernel's IPVS forwards")
+    }
     return () => dataplane.stop()
   }
 
