@@ -7,12 +7,12 @@
  *
  *   const { status, stdout } = await runWithIpvs('ipvsadm -L -n', { limitSec: 60 })
  */
-import { execFileSync, spawn, spawnSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { Readable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
+import { collect, untilSignal } from './collect.js'
 
 const HERE = fileURLToPath(new URL('../../../bench/kernel', import.meta.url))
 const MEMORY_MIB = 6144
@@ -74,17 +74,29 @@ export function guestProblem(): string | undefined {
 
 /**
  * Runs a bash command line and resolves with what it said. Rejects when the time is over, or when
- * the guest ends without a status; the message then holds the end of its console.
+ * the guest ends without a status; the message then holds the end of its console. A signal that
+ * ends this process ends the command first.
  */
 export async function runWithIpvs(command: string, options: RunOptions): Promise<KernelRun> {
   if (options.clock !== 'warped' && hostHasIpvs()) {
     const kernel = execFileSync('uname', ['-r'], { encoding: 'utf8' }).trim()
-    const { status, stdout, stderr } = await collect('bash', ['-c', command], options)
+    const { status, stdout, stderr } = await untilSignal((signal) =>
+      collect('bash', ['-c', command], { ...options, signal }),
+    )
     return { status, stdout, stderr, kernel, guest: false }
   }
   const problem = guestProblem()
   if (problem !== undefined) throw new Error(problem)
   const cache = execFileSync('bash', [join(HERE, 'prepare.sh')], { encoding: 'utf8' }).trim()
+  return untilSignal((signal) => runInGuest(command, cache, options, signal))
+}
+
+async function runInGuest(
+  command: string,
+  cache: string,
+  options: RunOptions,
+  signal: AbortSignal,
+): Promise<KernelRun> {
   const kernel = readFileSync(join(cache, 'version'), 'utf8').trim()
   const folder = mkdtempSync(join(tmpdir(), 'uvs-guest-'))
   try {
@@ -92,9 +104,14 @@ export async function runWithIpvs(command: string, options: RunOptions): Promise
     packCheckout(join(folder, 'files.tar'))
     writeFileSync(join(folder, 'command'), `cd ${quoted(process.cwd())}\n${command}\n`)
     const words = qemuWords(cache, folder, options.clock ?? 'real')
-    // setpriv: the guest must not outlive this process, however it ends.
     const ports = [GUEST_STDOUT, GUEST_STDERR] as const
-    const run = await collect('setpriv', ['--pdeathsig', 'KILL', ...words], options, ports)
+    // setpriv: the guest must not outlive this process, also when that is killed.
+    const run = await collect(
+      'setpriv',
+      ['--pdeathsig', 'KILL', ...words],
+      { ...options, signal },
+      ports,
+    )
     const text = readIfThere(join(folder, 'status')).trim()
     if (!/^\d+$/.test(text)) {
       const tail = readIfThere(join(folder, 'console')).split('\n').slice(-CONSOLE_LINES)
@@ -151,49 +168,4 @@ function qemuWords(cache: string, folder: string, clock: GuestClock): string[] {
     ...['-fsdev', 'local,id=root,path=/,security_model=none,readonly=on,multidevs=remap'],
     ...['-device', 'virtio-9p-pci,fsdev=root,mount_tag=root'],
   ]
-}
-
-interface Said {
-  readonly status: number
-  readonly stdout: string
-  readonly stderr: string
-  /** What the program said on descriptors of its own besides these. */
-  readonly diagnostics: string
-}
-
-/**
- * Runs a program to its end, kills it by its pid after the limit. `out` and `error` are the
- * descriptors that count as standard output and error.
- */
-function collect(
-  program: string,
-  words: readonly string[],
-  { limitSec, onOutput }: RunOptions,
-  [out, error]: readonly [number, number] = [1, 2],
-): Promise<Said> {
-  return new Promise((resolve, reject) => {
-    // Pipes of Node are Unix sockets, which is what QEMU takes as a descriptor of its own.
-    const stdio = ['ignore', 'pipe', 'pipe', 'pipe', 'pipe'] as const
-    const child = spawn(program, words, { stdio: stdio.slice(0, Math.max(out, error) + 1) })
-    const said = { stdout: '', stderr: '', diagnostics: '' }
-    child.stdio.forEach((stream, fd) => {
-      if (!(stream instanceof Readable)) return
-      const name = fd === out ? 'stdout' : fd === error ? 'stderr' : 'diagnostics'
-      stream.setEncoding('utf8').on('data', (text: string) => {
-        said[name] += text
-        if (name !== 'diagnostics') onOutput?.(text, name)
-      })
-    })
-    let late = false
-    const limit = setTimeout(() => {
-      late = true
-      child.kill('SIGKILL')
-    }, limitSec * 1000)
-    child.once('error', reject)
-    child.once('close', (code) => {
-      clearTimeout(limit)
-      if (!late) return resolve({ status: code ?? 1, ...said })
-      reject(new Error(`not done after ${limitSec} s\n${said.stdout}${said.stderr}`))
-    })
-  })
 }

@@ -191,12 +191,10 @@ class Dataplane implements DataplanePort {
     filter: RowFilter,
     onBatch: (rows: readonly ConnectionRow[]) => void | Promise<void>,
   ): Promise<void> {
-    const batches: Promise<void>[] = []
     await this.#supervisor.list((rows) => {
       const batch = decodeConnections(rows).map(connectionRow)
-      batches.push(Promise.resolve(onBatch(batch.filter((row) => matchesFilter(row, filter)))))
+      return onBatch(batch.filter((row) => matchesFilter(row, filter)))
     })
-    await Promise.all(batches)
   }
 
   templates(): Promise<readonly ConnectionRow[]> {

@@ -1,4 +1,6 @@
 /** One line per event on stderr: readable on a terminal, JSON for collectors. */
+import type { Clock } from './clock.js'
+
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
 export type LogFormat = 'text' | 'json'
 export type LogFields = Readonly<Record<string, string | number | boolean>>
@@ -29,6 +31,21 @@ export function createLog(
     info: (message, fields) => emit('info', message, fields),
     warn: (message, fields) => emit('warn', message, fields),
     error: (message, fields) => emit('error', message, fields),
+  }
+}
+
+/** For lines that others can cause: hands on one message in `periodMs`, the others are dropped. */
+export function atMostEvery(
+  periodMs: number,
+  say: (message: string) => void,
+  clock: Pick<Clock, 'monotonicMs'>,
+): (message: string) => void {
+  let lastMs = -Infinity
+  return (message) => {
+    const nowMs = clock.monotonicMs()
+    if (nowMs - lastMs < periodMs) return
+    lastMs = nowMs
+    say(message)
   }
 }
 

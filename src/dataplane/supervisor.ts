@@ -170,13 +170,17 @@ export class Supervisor extends EventEmitter {
     await Promise.all(this.#handles.map((handle) => this.#applied(handle, generation)))
   }
 
-  /** Streams every connection as blocks of `connectionRow` records, worker by worker. */
-  async list(onRows: (rows: Uint8Array) => void): Promise<void> {
+  /**
+   * Streams every connection as blocks of `connectionRow` records, worker by worker. The next block
+   * is asked for when `onRows` is done with one, so a slow reader costs no memory; its rejection
+   * ends the listing and is the listing's own.
+   */
+  async list(onRows: (rows: Uint8Array) => void | Promise<void>): Promise<void> {
     for (const handle of this.#handles) {
       for (let cursor = 0; cursor !== END_OF_LIST;) {
         const answer = await this.#ask(handle, (id) => ({ type: 'list', id, cursor }))
         if (answer.type !== 'rows') return
-        if (answer.rows.byteLength > 0) onRows(answer.rows)
+        if (answer.rows.byteLength > 0) await onRows(answer.rows)
         cursor = answer.next
       }
     }

@@ -57,7 +57,7 @@ const QUIET: readonly SyntheticPort[] = [{ kind: 'memory' }, { kind: 'memory' }]
 
 async function listed(supervisor: Supervisor): Promise<ConnectionRecord[]> {
   const rows: ConnectionRecord[] = []
-  await supervisor.list((block) => rows.push(...decodeConnections(block)))
+  await supervisor.list((block) => void rows.push(...decodeConnections(block)))
   return rows
 }
 
@@ -165,6 +165,39 @@ describe('boundary: supervisor', () => {
       },
       blocks,
     )
+  })
+
+  it('lists no further than its reader follows, and ends with what the reader throws', async () => {
+    const blocks = allocateBlocks(2, CONNECTIONS)
+    for (const worker of [0, 1]) fillTable(blocks, worker, webConfig(), 700)
+    const unheard: unknown[] = []
+    const hear = (error: unknown) => void unheard.push(error)
+    process.on('unhandledRejection', hear)
+    try {
+      await withWorkers(
+        QUIET,
+        async ({ supervisor }) => {
+          await supervisor.start(blockOf(webConfig()))
+          let [waiting, blockCount] = [0, 0]
+          await supervisor.list(async () => {
+            assert.equal(++waiting, 1, 'rows came while their reader was busy')
+            await new Promise(setImmediate)
+            waiting--
+            blockCount++
+          })
+          assert.ok(blockCount > 2, `${blockCount} blocks are not enough to tell`)
+          let asked = 0
+          const leaves = () => Promise.reject(new Error(`gone after ${++asked}`))
+          await assert.rejects(supervisor.list(leaves), /^Error: gone after 1$/)
+          assert.equal((await listed(supervisor)).length, 1400)
+          assert.equal(asked, 1)
+        },
+        blocks,
+      )
+    } finally {
+      process.off('unhandledRejection', hear)
+    }
+    assert.deepEqual(unheard, [])
   })
 
   it('replaces a killed worker, which keeps its connections; others do not notice', async () => {

@@ -13,6 +13,7 @@ import { startApi } from '../../src/control/api/server.js'
 import { runUvs } from '../../src/control/cli/uvs.js'
 import { ControlError } from '../../src/control/model/errors.js'
 import { memoryLog, NO_TRAFFIC } from '../support/fake-dataplane.js'
+import { waitFor } from '../support/wait.js'
 import { NUMERIC, startRig } from './daemon-rig.js'
 import type { DaemonRig } from './daemon-rig.js'
 import { addDestination, addService, ip, serviceId, serviceIn } from './fixtures.js'
@@ -177,6 +178,43 @@ describe('control socket', () => {
     assert.deepEqual(found, [false, true])
     const list = await rig.ipvsadm('-Lcn')
     assert.equal(list.stdout.split('\n').length, 2 + 1201 + 1)
+  })
+
+  it('a reader that leaves ends its list', async () => {
+    const end = { address: '198.18.2.1', port: 1 }
+    const row = {
+      protocol: 'tcp',
+      state: 'NONE',
+      expiresSec: 1,
+      method: 'local',
+      flags: 0,
+    } as const
+    const batch = Array.from({ length: 512 }, () => {
+      return { ...row, client: end, virtual: end, destination: end }
+    })
+    const BATCHES = 2000
+    let given = 0
+    let ended: unknown
+    rig.port.connections = async (_filter, onBatch) => {
+      try {
+        for (; given < BATCHES; given++) {
+          await onBatch(batch)
+          await new Promise(setImmediate)
+        }
+        ended = 'the end of the list'
+      } catch (error) {
+        ended = String(error)
+        throw error
+      }
+    }
+    const outgoing = request({ socketPath: rig.socket, path: '/v1/connections', agent: false })
+    outgoing.on('response', (answer) => answer.once('data', () => answer.destroy()))
+    outgoing.on('error', () => undefined).end()
+    const how = await waitFor('the list to end', () => ended)
+    assert.equal(how, 'Error: the reader has gone')
+    assert.ok(given > 0 && given < BATCHES)
+    assert.deepEqual(await rig.client.services(), [])
+    assert.ok(!rig.log.lines.some((line) => line.includes('the API failed')))
   })
 
   it('over TCP, pages of other sites cannot send changes', async () => {

@@ -10,6 +10,7 @@ import { controlClient } from '../../src/control/api/client.js'
 import type { ControlClient } from '../../src/control/api/client.js'
 import { runIpvsadm } from '../../src/control/cli/ipvsadm.js'
 import { shimLibrary } from '../../src/control/cli/shim.js'
+import { ipvsSocketPath, PRIVATE } from '../../src/control/ipvs-server/private-protocol.js'
 import { NUMERIC } from '../control/daemon-rig.js'
 import { requireNamespaces } from '../support/namespace.js'
 import { waitFor } from '../support/wait.js'
@@ -161,7 +162,7 @@ describe('uvs shim', function () {
     requireNamespaces(this)
     lab = new Lab()
     await lab.startWebServers()
-    director = await Director.start(lab.director)
+    director = await Director.start(lab.director, { workers: 2 })
     client = controlClient(join(director.folder, 'uvs.sock'))
     const lines = (await director.uvs('shim', '--env')).trim().split('\n')
     const carried = Object.fromEntries(lines.map((line) => line.split(/=(.*)/s)))
@@ -242,6 +243,28 @@ describe('uvs shim', function () {
       const { stdout } = await original('-Lcn')
       assert.equal(stdout.match(/^TCP .* ESTABLISHED /gm)?.length, 4)
       assert.match((await original('-Ln --stats')).stdout, /^TCP +198\.18\S+ +4 /m)
+    })
+
+    it('a program that asks for the connections and leaves ends nobody else', async () => {
+      chmodSync(director.folder, 0o755)
+      const script = `
+import os, socket, struct, sys
+os.setgid(65534); os.setuid(65534)
+path = b'/proc/net/ip_vs_conn'
+for i in range(500):
+    s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    s.connect(sys.argv[1])
+    try:
+        s.send(struct.pack('<IHHII', 16 + len(path), ${PRIVATE.READ_FILE}, 0, 0, 0) + path)
+        s.recv(64)
+    except ConnectionError:
+        pass # more at a time than it takes
+    s.close()
+`
+      const socket = ipvsSocketPath(join(director.folder, 'uvs.sock'))
+      await lab.director.expect(['python3', '-c', script, socket])
+      const { stdout } = await original('-Lcn')
+      assert.equal(stdout.match(/^TCP .* ESTABLISHED /gm)?.length, 4)
     })
 
     it('the same through the programs themselves', async () => {

@@ -123,26 +123,36 @@ async function runBatch(director: Director, body: unknown, response: ServerRespo
   sendJson(response, { outcomes })
 }
 
-/** One JSON object per line; waits while the reader is slow. */
+/** One JSON object per line; waits while the reader is slow, ends when it has gone. */
 async function streamConnections(director: Director, { query, response }: RouteRequest) {
   const filter = decodeFilter(query)
   if (!filter.ok) return sendError(response, filter.error)
   response.setHeader('content-type', 'application/x-ndjson')
-  await director.connections(filter.value, async (rows) => {
-    if (response.destroyed || rows.length === 0) return
-    const text = rows.map((row) => `${JSON.stringify(row)}\n`).join('')
-    if (response.write(text)) return
-    await new Promise<void>((resolve) => {
-      const go = () => {
-        response.off('drain', go)
-        response.off('close', go)
-        resolve()
-      }
-      response.on('drain', go)
-      response.on('close', go)
+  const gone = new Error('the reader has gone')
+  try {
+    await director.connections(filter.value, async (rows) => {
+      if (response.destroyed) throw gone
+      if (rows.length === 0) return
+      const text = rows.map((row) => `${JSON.stringify(row)}\n`).join('')
+      if (!response.write(text)) await roomIn(response)
     })
-  })
+  } catch (error) {
+    if (error !== gone) throw error
+  }
   response.end()
+}
+
+/** Resolves when there is room for more, or nobody to write it for. */
+function roomIn(response: ServerResponse): Promise<void> {
+  return new Promise((resolve) => {
+    const go = () => {
+      response.off('drain', go)
+      response.off('close', go)
+      resolve()
+    }
+    response.on('drain', go)
+    response.on('close', go)
+  })
 }
 
 function sendJson(response: ServerResponse, value: unknown): void {

@@ -57,17 +57,24 @@ export function shimEnvironment(
   socket: string,
   present: string | undefined,
 ): { LD_PRELOAD: string; UVS_SOCKET: string } {
-  const preload = present === undefined || present === '' ? library : `${present}:${library}`
-  return { LD_PRELOAD: preload, UVS_SOCKET: socket }
+  // ld.so takes blanks for colons; a colon needs no quotes.
+  const libraries = [...(present ?? '').split(/[ :]+/), library].filter((path) => path !== '')
+  return { LD_PRELOAD: libraries.join(':'), UVS_SOCKET: socket }
 }
 
-/** The environment as assignments, for `env`, `eval` and systemd's EnvironmentFile. */
+/** What `env $(...)`, a shell's assignment and systemd's EnvironmentFile all take as it is. */
+const PLAIN = /^[\p{L}\p{M}\p{N}_@%+=:,./-]+$/u
+
+/**
+ * The environment as assignments, for `env $(...)` and systemd's EnvironmentFile. Throws
+ * ControlError where a value would need quotes: these places do not agree on any.
+ */
 export function environmentLines(environment: Readonly<Record<string, string>>): string {
-  const plain = /^[\w@%+=:,./-]+$/
   return Object.entries(environment)
     .map(([name, value]) => {
-      const text = plain.test(value) ? value : `'${value.replaceAll("'", `'\\''`)}'`
-      return `${name}=${text}\n`
+      if (PLAIN.test(value)) return `${name}=${value}\n`
+      const what = `--env cannot print ${name}: "${value}" has blanks or characters of shells`
+      throw new ControlError('CONFIG_BAD', `${what}; choose another path, or use uvs shim COMMAND`)
     })
     .join('')
 }

@@ -71,9 +71,10 @@ does as before. Without a director it finds what it finds on a kernel without IP
 
 Programs it starts are carried too. Changes need root or the director's own user. With --env it
 prints LD_PRELOAD and UVS_SOCKET, to start programs without uvs: env $(uvs shim --env) COMMAND, or
-as the EnvironmentFile of a systemd unit.
+as the EnvironmentFile of a systemd unit. The former takes no quotes, so --env refuses paths with
+blanks or other characters of shells; before a COMMAND, every socket path will do.
 Exit status: that of COMMAND, 128 + N where signal N ended it, 127 where it is not found; 1 where
-the preload library is missing, 2 wrong usage.
+the preload library is missing or --env refuses a path, 2 wrong usage.
 `,
   help: `usage: uvs help [COMMAND]
 `,

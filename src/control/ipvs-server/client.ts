@@ -10,6 +10,8 @@ export class Client {
   readonly #serve: (packet: Uint8Array) => Promise<void>
   #onEnd: (error?: unknown) => void = () => undefined
   #isOpen = true
+  /** Settles when everything before the next packet is on its way. */
+  #before: Promise<void> = Promise.resolve()
   /** Ends the wait of a send() when the client is closed. */
   #abandon: (() => void) | undefined
 
@@ -35,8 +37,18 @@ export class Client {
     this.#onEnd(error)
   }
 
-  /** Resolves when the packet is on its way; rejects when the client has gone. */
-  async send(packet: Uint8Array): Promise<void> {
+  /**
+   * Resolves when the packet is on its way; rejects when the client has gone. Packets leave in the
+   * order of the calls, also when nobody waits for the call before.
+   */
+  send(packet: Uint8Array): Promise<void> {
+    const sent = this.#before.then(() => this.#sendNext(packet))
+    this.#before = sent.catch(() => undefined)
+    return sent
+  }
+
+  /** Only one at a time: the socket has one listener for room. */
+  async #sendNext(packet: Uint8Array): Promise<void> {
     while (this.#isOpen && !this.#socket.send(packet)) await this.#room()
     if (!this.#isOpen) throw Object.assign(new Error('the client has gone'), { code: 'EPIPE' })
   }

@@ -10,9 +10,12 @@ import { rmSync } from 'node:fs'
 import { openRawSocket } from '../../dataplane/native.js'
 import type { NativeRawSocket } from '../../dataplane/native.js'
 import { prepareSocket } from '../api/access.js'
+import { systemClock } from '../clock.js'
+import { atMostEvery } from '../log.js'
 import { ControlError } from '../model/errors.js'
 import { ERRNO } from '../netlink/errno.js'
 import { splitMessages } from '../netlink/message.js'
+import type { Message } from '../netlink/message.js'
 import { answerMessage } from './answer.js'
 import { Client } from './client.js'
 import { fileAt } from './files.js'
@@ -28,6 +31,10 @@ const SOCKET_MODE = 0o666
 const CLIENTS_MAX = 256
 const UNPRIVILEGED_MAX = 64
 const ACCEPT_PAUSE_MS = 1000
+/** Clients accepted before everything else in the process has its turn again. */
+const ACCEPTS_PER_TURN = 16
+/** Everybody can cause these lines, so there is one of a kind in this time. */
+const LOG_PERIOD_MS = 60_000
 
 /** Starts listening; resolves to what stops it. Throws ControlError when the place is taken. */
 export async function startIpvsServer(options: IpvsServerOptions): Promise<() => Promise<void>> {
@@ -41,18 +48,21 @@ class IpvsServer {
   readonly #options: IpvsServerOptions
   readonly #listener: NativeRawSocket
   readonly #clients = new Map<Client, { isPrivileged: boolean }>()
-  /** Somebody was refused since there last was room: said once, not for each. */
-  #isFull = false
+  readonly #warnFull: (message: string) => void
+  readonly #warnAccept: (message: string) => void
   #pause: NodeJS.Timeout | undefined
 
   constructor(options: IpvsServerOptions) {
     this.#options = options
+    const warn = (message: string) => options.log.warn(message)
+    this.#warnFull = atMostEvery(LOG_PERIOD_MS, warn, systemClock)
+    this.#warnAccept = atMostEvery(LOG_PERIOD_MS, warn, systemClock)
     this.#listener = listen(options.path)
     this.#listen()
   }
 
   #listen(): void {
-    this.#listener.onReadable(() => this.#acceptAll())
+    this.#listener.onReadable(() => this.#acceptSome())
   }
 
   close(): Promise<void> {
@@ -64,14 +74,17 @@ class IpvsServer {
     return Promise.resolve()
   }
 
-  #acceptAll(): void {
+  /** Those that still wait after it are heard of in the next turn. */
+  #acceptSome(): void {
     try {
-      for (let next = this.#listener.accept(); next; next = this.#listener.accept()) {
+      for (let accepted = 0; accepted < ACCEPTS_PER_TURN; accepted++) {
+        const next = this.#listener.accept()
+        if (next === undefined) return
         this.#welcome(next.socket, next.uid)
       }
     } catch (error) {
       // Out of descriptors, most likely: the client goes on waiting, and so does this.
-      this.#options.log.warn(`the IPVS socket could not take a client: ${String(error)}`)
+      this.#warnAccept(`the IPVS socket could not take a client: ${String(error)}`)
       this.#listener.onReadable(undefined)
       this.#pause = setTimeout(() => this.#listen(), ACCEPT_PAUSE_MS)
     }
@@ -82,15 +95,13 @@ class IpvsServer {
     const present = [...this.#clients.values()]
     const others = present.filter((client) => !client.isPrivileged).length
     if (present.length >= CLIENTS_MAX || (!isPrivileged && others >= UNPRIVILEGED_MAX)) {
-      if (!this.#isFull) this.#options.log.warn('the IPVS socket has all the clients it takes')
-      this.#isFull = true
+      this.#warnFull('the IPVS socket has all the clients it takes')
       return socket.close()
     }
     const client: Client = new Client(socket, (packet) => this.#serve(client, packet, isPrivileged))
     this.#clients.set(client, { isPrivileged })
     client.onEnd((error) => {
       this.#clients.delete(client)
-      if (this.#clients.size < UNPRIVILEGED_MAX / 2) this.#isFull = false
       // What others send wrong is nothing to fill the log with.
       if (error !== undefined && isPrivileged) {
         this.#options.log.debug(`an IPVS client ended: ${String(error)}`)
@@ -101,15 +112,19 @@ class IpvsServer {
 
   /** Answers one packet; whatever is thrown ends the client. */
   async #serve(client: Client, packet: Uint8Array, isPrivileged: boolean): Promise<void> {
-    for (const message of splitMessages(packet)) {
-      const request = readPrivateRequest(message)
-      if (request !== undefined) {
-        await this.#servePrivate(client, request, isPrivileged)
-        continue
-      }
-      const answer = await answerMessage(message, isPrivileged, this.#options.director)
-      for (const datagram of answer) await client.send(datagram)
+    const messages = splitMessages(packet)
+    for (const [at, message] of messages.entries()) {
+      // A packet has room for thousands: others get their turn before the next one.
+      if (at > 0) await new Promise(setImmediate)
+      await this.#serveMessage(client, message, isPrivileged)
     }
+  }
+
+  async #serveMessage(client: Client, message: Message, isPrivileged: boolean): Promise<void> {
+    const request = readPrivateRequest(message)
+    if (request !== undefined) return this.#servePrivate(client, request, isPrivileged)
+    const answer = await answerMessage(message, isPrivileged, this.#options.director)
+    for (const datagram of answer) await client.send(datagram)
   }
 
   async #servePrivate(

@@ -3,8 +3,7 @@
  * somebody else changes about it is seen and put right, and listings show the kernel's numbers.
  * Services that are not in the configuration are left alone unless the options say otherwise.
  */
-import { createReadStream, existsSync } from 'node:fs'
-import { createInterface } from 'node:readline'
+import { existsSync } from 'node:fs'
 import type {
   ConnectionRow,
   CounterReader,
@@ -30,6 +29,7 @@ import { matchesFilter } from '../row-filter.js'
 import { KernelRefusal } from './ipvs-channel.js'
 import { KernelIpvs } from './kernel-ipvs.js'
 import { KernelReadings } from './kernel-readings.js'
+import { linesOf } from './lines.js'
 import { Ownership } from './owned-file.js'
 import type { KernelState } from './kernel-state.js'
 import { describeOperation, keysOf, plan, wantedOf } from './plan.js'
@@ -344,7 +344,7 @@ class KernelDataplane implements RunningDataplane {
     onBatch: (rows: readonly ConnectionRow[]) => void | Promise<void>,
   ): Promise<void> {
     let rows: ConnectionRow[] = []
-    for await (const line of createInterface({ input: createReadStream(CONNECTIONS) })) {
+    for await (const line of linesOf(CONNECTIONS)) {
       const row = parseConnection(line)
       if (row === undefined || !matchesFilter(row, filter)) continue
       rows.push(row)

@@ -9,6 +9,7 @@ import {
   readPrivateRequest,
 } from '../../../src/control/ipvs-server/private-protocol.js'
 import { startIpvsServer } from '../../../src/control/ipvs-server/server.js'
+import { atMostEvery } from '../../../src/control/log.js'
 import { COMMAND } from '../../../src/control/netlink/ipvs-attributes.js'
 import { packServiceRequest } from '../../../src/control/netlink/ipvs-messages.js'
 import {
@@ -20,7 +21,8 @@ import {
 import type { Message } from '../../../src/control/netlink/message.js'
 import { openRawSocket } from '../../../src/dataplane/native.js'
 import type { NativeRawSocket } from '../../../src/dataplane/native.js'
-import { memoryLog } from '../../support/fake-dataplane.js'
+import { FakeClock, memoryLog } from '../../support/fake-dataplane.js'
+import type { MemoryLog } from '../../support/fake-dataplane.js'
 import { waitFor } from '../../support/wait.js'
 import { addService, serviceId } from '../fixtures.js'
 import { nameOf, rig, wireOptions, wireService } from './rig.js'
@@ -30,6 +32,7 @@ describe('IPVS socket', () => {
   let folder: string
   let path: string
   let on: Rig
+  let log: MemoryLog
   let stop: (() => Promise<void>) | undefined
   const sockets: NativeRawSocket[] = []
 
@@ -37,6 +40,7 @@ describe('IPVS socket', () => {
     folder = mkdtempSync(join(tmpdir(), 'uvs-test-'))
     path = ipvsSocketPath(join(folder, 'uvs.sock'))
     on = rig({ services: 2000, destinations: 8, localAddresses: 1 })
+    log = memoryLog()
     stop = await start()
   })
 
@@ -46,8 +50,7 @@ describe('IPVS socket', () => {
     rmSync(folder, { recursive: true })
   })
 
-  const start = () =>
-    startIpvsServer({ path, director: on.director, port: on.port, log: memoryLog() })
+  const start = () => startIpvsServer({ path, director: on.director, port: on.port, log })
 
   function connect(): NativeRawSocket {
     const socket = openRawSocket({ kind: 'connect', path })
@@ -148,30 +151,88 @@ describe('IPVS socket', () => {
     assert.equal(splitMessages(await packet(socket))[0].type, PRIVATE.FAMILY_ID)
   })
 
-  it('takes a bounded number of clients, and again when some have gone', async () => {
+  const isRefused = (socket: NativeRawSocket) => {
+    try {
+      return socket.receive()?.length === 0
+    } catch (error) {
+      assert.match((error as NodeJS.ErrnoException).code ?? '', /ECONNRESET|EPIPE/)
+      return true
+    }
+  }
+
+  /** More clients than it takes; resolves when those above the bound are refused. */
+  async function crowd(): Promise<NativeRawSocket[]> {
     const clients: NativeRawSocket[] = []
     while (clients.length < 300) {
       // More than the backlog holds: the listener gets a turn now and then.
-      if (clients.length % 50 === 0) await new Promise(setImmediate)
+      if (clients.length % 10 === 0) await new Promise(setImmediate)
       clients.push(connect())
-    }
-    const isRefused = (socket: NativeRawSocket) => {
-      try {
-        return socket.receive()?.length === 0
-      } catch (error) {
-        assert.match((error as NodeJS.ErrnoException).code ?? '', /ECONNRESET|EPIPE/)
-        return true
-      }
     }
     const refused = () => clients.filter(isRefused).length
     await waitFor('those above the bound to be refused', () => refused() === 300 - 256)
-    clients.forEach((socket) => socket.close())
+    return clients
+  }
+
+  /** Resolves when a client is served again. */
+  async function place(): Promise<void> {
     await waitFor('a place', async () => {
       const socket = connect()
       socket.send(request(COMMAND.getInfo))
       const first = await packet(socket).catch(() => new Uint8Array())
+      socket.close()
       return first.length > 0
     })
+  }
+
+  it('takes a bounded number of clients, and again when some have gone', async () => {
+    for (const socket of await crowd()) socket.close()
+    await place()
+  })
+
+  it('says that it is full once in a minute, however often it is', async () => {
+    for (let round = 0; round < 3; round++) {
+      for (const socket of await crowd()) socket.close()
+      await place()
+    }
+    assert.deepEqual(log.lines, ['warn the IPVS socket has all the clients it takes'])
+    const said: string[] = []
+    const clock = new FakeClock()
+    const say = atMostEvery(60_000, (message) => void said.push(message), clock)
+    for (const word of ['a', 'b', 'c', 'd', 'e']) {
+      say(word)
+      await clock.advance(30_000)
+    }
+    assert.deepEqual(said, ['a', 'c', 'e'])
+  })
+
+  it('leaves turns to others between the messages of a packet and between clients', async () => {
+    let turn = 0
+    const served = new Map<number, number>()
+    const { director } = on
+    const info = director.info.bind(director)
+    director.info = () => {
+      served.set(turn, (served.get(turn) ?? 0) + 1)
+      return info()
+    }
+    const count = () => {
+      turn++
+      next = setImmediate(count)
+    }
+    let next = setImmediate(count)
+    const most = () => Math.max(...served.values())
+    try {
+      const one = connect()
+      one.send(Buffer.concat(Array.from({ length: 100 }, () => request(COMMAND.getInfo))))
+      for (let answers = 0; answers < 100; answers++) await answer(one)
+      assert.equal(most(), 1)
+      served.clear()
+      const many = Array.from({ length: 48 }, connect)
+      for (const socket of many) socket.send(request(COMMAND.getInfo))
+      for (const socket of many) await answer(socket)
+      assert.ok(most() <= 16, `${most()} clients in one turn`)
+    } finally {
+      clearImmediate(next)
+    }
   })
 
   it('is open to connect, replaces a leftover, refuses a file, goes away', async () => {

@@ -1,5 +1,6 @@
 /** `uvs shim`: its line, its environment, its end. What it carries is tested in namespaces. */
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
 import {
   environmentLines,
   parseShimLine,
@@ -31,11 +32,35 @@ describe('uvs shim', () => {
       UVS_SOCKET: '/s',
     })
     assert.equal(shimEnvironment('/l.so', '/s', '/other.so').LD_PRELOAD, '/other.so:/l.so')
-    assert.equal(
-      environmentLines({ A: '/plain:x', B: "it's here" }),
-      "A=/plain:x\nB='it'\\''s here'\n",
-    )
+    assert.equal(shimEnvironment('/l.so', '/s', '/a.so /b.so:').LD_PRELOAD, '/a.so:/b.so:/l.so')
     assert.match(shimLibrary(), /ipvs_shim\.so$/)
+  })
+
+  it('prints an environment that env takes as it is, and no other', () => {
+    const plain = { A: '/plain:x', B: '/run/häuser/uvs-1.sock' }
+    const text = environmentLines(plain)
+    assert.equal(text, 'A=/plain:x\nB=/run/häuser/uvs-1.sock\n')
+    // As a shell splits it.
+    const { stdout } = spawnSync('sh', ['-c', 'env -i $1', 'sh', text], { encoding: 'utf8' })
+    assert.equal(stdout, text)
+    for (const bad of [
+      'a b',
+      'a\tb',
+      'a\nb',
+      "a'b",
+      'a"b',
+      'a\\b',
+      'a*',
+      'a?',
+      '[a]',
+      '$a',
+      'a;b',
+    ]) {
+      assert.throws(() => environmentLines({ ...plain, UVS_SOCKET: `/run/${bad}` }), {
+        code: 'CONFIG_BAD',
+        message: /^--env cannot print UVS_SOCKET: .* choose another path/s,
+      })
+    }
   })
 
   it('ends as the command does', async () => {
