@@ -77,7 +77,8 @@ export interface ReplySource {
 export function hostFacts(config: Config, host: HostView): HostFacts {
   const virtual = virtualAddresses(config)
   const local = localAddresses(config)
-  const living = [...config.services.values()].filter(isByAddress).map(({ id }) => id.address)
+  const services = [...config.services.values()].map(({ id }) => id)
+  const living = services.filter(isByAddress).map(({ address }) => address)
   const announces = host.announce ? announceList([...living, ...local], host) : []
   const entries = new EntryTable()
   for (const { address, port, protocol } of addressServices(config)) {
@@ -106,16 +107,20 @@ export function hostFacts(config: Config, host: HostView): HostFacts {
 /**
  * Services whose packets are uvs': the removed ones included while connections may name their
  * destinations, since packets of those are dropped in silence (spec 3.10) and not the host's to
- * answer. May name one twice.
+ * answer. But not after the last service of an address family: then IPVS looks at none of its
+ * packets (ip_vs_ctl.c, ip_vs_unregister_hooks). May name one twice.
  */
 export function addressServices(config: Config): ServiceId[] {
-  const removed = config.trash.map(({ service }) => ({ id: service }))
-  return [...config.services.values(), ...removed].filter(isByAddress).map(({ id }) => id)
+  const living = [...config.services.values()].map(({ id }) => id)
+  const families = new Set(living.map(({ address }) => address.family))
+  const removed = config.trash.map(({ service }) => service)
+  const dropped = removed.filter(({ address }) => families.has(address.family))
+  return [...living, ...dropped].filter(isByAddress)
 }
 
 /** A mark says nothing about addresses; SCTP is not forwarded. */
-function isByAddress({ id }: { readonly id: ServiceId }): boolean {
-  return id.fwmark === 0 && id.protocol !== 'sctp'
+function isByAddress({ fwmark, protocol }: ServiceId): boolean {
+  return fwmark === 0 && protocol !== 'sctp'
 }
 
 /** The addresses of these services, each once. */

@@ -127,14 +127,22 @@ describe('classifier entries', () => {
       deleteDestination(id, '198.18.0.21'),
     ])
     assert.ok(entriesOf(config, HOST).includes('SOURCE 198.18.0.21 80 6 1'))
-    const gone = configOf([{ kind: 'deleteService', service: id }], config)
+    const other = serviceId('198.18.7.7', 80)
+    const gone = configOf([addService(other), { kind: 'deleteService', service: id }], config)
     // But nobody is told any more that the address lives here.
-    assert.deepEqual(entriesOf(gone, HOST), [
+    const named = entriesOf(gone, HOST).filter((entry) => !entry.includes(other.address.text))
+    assert.deepEqual(named, [
       'SERVICE 198.18.0.100 80 6 0',
       'SOURCE 198.18.0.21 80 6 1',
       'VIRTUAL 198.18.0.100 0 0 0',
     ])
-    assert.deepEqual(hostFacts(gone, HOST).announces, [])
+    assert.deepEqual(
+      hostFacts(gone, HOST).announces.map(({ address }) => address.text),
+      ['198.18.7.7'],
+    )
+    // Without any service of the family IPVS leaves its packets alone.
+    const none = configOf([{ kind: 'deleteService', service: other }], gone)
+    assert.deepEqual(entriesOf(none, HOST), ['SOURCE 198.18.0.21 80 6 1'])
   })
 
   it('destination port 0 is the port of the service', () => {
