@@ -9,7 +9,9 @@
  * only where a frame stays one buffer to its end, as it does with IPVS and when it is dropped, not
  * with uvs.
  *
- * `new`: connections made per second when more SYNs come than can be taken, each of another client.
+ * `new`: connections made per second when more SYNs come than can be taken, each of another client,
+ * by a director with an empty table. IPVS works within the generator's processor, uvs beside it: on
+ * two processors that is what each of them can do, not what a connection costs.
  */
 import type { GuestClock } from '../kernel/rig.js'
 import { type Figure, figureOf } from '../report.js'

@@ -4,7 +4,7 @@
  */
 import { type Figure, readable } from '../report.js'
 import { type Bar, barChart } from './chart.js'
-import { hostMethod } from './method.js'
+import { GUEST_METHOD, hostMethod } from './method.js'
 import { CONTENDERS, type ContenderName, PEERS } from './plan.js'
 
 export const REPORT_FILE = 'compare.md'
@@ -190,6 +190,7 @@ function guestPart(figures: readonly Figure[], chart: AddChart): string[] {
     "## In one guest: uvs beside the kernel's IPVS",
     'The guest is an emulated machine where everything is slow alike, so only its ratios say ' +
       'something; its other figures cannot be compared with those of any other machine.',
+    GUEST_METHOD,
     ...charts,
     table(['figure', 'median', 'min – max', 'unit'], rows),
   ]
