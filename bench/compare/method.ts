@@ -69,8 +69,9 @@ const READING = `How to read it:
 - Where the spread of a ratio reaches over 1, the two are equal as far as this run can say.`
 
 /** How the guest's part was measured (guest-plan.ts). */
-export const GUEST_METHOD = `- **pps-per-cpu**: 60-byte UDP frames of 1024 flows that were delivered, divided
-  by all processor time of the guest meanwhile, generator and destination included, for both alike.
+export const GUEST_METHOD = `- **pps-per-cpu**: 60-byte UDP frames of 1024 flows that were
+  delivered, divided by all processor time of the guest meanwhile, generator and destination
+  included, for both alike.
   One processor, whose clock counts instructions. \`ratio-alone\` takes from both what the same load
   costs when it is dropped in front of the director. That is coarse: the generator uses its pages
   again with IPVS and when it is dropped, but not where a frame is copied into uvs's ring, and what
@@ -79,6 +80,6 @@ export const GUEST_METHOD = `- **pps-per-cpu**: 60-byte UDP frames of 1024 flows
   a director with an empty table; direct routing over eight destinations. Two processors: the
   generator and IPVS share the first, uvs works on the other. The kernel's table has its default of
   4096 buckets.
-- **rtt**: one small UDP request at a time; what the director adds to the cable. An emulated processor
-  takes long to wake up a program, which uvs is and IPVS is not.
+- **rtt**: one small UDP request at a time; what the director adds to the cable. An emulated
+  processor takes long to wake up a program, which uvs is and IPVS is not.
 - **memory**: growth of resident memory (uvs) and of its slabs (IPVS) by 500 thousand connections.`
