@@ -66,7 +66,7 @@ void check_quote(const uint8_t* data, size_t size, uint8_t family) {
   FlowKey key;
   uint16_t l4 = 0;
   if (!parse_quoted(copy.frame.data, copy.frame.length, family, &key, &l4)) return;
-  require(l4 + 8u <= size);
+  require(l4 + 4u <= size);
   require(l4 >= (family == 4 ? 20 : 40));
   require(key.protocol == kProtoTcp || key.protocol == kProtoUdp);
 }
