@@ -249,7 +249,7 @@ Napi::Value CoreWrap::poll(const Napi::CallbackInfo& info) {
     return info.Env().Undefined();
   }
   // A clock that stands still would never end a wait.
-  const uint32_t wait_us = manual_ ? 0 : info[0].ToNumber().Uint32Value();
+  const uint32_t wait_us = manual_ ? 0 : static_cast<uint32_t>(number_of(info[0]));
   return Napi::Number::New(info.Env(), core_->poll(wait_us));
 }
 
@@ -282,7 +282,7 @@ Napi::Value CoreWrap::read_connections(const Napi::CallbackInfo& info) {
     throw_coded(env, "ERR_ARGUMENT", "rows or next is too short");
     return env.Undefined();
   }
-  uint32_t cursor = info[0].ToNumber().Uint32Value();
+  auto cursor = static_cast<uint32_t>(number_of(info[0]));
   const uint32_t count = uvs::read_connections(
       *core_, &cursor, reinterpret_cast<ConnectionRowRecord*>(rows.Data()), most, kListBudget);
   next.Data()[0] = cursor;
@@ -292,7 +292,7 @@ Napi::Value CoreWrap::read_connections(const Napi::CallbackInfo& info) {
 Napi::Value CoreWrap::expire_connections(const Napi::CallbackInfo& info) {
   if (!usable(info.Env())) return info.Env().Undefined();
   ConnTable& table = core_->table();
-  const int32_t slot = info[0].ToNumber().Int32Value();
+  const auto slot = static_cast<int32_t>(number_of(info[0]));
   uint32_t ended = 0;
   for (uint32_t id = 0; id < table.high_water(); id++) {
     if (!table.live(id) || (slot >= 0 && table.at(id).destination_slot != slot)) continue;
@@ -303,7 +303,7 @@ Napi::Value CoreWrap::expire_connections(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value CoreWrap::set_time(const Napi::CallbackInfo& info) {
-  manual_clock_.us = static_cast<uint64_t>(info[0].ToNumber().DoubleValue());
+  manual_clock_.us = static_cast<uint64_t>(number_of(info[0]));
   return info.Env().Undefined();
 }
 
@@ -350,9 +350,9 @@ Napi::Value CoreWrap::generate(const Napi::CallbackInfo& info) {
     throw_coded(env, "ERR_ARGUMENT", "generate(count, first, flows, stride, tcpFlags)");
     return env.Undefined();
   }
-  const auto number = [&](size_t i) { return info[i].ToNumber().Uint32Value(); };
-  generator_port_->arm(static_cast<uint64_t>(info[0].ToNumber().DoubleValue()), number(1),
-                       number(2), number(3), static_cast<uint8_t>(number(4)));
+  const auto number = [&](size_t i) { return static_cast<uint32_t>(number_of(info[i])); };
+  generator_port_->arm(static_cast<uint64_t>(number_of(info[0])), number(1), number(2), number(3),
+                       static_cast<uint8_t>(number(4)));
   return env.Undefined();
 }
 

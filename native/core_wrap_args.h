@@ -17,6 +17,14 @@ inline void throw_coded(Napi::Env env, const char* code, const std::string& mess
   error.ThrowAsJavaScriptException();
 }
 
+// A number that TypeScript passes; 0 where it is none. Unlike ToNumber() it runs no JavaScript, so
+// it cannot fail in a thread that is being terminated, where node-addon-api ends the process.
+inline double number_of(const Napi::Value& value) {
+  double number = 0;
+  napi_get_value_double(value.Env(), value, &number);
+  return number;
+}
+
 // Reads properties of an options object; after the first fault `ok()` is false and a JavaScript
 // exception is pending. Borrowed typed arrays are kept alive in `keep`.
 class Borrower {
