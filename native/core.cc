@@ -2,7 +2,7 @@
 //   1 in        take_burst      io/
 //   2 parse     parse_burst     parse/
 //   3 lookup    look_up         conn/
-//   4 classify  miss            classify/
+//   4 classify  miss            core_misses.cc, classify/
 //   5 ask       miss            upcall/        -> TypeScript writes verdicts -> resolve()
 //   7 track     hit_in/hit_out  conn/tracker.cc
 //   8 rewrite   hit_in/hit_out  forward/
@@ -10,23 +10,12 @@
 // Next: the worker's turn (src/dataplane/worker.ts) calls again.
 #include "core.h"
 
-#include <poll.h>
-#include <unistd.h>
-
-#include <algorithm>
 #include <cassert>
-#include <cerrno>
 
-#include "classify/classify.h"
 #include "forward/related_icmp.h"
 #include "parse/parse.h"
 
 namespace uvs {
-namespace {
-
-constexpr uint16_t kFtpPort = 21;
-
-}  // namespace
 
 Core::Core(const CoreMemory& memory, std::vector<std::unique_ptr<Port>> ports,
            std::unique_ptr<NextHops> hops, Clock& clock, uint64_t seed)
@@ -57,14 +46,6 @@ void Core::release_unresolved() {
     tracker_.release_template(memory_.misses[i].template_ref);
     memory_.misses[i].template_ref = 0;
   }
-}
-
-void Core::read_clock() {
-  now_us_ = clock_.now_us();
-  if (now_us_ / 1000 == now_ms_) return;
-  now_ms_ = now_us_ / 1000;
-  shared::publish(memory_.words->now_ms, static_cast<uint32_t>(now_ms_));
-  shared::publish(memory_.words->now_sec, static_cast<uint32_t>(now_ms_ / 1000));
 }
 
 void Core::adopt(const uint8_t* snapshot) {
@@ -162,43 +143,6 @@ uint32_t Core::take_burst() {
   return count;
 }
 
-// How long nothing but a packet, news or the bell needs this thread: work that a budget cut off
-// goes on at once, timers want a look every tick.
-uint32_t Core::idle_us() const {
-  if (sweeping_ || table_.wheel().now() != tick()) return 0;
-  if (memory_.worker == 0 && announcer_.pending() != 0) return kAnnounceUs;
-  return static_cast<uint32_t>(kTickMs - now_ms_ % kTickMs) * 1000;
-}
-
-// Nothing was there: look again for a moment after traffic, then sleep in ppoll().
-void Core::wait(uint32_t wait_us) {
-  wait_us = std::min(wait_us, idle_us());
-  const uint64_t start_us = now_us_;
-  pollfd fds[kMaxPorts + 2];  // next hops and the bell
-  nfds_t count = 0;
-  for (const auto& port : ports_) {
-    if (port->poll_fd() >= 0) fds[count++] = pollfd{port->poll_fd(), POLLIN, 0};
-  }
-  if (hops_->poll_fd() >= 0) fds[count++] = pollfd{hops_->poll_fd(), POLLIN, 0};
-  if (memory_.bell >= 0) fds[count++] = pollfd{memory_.bell, POLLIN, 0};
-  timespec none{};
-  while (now_us_ - last_busy_us_ < kSpinUs && now_us_ - start_us < wait_us) {
-    if (ppoll(fds, count, &none, nullptr) > 0) return hear_bell();
-    read_clock();
-  }
-  const timespec limit{static_cast<time_t>(wait_us / 1000000),
-                       static_cast<long>(wait_us % 1000000) * 1000};
-  ppoll(fds, count, &limit, nullptr);
-  hear_bell();
-  read_clock();
-}
-
-// Whoever rang wants its words and mail to be looked at, which comes after every wait.
-void Core::hear_bell() {
-  uint64_t rings;
-  if (memory_.bell >= 0 && ::read(memory_.bell, &rings, sizeof rings) < 0) assert(errno == EAGAIN);
-}
-
 // Stop 2. The bucket that the lookup will read is asked for at once, so that it is there when the
 // whole burst is parsed.
 void Core::parse_burst(uint32_t count) {
@@ -260,8 +204,8 @@ bool Core::starts_over(const Packet& packet, uint32_t id, const DestinationRecor
     return true;
   }
   const uint32_t mode = snapshot_.sysctl(kSysctlConnReuseMode);
-  if (mode == 0 || table_.cold(id).template_ref != 0) return false;
   const Conn& conn = table_.at(id);
+  if (mode == 0 || table_.cold(id).template_ref != 0 || tracker_.has_master(conn)) return false;
   return conn.state == kTcpTimeWait || conn.state == kTcpClose ||
          ((mode & 2) != 0 && conn.state == kTcpFinWait && (conn.flags & kConnNoOutput) != 0);
 }
@@ -269,13 +213,13 @@ bool Core::starts_over(const Packet& packet, uint32_t id, const DestinationRecor
 Core::Hit Core::hit_in(Packet& packet, uint32_t id) {
   const DestinationRecord* destination = snapshot_.destination(table_.at(id).destination_slot);
   if (starts_over(packet, id, destination)) {
-    tracker_.end(id);
+    tracker_.give_way(id);
     return Hit::kMiss;
   }
   if (destination == nullptr || (destination->flags & kDestinationAvailable) == 0) [[unlikely]] {
     // Spec 3.10: dropped in silence, timer untouched, unless the operator wants it to end.
     if (snapshot_.sysctl(kSysctlExpireNodestConn) != 0) {
-      tracker_.end(id);
+      tracker_.give_way(id);
       return Hit::kMiss;
     }
     counters_.count(Reason::kDestinationGone);
@@ -323,175 +267,6 @@ void Core::count_out(const DestinationRecord& destination, uint16_t slot, uint32
   counters_.out_packet(*counters_.total, bytes);
 }
 
-// Stops 4 and 5: no connection; spec 5.3. What the kernel would leave to the host's own stack is
-// answered here, because the host is kept quiet about virtual addresses (decision 7).
-void Core::miss(uint16_t number) {
-  Packet& packet = packets_[number];
-  const uint16_t slot = find_service(snapshot_, packet.key);
-  if (slot == kNoSlot) {
-    leave_to_host(packet, Reason::kNoService);
-    return;
-  }
-  const auto now = static_cast<uint32_t>(now_ms_);
-  const bool tcp = packet.key.protocol == kProtoTcp;
-  if (tcp && ((packet.tcp_flags & kTcpRst) != 0 ||
-              ((packet.tcp_flags & kTcpSyn) == 0 && snapshot_.sysctl(kSysctlSloppyTcp) == 0))) {
-    if (batch_.join(packet, number)) return;  // its SYN is in this burst
-    counters_.count(Reason::kNotSyn);
-    egress_.reset(packet, now);
-    return;
-  }
-  if (packet.key.source_port == Be16::of(20)) {
-    counters_.count(Reason::kFtpDataSource);
-    if (tcp) {
-      egress_.reset(packet, now);
-    } else {
-      egress_.answer(packet, IcmpError::kPortUnreachable, 0, packet.key.destination, now);
-    }
-    return;
-  }
-  uint16_t flags = 0;
-  if (tcp) {
-    if (packet.tcp_flags & kTcpSyn) flags |= kMissTcpSyn;
-    if (packet.tcp_flags & kTcpAck) flags |= kMissTcpAck;
-    if (packet.tcp_flags & kTcpFin) flags |= kMissTcpFin;
-  } else if (snapshot_.service(slot)->flags & kServiceOnePacket) {
-    flags |= kMissOnePacket;
-  }
-  batch_.add(packet, number, slot, flags);
-}
-
-// The kernel's ACCEPT (spec 5.2, 5.3): a reply of a masqueraded destination that is none, say a
-// client's direct connection to it. The quiet filter has taken it from the host, so it is given
-// back through the port to the host's stack, which routes it.
-void Core::leave_to_host(Packet& packet, Reason reason) {
-  counters_.count(reason);
-  if (memory_.host_port < 0) return;
-  if (packet.frame.port == memory_.host_port) {
-    // Sent by the host itself, or routed to us: it goes where it would have gone without us. What
-    // comes out of the port to the host's stack is not taken again (control/host/tun-rules.ts).
-    const auto now = static_cast<uint32_t>(now_ms_);
-    const uint16_t slot = hops_->find(packet.key.destination, now);
-    egress_.send(packet.frame, packet.l3, packet.family, slot, now);
-    return;
-  }
-  const NextHop bare{};
-  Frame frame = packet.frame;
-  put_link(frame, packet.l3, bare, packet.family);
-  egress_.enqueue(static_cast<uint16_t>(memory_.host_port), frame);
-}
-
-void Core::resolve_one(uint32_t record) {
-  const MissRecord& miss = batch_.record(record);
-  uint16_t number = batch_.first(record);
-  uint32_t id;
-  if (miss.verdict < 0 || !create(miss, packets_[number], &id)) {
-    for (; number != MissBatch::kEnd; number = batch_.next(number)) {
-      refuse(miss, packets_[number]);
-    }
-    return;
-  }
-  const DestinationRecord& destination = *snapshot_.destination(table_.at(id).destination_slot);
-  for (; number != MissBatch::kEnd; number = batch_.next(number)) {
-    forward_in(packets_[number], id, destination);
-  }
-  if (miss.flags & kMissOnePacket) tracker_.end(id);  // spec 3.8
-}
-
-// A packet whose flow got no connection. create() has counted its own reasons.
-void Core::refuse(const MissRecord& miss, Packet& packet) {
-  switch (miss.verdict) {
-    case kVerdictNone:
-      // Spec 5.4: a port that merely hit the FTP rule is the host's, which answers with RST.
-      if (snapshot_.service(miss.service_slot)->port == kFtpPort && miss.virtual_port != kFtpPort) {
-        counters_.count(Reason::kNoService);
-        egress_.reset(packet, static_cast<uint32_t>(now_ms_));
-        break;
-      }
-      // Spec 5.4: TCP clients too get the ICMP error, never a RST.
-      counters_.count(Reason::kNoDestination);
-      egress_.answer(packet, IcmpError::kPortUnreachable, 0, packet.key.destination,
-                     static_cast<uint32_t>(now_ms_));
-      break;
-    case kVerdictPass: leave_to_host(packet, Reason::kNoService); break;
-    default:
-      if (miss.verdict < 0) counters_.count(Reason::kSchedulerFailed);
-  }
-}
-
-bool Core::create(const MissRecord& miss, const Packet& packet, uint32_t* id) {
-  const auto slot = static_cast<uint32_t>(miss.verdict);
-  const DestinationRecord* destination = snapshot_.destination(slot);
-  const ServiceRecord* service = snapshot_.service(miss.service_slot);
-  assert(service != nullptr);
-  // A scheduler is replaceable code: a slot that names nothing usable must not end the process.
-  const bool usable =
-      destination != nullptr && (destination->flags & kDestinationAvailable) != 0 &&
-      (destination->family == packet.family || destination->method == kMethodTunnel);
-  if (!usable) [[unlikely]] {
-    counters_.count(Reason::kSchedulerFailed, miss.packets);
-    tracker_.release_template(miss.template_ref);
-    return false;
-  }
-  // Spec 12.8: FULLNAT begins with a plain SYN only.
-  if (destination->method == kMethodFullnat && (miss.flags & (kMissTcpAck | kMissTcpFin)) != 0) {
-    counters_.count(Reason::kNotSyn, miss.packets);
-    tracker_.release_template(miss.template_ref);
-    return false;
-  }
-  NewConn wanted{};
-  wanted.in = packet.key;
-  wanted.destination = destination->address;
-  wanted.destination_slot = static_cast<uint16_t>(slot);
-  wanted.method = destination->method;
-  wanted.template_ref = miss.template_ref;
-  wanted.fwmark = miss.fwmark;
-  if (!has_reply_key(wanted.method)) wanted.flags |= kConnNoOutput;
-  if (packet.family == 6) wanted.flags |= kConnIp6;
-  if (miss.flags & kMissOnePacket) wanted.flags |= kConnOnePacket;
-  // Spec 4.2 and 5.3: a persistent service maps only its own port.
-  const bool maps_port = destination->port != 0 && ((service->flags & kServicePersistent) == 0 ||
-                                                    miss.virtual_port == service->port);
-  wanted.destination_port = maps_port ? Be16::of(destination->port) : packet.key.destination_port;
-  if (wanted.method == kMethodFullnat && !choose_local(miss, *service, &wanted)) {
-    tracker_.release_template(miss.template_ref);
-    return false;
-  }
-  const CreateError error = tracker_.create(wanted, tick(), id);
-  if (error != CreateError::kNone) {
-    counters_.count(
-        error == CreateError::kTableFull ? Reason::kTableFull : Reason::kAddressTableFull,
-        miss.packets);
-    return false;
-  }
-  shared::lane_add(counters_.destinations[slot].connections, uint64_t{1});
-  shared::lane_add(counters_.services[miss.service_slot].connections, uint64_t{1});
-  shared::lane_add(counters_.total->connections, uint64_t{1});
-  return true;
-}
-
-// Spec 12.2, 12.3: the service's local addresses in turn, a free port of this worker on one.
-bool Core::choose_local(const MissRecord& miss, const ServiceRecord& service, NewConn* wanted) {
-  if (service.local_count == 0) {
-    counters_.count(Reason::kLocalAddressNone, miss.packets);
-    return false;
-  }
-  const uint32_t tries = service.local_count < LocalPorts::kAddressAttempts
-                             ? service.local_count
-                             : LocalPorts::kAddressAttempts;
-  for (uint32_t i = 0; i < tries; i++) {
-    uint32_t budget = LocalPorts::kProbes / tries;
-    wanted->local = snapshot_.local_address(service.local_first +
-                                            local_ports_.next_address(service.local_count));
-    if (local_ports_.find(table_, wanted->local, wanted->destination, wanted->destination_port,
-                          wanted->in.protocol, &budget, &wanted->local_port)) {
-      return true;
-    }
-  }
-  counters_.count(Reason::kLocalPortExhausted, miss.packets);
-  return false;
-}
-
 // Spec 5.7: errors about a known connection follow it; solicitations for announced addresses are
 // answered; everything else is the host's.
 void Core::icmp(Packet& packet) {
@@ -535,32 +310,6 @@ void Core::finish() {
     if (burst_ports_ & 1) ports_[number]->release();
   }
   housekeeping();
-}
-
-void Core::housekeeping() {
-  tracker_.expire(tick(), kExpireBudget);
-  if (sweeping_) sweeping_ = tracker_.sweep_gone(&sweep_cursor_, kSweepBudget);
-  if (now_ms_ == served_ms_) return;
-  served_ms_ = now_ms_;
-  egress_.serve_neighbours(static_cast<uint32_t>(now_ms_));
-  if (memory_.worker == 0 && announcer_.pending() != 0) announce();
-  for (uint16_t number = 0; number < ports_.size(); number++) {
-    PortWordsRecord& words = memory_.port_words[number];
-    const Egress::Sent sent = egress_.take_sent(number);
-    shared::lane_add(words.tx_frames, sent.frames);
-    shared::lane_add(words.tx_bytes, sent.bytes);
-    if (const uint64_t lost = ports_[number]->rx_dropped()) {
-      counters_.count(Reason::kRxOverrun, lost);
-    }
-  }
-  shared::publish(memory_.words->connections, table_.size());
-}
-
-void Core::announce() {
-  Frame* frames = egress_.scratch(Egress::Scratch::kAnswers, kBurst);
-  const uint32_t count = announcer_.build(frames, kBurst, static_cast<uint32_t>(now_ms_));
-  for (uint32_t i = 0; i < count; i++) egress_.enqueue(frames[i].port, frames[i]);
-  egress_.flush();
 }
 
 }  // namespace uvs

@@ -29,6 +29,8 @@ constexpr uint16_t kConnNoOutput = 0x0080;    // no reply seen by us so far
 constexpr uint16_t kConnInactive = 0x0100;    // counted as inactive
 constexpr uint16_t kConnIp6 = 0x0001;         // ours: family of client and virtual address
 constexpr uint16_t kConnReplyTaken = 0x0002;  // ours: a newer connection has its reply key
+constexpr uint16_t kConnExtra = 0x0004;       // ours: its ConnExtra is in use
+constexpr uint16_t kConnHidden = 0x0008;      // ours: no packet finds it; slaves keep it alive
 constexpr uint16_t kConnOnePacket = 0x2000;
 
 struct Conn {
@@ -64,6 +66,25 @@ struct ConnCold {
   uint32_t fwmark;
 };
 static_assert(sizeof(ConnCold) == 8);
+
+// How the sequence numbers of one direction were moved by a helper (spec 6.4).
+struct SequenceFix {
+  uint32_t init_seq;
+  int32_t delta;
+  int32_t previous_delta;
+};
+
+// What the few connections need that control others or whose bytes are edited beyond their ends;
+// with kConnExtra only, and then zeroed at its first use. The memory of all others is never
+// touched, so it costs address space alone.
+struct ConnExtra {
+  uint32_t master;  // conn id + 1 of the connection that controls it (spec 3.3), 0: none
+  uint32_t slaves;  // connections it controls (the kernel's n_control)
+  SequenceFix in;   // client -> destination
+  SequenceFix out;  // destination -> client
+  uint32_t reserved[8];
+};
+static_assert(sizeof(ConnExtra) == 64);
 
 // True if replies of the destination pass through this director and are found by a second key.
 inline bool has_reply_key(uint8_t method) {

@@ -9,7 +9,7 @@ namespace uvs {
 
 // Offsets of the parts of a block, each on its own cache line.
 struct ConnTable::Offsets {
-  size_t wheel, addresses, buckets, conns, cold, end;
+  size_t wheel, addresses, buckets, conns, cold, extra, end;
   uint32_t bucket_count;
 };
 
@@ -24,7 +24,8 @@ ConnTable::Offsets ConnTable::offsets(uint32_t connections) {
   o.buckets = line(o.addresses + sizeof(AddressTable::Memory));
   o.conns = o.buckets + size_t{o.bucket_count} * sizeof(IndexBucket);
   o.cold = o.conns + size_t{connections} * sizeof(Conn);
-  o.end = line(o.cold + size_t{connections} * sizeof(ConnCold));
+  o.extra = line(o.cold + size_t{connections} * sizeof(ConnCold));
+  o.end = o.extra + size_t{connections} * sizeof(ConnExtra);
   return o;
 }
 
@@ -42,6 +43,7 @@ bool ConnTable::attach(uint8_t* memory, size_t bytes, uint32_t connections, uint
   }
   conns_ = reinterpret_cast<Conn*>(memory + o.conns);
   cold_ = reinterpret_cast<ConnCold*>(memory + o.cold);
+  extra_ = reinterpret_cast<ConnExtra*>(memory + o.extra);
   index_.attach(reinterpret_cast<IndexBucket*>(memory + o.buckets), o.bucket_count);
   addresses_.attach(reinterpret_cast<AddressTable::Memory*>(memory + o.addresses));
   wheel_.attach(reinterpret_cast<TimerWheel::Memory*>(memory + o.wheel), conns_);
@@ -136,14 +138,31 @@ void ConnTable::insert_reply_key(uint32_t id) {
   index_.insert(key_hash, (id << 1) | 1);
 }
 
-void ConnTable::remove(uint32_t id, bool in_wheel) {
-  Conn& conn = conns_[id];
-  assert(conn.method != kConnFree);
-  if (in_wheel) wheel_.remove(id);
+ConnExtra& ConnTable::need_extra(Conn& conn) {
+  if ((conn.flags & kConnExtra) == 0) extra_of(conn) = ConnExtra{};
+  conn.flags |= kConnExtra;
+  return extra_of(conn);
+}
+
+void ConnTable::erase_keys(uint32_t id) {
+  const Conn& conn = conns_[id];
+  if (conn.flags & kConnHidden) return;
   index_.erase(hash(in_key(conn)), id << 1);
   if (has_reply_key(conn.method) && (conn.flags & kConnReplyTaken) == 0) {
     index_.erase(hash(out_key(conn)), (id << 1) | 1);
   }
+}
+
+void ConnTable::hide(uint32_t id) {
+  erase_keys(id);
+  conns_[id].flags |= kConnHidden;
+}
+
+void ConnTable::remove(uint32_t id, bool in_wheel) {
+  Conn& conn = conns_[id];
+  assert(conn.method != kConnFree);
+  if (in_wheel) wheel_.remove(id);
+  erase_keys(id);
   addresses_.release(conn.virtual_index);
   addresses_.release(conn.destination_index);
   if (conn.local_index != kNoAddress) addresses_.release(conn.local_index);

@@ -39,7 +39,8 @@ enum class CreateError : uint8_t { kNone, kTableFull, kAddressTableFull };
 
 class ConnTable {
  public:
-  // Bytes of the block for at most `connections` connections.
+  // Bytes of the block for at most `connections` connections. The last sizeof(ConnExtra) of each
+  // are touched by connections that have one only.
   static size_t bytes_needed(uint32_t connections);
 
   // Attaches to `memory`. A zeroed block is set up with `seed` and `tick`; one that was used
@@ -49,6 +50,10 @@ class ConnTable {
   Conn& at(uint32_t id) { return conns_[id]; }
   const Conn& at(uint32_t id) const { return conns_[id]; }
   ConnCold& cold(uint32_t id) { return cold_[id]; }
+  // Null for the many that have none.
+  ConnExtra* extra(const Conn& conn) {
+    return (conn.flags & kConnExtra) != 0 ? &extra_of(conn) : nullptr;
+  }
   const Addr& address(uint16_t index) const { return addresses_.at(index); }
   TimerWheel& wheel() { return wheel_; }
   const TimerWheel& wheel() const { return wheel_; }
@@ -99,6 +104,12 @@ class ConnTable {
   // Takes a connection out of index, wheel (if `in_wheel`) and address table, and frees it.
   void remove(uint32_t id, bool in_wheel);
 
+  // A connection's ConnExtra, zeroed if it had none.
+  ConnExtra& need_extra(Conn& conn);
+
+  // Lets no packet find a connection any more; it lives on for those that name it by id.
+  void hide(uint32_t id);
+
   // The keys under which a connection is found.
   FlowKey in_key(const Conn& conn) const;
   FlowKey out_key(const Conn& conn) const;
@@ -125,7 +136,9 @@ class ConnTable {
   };
   static_assert(sizeof(Header) == 64);
 
+  ConnExtra& extra_of(const Conn& conn) { return extra_[&conn - conns_]; }
   void insert_reply_key(uint32_t id);
+  void erase_keys(uint32_t id);
 
   struct Offsets;
   static Offsets offsets(uint32_t connections);
@@ -133,6 +146,7 @@ class ConnTable {
   Header* header_ = nullptr;
   Conn* conns_ = nullptr;
   ConnCold* cold_ = nullptr;
+  ConnExtra* extra_ = nullptr;
   uint64_t seed_ = 0;
   FlowIndex index_;
   AddressTable addresses_;

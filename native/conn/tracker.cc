@@ -2,9 +2,16 @@
 // Next: core.cc sends the packet.
 #include "conn/tracker.h"
 
+#include <cassert>
+
 #include "conn/tcp_state.h"
 
 namespace uvs {
+namespace {
+
+constexpr uint32_t kPostponedSec = 60;  // how long a master whose time is up waits for its slaves
+
+}  // namespace
 
 void Tracker::adopt() {
   const SnapshotHeaderRecord& h = snapshot_.header();
@@ -78,7 +85,44 @@ void Tracker::track_udp(uint32_t id, Conn& conn, bool reply, uint32_t tick) {
   table_.wheel().refresh(id, tick + udp_ticks_);
 }
 
+void Tracker::control(uint32_t slave, uint32_t master) {
+  ConnExtra& extra = table_.need_extra(table_.at(slave));
+  assert(extra.master == 0 && table_.cold(slave).template_ref == 0);
+  extra.master = master + 1;
+  table_.need_extra(table_.at(master)).slaves++;
+}
+
+void Tracker::end_chain(uint32_t id) {
+  for (;;) {
+    const uint32_t master = master_of(table_.at(id));
+    const uint32_t ref = table_.cold(id).template_ref;
+    end(id, true);
+    if (master == 0) return expire_template(ref);
+    id = master - 1;
+    if (has_slaves(table_.at(id))) return;
+  }
+}
+
+// Its slaves are counted by all workers: one that comes meanwhile starts the timer anew.
+void Tracker::expire_template(uint32_t template_ref) {
+  if (template_ref == 0 || template_ref > template_count_) return;
+  TemplateRecord& record = templates_[template_ref - 1];
+  if (shared::lane_load(record.connections) <= 0 &&
+      (shared::lane_load(record.state) & kTemplateAssured) == 0) {
+    shared::publish(record.expires_sec, uint32_t{0});
+  }
+}
+
+void Tracker::give_way(uint32_t id) {
+  if (!has_slaves(table_.at(id))) {
+    end(id, true);
+  } else {
+    table_.hide(id);
+  }
+}
+
 void Tracker::end(uint32_t id, bool in_wheel) {
+  assert(!has_slaves(table_.at(id)));
   Conn& conn = table_.at(id);
   LoadRecord& load = counters_.loads[conn.destination_slot];
   if (conn.flags & kConnInactive) {
@@ -87,13 +131,19 @@ void Tracker::end(uint32_t id, bool in_wheel) {
     shared::lane_add(load.active, -1);
   }
   release_template(table_.cold(id).template_ref);
+  if (const uint32_t master = master_of(conn)) table_.extra(table_.at(master - 1))->slaves--;
   table_.remove(id, in_wheel);
 }
 
 uint32_t Tracker::expire(uint32_t tick, uint32_t budget) {
   uint32_t ended = 0;
-  for (uint32_t id; (id = table_.wheel().next_due(tick, &budget)) != kNoConn; ended++) {
+  for (uint32_t id; (id = table_.wheel().next_due(tick, &budget)) != kNoConn;) {
+    if (has_slaves(table_.at(id))) [[unlikely]] {
+      table_.wheel().insert(id, table_.at(id).expires + kPostponedSec * kTicksPerSec);
+      continue;
+    }
     end(id, false);
+    ended++;
   }
   return ended;
 }
@@ -103,7 +153,8 @@ bool Tracker::sweep_gone(uint32_t* cursor, uint32_t budget) {
   for (; *cursor < stop && budget > 0; ++*cursor, --budget) {
     if (!table_.live(*cursor)) continue;
     const DestinationRecord* d = snapshot_.destination(table_.at(*cursor).destination_slot);
-    if (d == nullptr || (d->flags & kDestinationAvailable) == 0) end(*cursor, true);
+    const bool gone = d == nullptr || (d->flags & kDestinationAvailable) == 0;
+    if (gone && !has_slaves(table_.at(*cursor))) end_chain(*cursor);
   }
   return *cursor < stop;
 }

@@ -39,8 +39,21 @@ class Tracker {
     }
   }
 
-  // Ends a connection now: unbinds, gives its template back, frees it.
+  // Makes `master` live at least as long as `slave` (spec 3.3, 3.7).
+  void control(uint32_t slave, uint32_t master);
+
+  bool has_master(const Conn& conn) const { return master_of(conn) != 0; }
+
+  // Ends a connection now: unbinds, gives its template or its master back, frees it. Nothing may
+  // name it as its master.
   void end(uint32_t id) { end(id, true); }
+
+  // Ends a connection, and every master of which it was the last slave, up to a template that no
+  // slave ever assured (the kernel's forced deletion, spec 3.7).
+  void end_chain(uint32_t id);
+
+  // A new connection takes this one's place: it ends, or hides until its slaves are gone (3.9).
+  void give_way(uint32_t id);
 
   // Expires what is due at `tick`, looking at no more than `budget` entries. Returns how many.
   uint32_t expire(uint32_t tick, uint32_t budget);
@@ -56,8 +69,17 @@ class Tracker {
   void track_tcp(uint32_t id, Conn& conn, uint8_t tcp_flags, bool reply, uint32_t tick);
   void track_udp(uint32_t id, Conn& conn, bool reply, uint32_t tick);
   void end(uint32_t id, bool in_wheel);
+  uint32_t master_of(const Conn& conn) const {
+    const ConnExtra* extra = table_.extra(conn);
+    return extra == nullptr ? 0 : extra->master;
+  }
+  bool has_slaves(const Conn& conn) const {
+    const ConnExtra* extra = table_.extra(conn);
+    return extra != nullptr && extra->slaves != 0;
+  }
   void set_active(Conn& conn, bool active);
   void assure_template(uint32_t id);
+  void expire_template(uint32_t template_ref);
 
   ConnTable& table_;
   Counters& counters_;

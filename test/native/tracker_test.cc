@@ -113,6 +113,73 @@ TEST(tracker_sweep_goes_on_where_it_stopped) {
   CHECK_EQ(rig.counters.loads[0].inactive, 500);
 }
 
+// Spec 3.3, 3.7: a master outlives its time in steps of a minute while it has slaves.
+TEST(tracker_masters_wait_for_their_slaves) {
+  Rig rig;
+  const uint32_t master = rig.Create(1, 0, 0);
+  const uint32_t slave = rig.Create(2, 0, 0);
+  rig.tracker.control(slave, master);
+  CHECK(rig.tracker.has_master(rig.table.at(slave)));
+  CHECK(!rig.tracker.has_master(rig.table.at(master)));
+  rig.Track(slave, kTcpSyn, false, 0);  // SYN_RECV, 60 s
+  CHECK_EQ(rig.tracker.expire(59 * kTicksPerSec, 10000), 0u);
+  CHECK(rig.table.live(master));
+  CHECK_EQ(rig.tracker.expire(60 * kTicksPerSec, 10000), 1u);
+  CHECK(!rig.table.live(slave));
+  CHECK_EQ(rig.tracker.expire(62 * kTicksPerSec, 10000), 0u);  // 3 s + 60 s
+  CHECK_EQ(rig.tracker.expire(63 * kTicksPerSec, 10000), 1u);
+  CHECK_EQ(rig.table.size(), 0u);
+}
+
+// Spec 3.7: forced deletion climbs to a master whose last slave it was, and to a template that no
+// slave assured.
+TEST(tracker_forced_ends_climb) {
+  Rig rig;
+  TemplateRecord& record = rig.blocks.templates.get()[0];
+  for (const bool assured : {false, true}) {
+    record = TemplateRecord{};
+    record.connections = 1;
+    record.expires_sec = 100;
+    record.state = assured ? kTemplateAssured : 0;
+    const uint32_t control = rig.Create(1, 0, 0, 1);
+    const uint32_t first = rig.Create(2, 0, 0);
+    const uint32_t second = rig.Create(3, 0, 0);
+    rig.tracker.control(first, control);
+    rig.tracker.control(second, control);
+    rig.tracker.end_chain(first);
+    CHECK(rig.table.live(control) && rig.table.live(second));
+    CHECK_EQ(record.connections, 1);
+    rig.tracker.end_chain(second);
+    CHECK_EQ(rig.table.size(), 0u);
+    CHECK_EQ(record.connections, 0);
+    CHECK_EQ(record.expires_sec, assured ? 100u : 0u);
+  }
+}
+
+// Spec 3.9: a connection that a new one replaces ends, or is found no more while slaves need it.
+TEST(tracker_replaced_masters_hide) {
+  Rig rig;
+  const uint32_t alone = rig.Create(1, 0, 0);
+  rig.tracker.give_way(alone);
+  CHECK(!rig.table.live(alone));
+  const uint32_t master = rig.Create(1, 0, 0);
+  const uint32_t slave = rig.Create(2, 0, 0);
+  rig.tracker.control(slave, master);
+  const FlowKey in = rig.table.in_key(rig.table.at(master));
+  const FlowKey out = rig.table.out_key(rig.table.at(master));
+  rig.tracker.give_way(master);
+  CHECK(rig.table.live(master));
+  CHECK_EQ(rig.table.find(in, rig.table.hash(in)), kNoEntry);
+  CHECK_EQ(rig.table.find(out, rig.table.hash(out)), kNoEntry);
+  const uint32_t next = rig.Create(1, 1, 0);
+  CHECK_EQ(rig.table.find(in, rig.table.hash(in)), next << 1);
+  rig.tracker.end_chain(slave);
+  CHECK_EQ(rig.table.size(), 1u);
+  CHECK_EQ(rig.table.find(out, rig.table.hash(out)), kNoEntry);  // of another destination
+  rig.tracker.end(next);
+  CHECK_EQ(rig.table.size(), 0u);
+}
+
 TEST(tracker_template_references_out_of_range_are_ignored) {
   Rig rig;
   const uint32_t last = rig.blocks.templates_held;
