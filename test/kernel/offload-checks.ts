@@ -12,6 +12,8 @@ export const OFFLOAD_CHECKS = [
   'leaves nothing of its own behind',
   'gives everything back when its first configuration is refused half-way',
   'removes services of others when told to',
+  'leaves timeouts alone that it never set, also after kill -9',
+  'without --offload, removes what a killed director left in the kernel',
   'lets keepalived, through the shim, check real servers and change the kernel’s weights',
 ] as const
 

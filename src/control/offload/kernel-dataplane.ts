@@ -74,7 +74,7 @@ export async function startKernelDataplane(options: DataplaneOptions): Promise<R
   if (ipvs === undefined) throw absent()
   let owned: Ownership | undefined
   try {
-    owned = Ownership.open(ipvs.read().timeouts)
+    owned = Ownership.open()
     const file = await settingsFile()
     if ((await livingDevice()) === undefined) await cleanLeftovers(file)
     const dataplane = new KernelDataplane(options, ipvs, owned, await SavedSettings.open(file))
@@ -92,12 +92,13 @@ export async function releaseKernel(log: Log): Promise<void> {
   if (!Ownership.isLeft()) return
   const ipvs = KernelIpvs.open()
   if (ipvs === undefined) return
-  const owned = Ownership.open(ipvs.read().timeouts)
+  const owned = Ownership.open()
   try {
-    const steps = plan({ ...NOTHING, timeouts: owned.timeouts }, ipvs.read(), {
+    const found = ipvs.read()
+    const steps = plan({ ...NOTHING, timeouts: owned.timeouts ?? found.timeouts }, found, {
       owned: owned.names,
       removeForeign: false,
-      setTimeouts: true,
+      setTimeouts: owned.timeouts !== undefined,
     })
     for (const step of steps) ipvs.perform(step)
     owned.remove()
@@ -176,10 +177,9 @@ class KernelDataplane implements RunningDataplane {
   async stop(): Promise<void> {
     clearInterval(this.#watch)
     await this.#exclusive(async () => {
-      const { names, timeouts, hasOlderTimeouts } = this.#owned
-      const isSet = this.#config !== undefined && this.#setsTimeouts(this.#config)
-      const setTimeouts = isSet || hasOlderTimeouts
-      const nothing = { ...NOTHING, timeouts }
+      const { names, timeouts } = this.#owned
+      const nothing = { ...NOTHING, timeouts: timeouts ?? this.#ipvs.read().timeouts }
+      const setTimeouts = timeouts !== undefined
       this.#perform(nothing, { owned: names, setTimeouts, removeForeign: false })
       this.#owned.remove()
       await this.#settings.restore()
@@ -219,6 +219,9 @@ class KernelDataplane implements RunningDataplane {
     this.#refuseForeign(config)
     const ours = new Set([...this.#owned.names, ...wanted])
     if (ours.size !== this.#owned.names.size) this.#owned.set(ours)
+    if (this.#owned.timeouts === undefined && this.#setsTimeouts(config)) {
+      this.#owned.keepTimeouts(this.#ipvs.read().timeouts)
+    }
     const done = this.#perform(config, {
       owned: ours,
       setTimeouts: this.#setsTimeouts(config),

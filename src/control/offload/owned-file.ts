@@ -1,7 +1,8 @@
 /**
  * One director's hold on the IPVS of its network namespace. A name that the namespace has once
- * keeps a second director away. What this one has made in the kernel, and the timeouts it found, is
- * in a file: after `kill -9` it is still there, and must not look like somebody else's.
+ * keeps a second director away. What this one has made in the kernel, and the timeouts that it has
+ * changed, are in a file: after `kill -9` that is still there, and must not look like the work of
+ * somebody else.
  */
 import * as fs from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -18,7 +19,7 @@ const LOCK = '@uvs-offload'
 export interface Owned {
   /** keysOf() what was in the kernel, or about to be. */
   readonly names: ReadonlySet<string>
-  /** Of the kernel before any of ours; undefined: not known yet. */
+  /** Of the kernel before any of ours; undefined: none were ever set. */
   readonly timeouts: Timeouts | undefined
   /** Of the machine, when it was written. */
   readonly boot: string
@@ -28,29 +29,23 @@ export interface Owned {
 export class Ownership {
   readonly #lock: NativeRawSocket
   readonly #path: string
-  readonly timeouts: Timeouts
-  /** A killed director had changed them. */
-  readonly hasOlderTimeouts: boolean
+  #timeouts: Timeouts | undefined
   #names: ReadonlySet<string>
 
-  private constructor(lock: NativeRawSocket, path: string, owned: Owned, timeouts: Timeouts) {
+  private constructor(lock: NativeRawSocket, path: string, owned: Owned) {
     this.#lock = lock
     this.#path = path
-    this.timeouts = owned.timeouts ?? timeouts
-    this.hasOlderTimeouts = owned.timeouts !== undefined
+    this.#timeouts = owned.timeouts
     this.#names = owned.names
   }
 
-  /**
-   * Takes over what a killed director left; throws ControlError when one is alive. `timeouts` are
-   * the kernel's at this moment, put back at the end unless a killed director knew older ones.
-   */
-  static open(timeouts: Timeouts, folder = FOLDER): Ownership {
+  /** Takes over what a killed director left; throws ControlError when one is alive. */
+  static open(folder = FOLDER): Ownership {
     const lock = openLock()
     const path = join(folder, fileName(lock))
     const found = parseOwned(readText(path))
     const owned = found.boot === bootId() ? found : { ...found, names: NONE, timeouts: undefined }
-    return new Ownership(lock, path, owned, timeouts)
+    return new Ownership(lock, path, owned)
   }
 
   /** Whether a killed director has left something in this network namespace. */
@@ -70,11 +65,26 @@ export class Ownership {
     return this.#names
   }
 
+  /** The kernel's before ours, to be put back at the end; undefined while it has its own. */
+  get timeouts(): Timeouts | undefined {
+    return this.#timeouts
+  }
+
   /** Written before the kernel is told, so that nothing of ours is ever unknown. */
   set(names: ReadonlySet<string>): void {
     this.#names = names
+    this.#write()
+  }
+
+  /** Before timeouts of ours are set for the first time: `found` are the kernel's. */
+  keepTimeouts(found: Timeouts): void {
+    this.#timeouts = found
+    this.#write()
+  }
+
+  #write(): void {
     fs.mkdirSync(dirname(this.#path), { recursive: true })
-    const owned = { boot: bootId(), timeouts: this.timeouts, names: [...names] }
+    const owned = { boot: bootId(), timeouts: this.#timeouts, names: [...this.#names] }
     const next = `${this.#path}.new`
     fs.writeFileSync(next, JSON.stringify(owned), { mode: 0o600 })
     fs.renameSync(next, this.#path)
@@ -89,6 +99,7 @@ export class Ownership {
   remove(): void {
     fs.rmSync(this.#path, { force: true })
     this.#names = NONE
+    this.#timeouts = undefined
     this.close()
   }
 }

@@ -91,6 +91,9 @@ async function good(line: string): Promise<void> {
   assert.deepEqual([status, stderr], [0, ''], line)
 }
 
+const NODEST = '/proc/sys/net/ipv4/vs/expire_nodest_conn'
+const readNodest = (): string => readFileSync(NODEST, 'utf8').trim()
+
 const VIEWS = [
   '-L -n',
   '-L -n --stats --exact',
@@ -152,7 +155,7 @@ const CHECKS: Readonly<Record<OffloadCheck, () => Promise<void>>> = {
     const { stdout } = kernel('-L -n')
     assert.ok(stdout.includes(foreign))
     assert.equal((await ours('-L -n')).stdout, stdout.replace(foreign, ''))
-    assert.equal(readFileSync('/proc/sys/net/ipv4/vs/expire_nodest_conn', 'utf8').trim(), '1')
+    assert.equal(readNodest(), '1')
     assert.match(kernel('-L --timeout').stdout, /1000 100 200/, 'nobody has set timeouts')
     await sameViews(['-L --timeout'])
     kernel('-D -t 198.18.9.9:80')
@@ -189,12 +192,14 @@ const CHECKS: Readonly<Record<OffloadCheck, () => Promise<void>>> = {
     kernel('-d -u 198.18.0.200:53 -r 198.18.0.11:53')
     kernel('-A -t 198.18.9.9:80 -s lc')
     kernel('--set 7 7 7')
+    writeFileSync(NODEST, '0')
     // One look of the director may come between two of these changes: every one is waited for.
     const back = ['198.18.0.11:80 -m -w 9', '-A -t 198.18.0.200:90', '198.18.0.11:53 -g -w 1']
     const repaired = () => {
       const { stdout } = kernel('-S -n')
       const timeouts = kernel('-L --timeout').stdout
-      return back.every((text) => stdout.includes(text)) && timeouts.includes('100 20 30')
+      const settings = timeouts.includes('100 20 30') && readNodest() === '1'
+      return settings && back.every((text) => stdout.includes(text))
     }
     await waitFor('the repair', repaired, REPAIR_MS)
     assert.match(kernel('-S -n').stdout, /-A -t 198\.18\.9\.9:80 -s lc/)
@@ -282,7 +287,7 @@ const CHECKS: Readonly<Record<OffloadCheck, () => Promise<void>>> = {
     assert.equal(text, '-A -t 198.18.9.9:80 -s rr\n')
     assert.match(kernel('-L --timeout').stdout, /1000 100 200/)
     assert.equal(kernel('-L --daemon').stdout, '')
-    assert.equal(readFileSync('/proc/sys/net/ipv4/vs/expire_nodest_conn', 'utf8').trim(), '0')
+    assert.equal(readNodest(), '0')
     assert.equal(existsSync(socket), false)
   },
 
@@ -299,6 +304,29 @@ const CHECKS: Readonly<Record<OffloadCheck, () => Promise<void>>> = {
   async 'removes services of others when told to'() {
     director = await new Director('--offload', 'kernel', '--foreign', 'remove').ready()
     assert.equal(kernel('-S -n').stdout, '')
+    await director.end('SIGTERM')
+  },
+
+  async 'leaves timeouts alone that it never set, also after kill -9'() {
+    director = await new Director('--offload', 'kernel').ready()
+    await good('-A -t 198.18.0.200:80 -s rr')
+    await director.end('SIGKILL')
+    kernel('--set 11 22 33')
+    director = await new Director('--offload', 'kernel').ready()
+    await director.end('SIGTERM')
+    assert.match(kernel('-L --timeout').stdout, /11 22 33/)
+    assert.equal(kernel('-S -n').stdout, '')
+  },
+
+  async 'without --offload, removes what a killed director left in the kernel'() {
+    director = await new Director('--offload', 'kernel', '--rules', join(folder, 'rules')).ready()
+    await good('--set 44 55 66')
+    await director.end('SIGKILL')
+    assert.notEqual(kernel('-S -n').stdout, '')
+    director = await new Director('--io', 'tun').ready()
+    assert.match(director.log, /removed from the kernel what a killed uvs had left there/)
+    assert.equal(kernel('-S -n').stdout, '')
+    assert.match(kernel('-L --timeout').stdout, /11 22 33/)
     await director.end('SIGTERM')
   },
 
