@@ -16,8 +16,8 @@
 export const VIRTUALS = 4
 export const CLIENTS = 250
 export const REAL_SERVERS = 30
-/** Scenarios that can have addresses of their own. */
-export const SCENARIOS_MAX = 256
+/** Scenarios that can have virtual addresses of their own; clients come again after 250. */
+export const SCENARIOS_MAX = 8191
 
 export const GATEWAY = { address: '198.18.0.1', address6: '2001:db8::1', mac: '02:00:00:00:00:01' }
 export const CLIENT_SIDE = { address: '198.18.0.254', address6: '2001:db8::fe' }
@@ -58,7 +58,7 @@ function addressOf(name: string, kind: string, n: number, six: boolean, index: n
       return six ? `2001:db8:2::${hex(host)}` : `198.18.${128 + (host >> 8)}.${host & 255}`
     }
     case 'C':
-      return six ? `2001:db8:c:${hex(index)}::${hex(n)}` : `198.19.${index}.${n}`
+      return six ? `2001:db8:c:${hex(index)}::${hex(n)}` : `198.19.${index % 256}.${n}`
     case 'R':
       return six ? `2001:db8:1::${hex(n)}` : `198.18.1.${n}`
     case 'S':

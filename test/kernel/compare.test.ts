@@ -59,7 +59,13 @@ describe('differential tests: comparing', () => {
 
   it('gives a verdict, and says what a documented difference may look like', () => {
     const [difference] = found([recorded[0], [{ text: 'TCP NONE', leftSec: 890 }]])
-    const outcome: Outcome = { name: 'one', differences: [difference], guestSec: 1, kernel: [] }
+    const outcome: Outcome = {
+      name: 'one',
+      differences: [difference],
+      guestSec: 1,
+      steps: 1,
+      kernel: [],
+    }
     const entry = { scenario: 'one', behaviour: 'states', kernel: /ESTABLISHED/, uvs: /NONE/ }
     assert.equal(verdictOf({ ...outcome, differences: [] }), 'equal')
     assert.equal(verdictOf(outcome, []), 'different')

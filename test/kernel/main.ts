@@ -2,24 +2,36 @@
  * `npm run test:kernel [-- [--only TEXT] [--show]]`: every differential scenario against the real
  * IPVS, a line for each. The last line is `N scenarios: N equal, N documented, N different`; the
  * exit status is 1 when anything is different or a documented difference does not occur any more.
+ *
+ * `npm run test:kernel -- --random STEPS [--seed N]`: random operations instead, the seed counting
+ * up from guest to guest. The last line is `N random steps: N lists, N different`.
  */
 import { parseArgs } from 'node:util'
 import { guestProblem } from '../../bench/kernel/rig.js'
-import { runScenarios } from './run.js'
+import { runRandomly, runScenarios } from './run.js'
 import { SCENARIOS } from './scenarios/index.js'
 import { courseText, type Outcome, outcomeText, staleEntries, verdictOf } from './verdict.js'
 
 const LIMIT_SEC = 3600
 
+/** Random steps in one guest: so that one mistake does not cost the rest. */
+const STEPS_PER_GUEST = 5000
+
 async function main(): Promise<number> {
   const { values } = parseArgs({
-    options: { only: { type: 'string' }, show: { type: 'boolean', default: false } },
+    options: {
+      only: { type: 'string' },
+      show: { type: 'boolean', default: false },
+      random: { type: 'string' },
+      seed: { type: 'string', default: '1' },
+    },
   })
   const problem = guestProblem()
   if (problem !== undefined) {
     console.error(`SKIPPED: no scenario was run, because there is no guest here: ${problem}`)
     return process.env.CI === 'true' ? 1 : 0
   }
+  if (values.random !== undefined) return random(Number(values.random), Number(values.seed))
   const outcomes: Outcome[] = []
   const counts = { equal: 0, documented: 0, different: 0 }
   let since = performance.now()
@@ -43,6 +55,35 @@ async function main(): Promise<number> {
   const numbers = Object.entries(counts).map(([verdict, count]) => `${count} ${verdict}`)
   console.log(`${outcomes.length} scenarios: ${numbers.join(', ')}`)
   return counts.different + stale.length > 0 || outcomes.length === 0 ? 1 : 0
+}
+
+async function random(steps: number, firstSeed: number): Promise<number> {
+  let [done, lists, different] = [0, 0, 0]
+  for (let seed = firstSeed; done < steps; seed++) {
+    const wanted = Math.min(STEPS_PER_GUEST, steps - done)
+    let worst: Outcome | undefined
+    let here = 0
+    await runRandomly({
+      seed,
+      steps: wanted,
+      limitSec: LIMIT_SEC,
+      onOutcome(outcome) {
+        if (verdictOf(outcome) === 'different') worst = outcome
+        if (worst === undefined) {
+          lists++
+          here += outcome.steps
+        }
+      },
+    })
+    console.log(`seed ${seed}: ${here} steps${worst === undefined ? '' : ', then different'}`)
+    if (worst !== undefined) {
+      different++
+      console.log(`${courseText(worst)}\n${outcomeText(worst)}`)
+    }
+    done += wanted
+  }
+  console.log(`${done} random steps: ${lists} lists, ${different} different`)
+  return different > 0 ? 1 : 0
 }
 
 process.exitCode = await main()

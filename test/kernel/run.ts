@@ -6,17 +6,34 @@ import { guestProblem, runWithIpvs } from '../../bench/kernel/rig.js'
 import type { Outcome } from './verdict.js'
 import { SCENARIOS } from './scenarios/index.js'
 
-export interface Options {
-  /** Which scenarios, by name. */
-  readonly wanted: (name: string) => boolean
+interface Common {
   readonly limitSec: number
   readonly onOutcome: (outcome: Outcome) => void
 }
 
+export interface Options extends Common {
+  /** Which scenarios, by name. */
+  readonly wanted: (name: string) => boolean
+}
+
 /** Resolves when the guest has ended well; rejects with what it said when it has not. */
-export async function runScenarios({ wanted, limitSec, onOutcome }: Options): Promise<void> {
+export async function runScenarios({ wanted, ...common }: Options): Promise<void> {
   const numbers = [...SCENARIOS.keys()].filter((i) => wanted(SCENARIOS[i].name))
-  const command = `exec node dist/test/kernel/inside/main.js ${numbers.join(' ')}`
+  await runInside(numbers.join(' '), common)
+}
+
+export interface RandomOptions extends Common {
+  readonly seed: number
+  readonly steps: number
+}
+
+/** Random lists of operations (random.ts); ends early with the smallest that differs. */
+export async function runRandomly({ seed, steps, ...common }: RandomOptions): Promise<void> {
+  await runInside(`--random ${seed} ${steps}`, common)
+}
+
+async function runInside(words: string, { limitSec, onOutcome }: Common): Promise<void> {
+  const command = `exec node dist/test/kernel/inside/main.js ${words}`
   let rest = ''
   const run = await runWithIpvs(command, {
     limitSec,

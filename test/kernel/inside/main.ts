@@ -3,11 +3,12 @@
  * of JSON per scenario (verdict.ts Outcome).
  *
  *   node dist/test/kernel/inside/main.js [NUMBER...]     numbers of scenarios; all unless given
+ *   node dist/test/kernel/inside/main.js --random SEED STEPS
  */
-import { compare, line } from '../compare.js'
-import { type Scenario, scenario, stepText } from '../language.js'
+import { scenario } from '../language.js'
 import { SCENARIOS } from '../scenarios/index.js'
-import type { Outcome } from '../verdict.js'
+import { outcomeOf } from './outcome.js'
+import { runRandom } from './random.js'
 import { type Pair, runScenario } from './run-scenario.js'
 import { KernelSide, UvsSide } from './side.js'
 import { buildWorld } from './world.js'
@@ -32,31 +33,17 @@ const WARM_UP = scenario('warm-up', (s) => {
 })
 const WARM_UP_INDEX = 255
 
-async function outcomeOf(one: Scenario, index: number, pair: Pair): Promise<Outcome> {
-  const started = performance.now()
-  const spent = () => (performance.now() - started) / 1000
-  try {
-    const { kernel, uvs } = await runScenario(one, index, pair)
-    const titles = one.steps.map(stepText)
-    const course = titles.map((title, step) => ({ title, seen: kernel[step].map(line) }))
-    const differences = compare(titles, kernel, uvs)
-    return { name: one.name, differences, guestSec: spent(), kernel: course }
-  } catch (error) {
-    const failure = error instanceof Error ? (error.stack ?? error.message) : String(error)
-    return { name: one.name, differences: [], failure, guestSec: spent(), kernel: [] }
-  }
-}
-
-async function main(numbers: readonly number[]): Promise<void> {
+async function main(words: readonly string[]): Promise<void> {
   buildWorld()
   const uvs = await UvsSide.start()
   const kernel = new KernelSide()
   const pair = { kernel, uvs }
   try {
     await runScenario(WARM_UP, WARM_UP_INDEX, pair)
-    for (const index of numbers.length > 0 ? numbers : SCENARIOS.keys()) {
-      const outcome = await outcomeOf(SCENARIOS[index], index, pair)
-      console.log(JSON.stringify(outcome))
+    if (words[0] === '--random') {
+      await runRandom({ seed: Number(words[1]), steps: Number(words[2]) }, pair)
+    } else {
+      await runNumbers(words.map(Number), pair)
     }
   } catch (error) {
     console.error(uvs.log)
@@ -67,4 +54,10 @@ async function main(numbers: readonly number[]): Promise<void> {
   }
 }
 
-await main(process.argv.slice(2).map(Number))
+async function runNumbers(numbers: readonly number[], pair: Pair): Promise<void> {
+  for (const index of numbers.length > 0 ? numbers : SCENARIOS.keys()) {
+    console.log(JSON.stringify(await outcomeOf(SCENARIOS[index], index, pair)))
+  }
+}
+
+await main(process.argv.slice(2))

@@ -34,11 +34,17 @@ export interface Pair {
   readonly uvs: Side
 }
 
-/** Both observations, one entry per step. Rejects when a step makes no sense on the kernel. */
+const NOTHING: readonly Seen[] = [{ text: 'nothing to answer to' }]
+
+/**
+ * Both observations, one entry per step. Rejects when a step makes no sense on the kernel, unless
+ * nobody thought it out (`isRandom`).
+ */
 export async function runScenario(
   scenario: Scenario,
   index: number,
   { kernel, uvs }: Pair,
+  isRandom = false,
 ): Promise<{ kernel: Observation; uvs: Observation }> {
   const runs = [new Run(kernel, index), new Run(uvs, index)] as const
   const seen: { kernel: Seen[][]; uvs: Seen[][] } = { kernel: [], uvs: [] }
@@ -46,10 +52,12 @@ export async function runScenario(
   try {
     for (const [number, step] of scenario.steps.entries()) {
       const done = await Promise.all(runs.map((run) => run.perform(step)))
-      if (done[0] === undefined) throw new Error(`step ${number + 1}: nothing to answer to`)
+      if (done[0] === undefined && !isRandom) {
+        throw new Error(`step ${number + 1}: nothing to answer to`)
+      }
       await settle(kernel, uvs)
-      seen.kernel.push([...done[0], ...runs[0].collect()])
-      seen.uvs.push([...(done[1] ?? [{ text: 'nothing to answer to' }]), ...runs[1].collect()])
+      seen.kernel.push([...(done[0] ?? NOTHING), ...runs[0].collect()])
+      seen.uvs.push([...(done[1] ?? NOTHING), ...runs[1].collect()])
     }
   } finally {
     for (const run of runs) await run.tidyUp()
@@ -178,6 +186,8 @@ class Run {
     const asked = this.#lastOf('server', flow)?.frame
     const ports = asked?.tcp ?? asked?.udp
     if (asked?.ip === undefined || ports === undefined) return undefined
+    // A server of direct routing answers the client itself, not through the director.
+    if (asked.ip.destination === this.#named(flow.virtual.address)) return undefined
     const answered = { source: ports.destination, destination: ports.source }
     return this.#send('server', asked.ethernet.destination, {
       ip: { ...ip, source: asked.ip.destination, destination: asked.ip.source },
