@@ -90,7 +90,7 @@ export interface UdpFlow extends FlowId {
 const CLIENT_ISN = 1_000_000
 const SERVER_ISN = 5_000_000
 /** Longer than two periods of the estimator: counters have stood still (spec 7.3). */
-const STATS_SEC = 5
+export const STATS_SEC = 5
 
 /** Collects the steps of one scenario. */
 export class Builder {

@@ -9,6 +9,7 @@
 import fc from 'fast-check'
 import {
   Builder,
+  STATS_SEC,
   type PacketOptions,
   type Scenario,
   type TcpFlow,
@@ -195,6 +196,8 @@ class Maker {
       case 'look':
         return s.ipvsadm(pick(LOOKS, one.what))
       case 'zero':
+        // What came since the estimator's last look counts again after it (spec 7.4).
+        s.wait(STATS_SEC)
         return s.ipvsadm('-Z')
       default:
         return this.#packet(one)
