@@ -28,8 +28,13 @@ function address(text: string): Address {
   return parsed
 }
 
+/** 198.19.1.1 and on; beside the FULLNAT addresses, 198.19.2.1 and on. */
+function destinationAddress(i: number): Address {
+  return address(`198.19.${1 + 16 * Math.floor(i / 254)}.${1 + (i % 254)}`)
+}
+
 /** One service with `destinations` destinations of one method, and FULLNAT addresses for it. */
-function oneService(method: Method, scheduler: string, destinations: number): Command[] {
+export function oneService(method: Method, scheduler: string, destinations: number): Command[] {
   const service: ServiceId = {
     protocol: 'tcp',
     address: address('198.19.0.1'),
@@ -47,7 +52,7 @@ function oneService(method: Method, scheduler: string, destinations: number): Co
     commands.push({
       kind: 'addDestination',
       service,
-      destination: { address: address(`198.19.1.${i + 1}`), port: PORT },
+      destination: { address: destinationAddress(i), port: PORT },
       options: {
         method,
         weight: 1 + (i % 4),

@@ -10,6 +10,8 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { runCompare } from './compare/compare.js'
 import { writeComparison } from './compare/write.js'
+import { MAGLEV_INDEX_DEFAULT } from '../src/control/model/maglev-size.js'
+import { movedPercentages } from './maglev-trials.js'
 import { runNet } from './net/net.js'
 import { figureOf, markdownTable, type Figure, type SuiteOptions } from './report.js'
 
@@ -24,6 +26,7 @@ interface Trial {
 const METHODS = ['dr', 'tun', 'nat', 'fullnat']
 const SIZES = [1_000, 1_000_000, 4_000_000]
 const SCHEDULERS = ['rr', 'wrr', 'lc', 'wlc', 'lblc', 'lblcr', 'dh', 'sh', 'sed', 'nq']
+const LATER_SCHEDULERS = ['fo', 'ovf', 'mh', 'twos']
 
 function coreTrials(): Trial[] {
   const hits = METHODS.flatMap((method) =>
@@ -34,7 +37,7 @@ function coreTrials(): Trial[] {
       params: { method, connections },
     })),
   )
-  const news = SCHEDULERS.map((scheduler) => ({
+  const news = [...SCHEDULERS, ...LATER_SCHEDULERS].map((scheduler) => ({
     name: `core/new/${scheduler}`,
     unit: 'connections/s',
     trial: 'new',
@@ -60,12 +63,12 @@ function runOnce(suite: string, trial: Trial, quick: boolean): number {
   return (JSON.parse(output) as { value: number }).value
 }
 
-function runCore(options: SuiteOptions): Figure[] {
-  const trials = coreTrials().filter((t) => t.name.includes(options.only))
+function runTrials(suite: string, all: readonly Trial[], options: SuiteOptions): Figure[] {
+  const trials = all.filter((t) => t.name.includes(options.only))
   const values = trials.map((): number[] => [])
   for (let round = 0; round < options.rounds; round++) {
     trials.forEach((trial, i) => {
-      values[i].push(runOnce('core', trial, options.quick))
+      values[i].push(runOnce(suite, trial, options.quick))
       process.stderr.write('.')
     })
   }
@@ -73,13 +76,41 @@ function runCore(options: SuiteOptions): Figure[] {
   return trials.map((t, i) => figureOf(t.name, t.unit, values[i], t.params))
 }
 
+/** What a new table takes, to the first one of a director and to later ones. */
+function maglevTrials(): Trial[] {
+  return (['first', 'build'] as const).flatMap((trial) =>
+    [10, 1000].map((destinations) => ({
+      name: `maglev/${trial}/${destinations}`,
+      unit: 'ms',
+      trial,
+      params: { destinations },
+    })),
+  )
+}
+
+/** By size of the table; a value for each of 100 destinations that could go. No randomness. */
+function maglevMoved({ only }: SuiteOptions): Figure[] {
+  const wanted = [MAGLEV_INDEX_DEFAULT, 14, 16].map((index) => ({
+    index,
+    name: index === MAGLEV_INDEX_DEFAULT ? 'maglev/moved/100' : `maglev/moved/100/index-${index}`,
+  }))
+  return wanted
+    .filter(({ name }) => name.includes(only))
+    .map(({ index, name }) => {
+      const params = { destinations: 100, index, clients: '198.18.0.0/16' }
+      return figureOf(name, '% of the other flows', movedPercentages(100, index), params)
+    })
+}
+
 const SUITES: Readonly<Record<string, (options: SuiteOptions) => Figure[] | Promise<Figure[]>>> = {
-  core: runCore,
+  core: (options) => runTrials('core', coreTrials(), options),
+  maglev: (options) => [...runTrials('maglev', maglevTrials(), options), ...maglevMoved(options)],
   net: runNet,
   compare: runCompare,
 }
 
-const USAGE = `usage: bench core|net|compare [--json FILE] [--quick] [--only TEXT] [--rounds N]
+const USAGE = `usage: bench core|maglev|net|compare [--json FILE] [--quick]
+             [--only TEXT] [--rounds N]
        bench compare [--report DIR]`
 
 async function main(): Promise<number> {

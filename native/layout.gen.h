@@ -49,6 +49,10 @@ constexpr uint32_t kSchedulerDh = 7;
 constexpr uint32_t kSchedulerSh = 8;
 constexpr uint32_t kSchedulerSed = 9;
 constexpr uint32_t kSchedulerNq = 10;
+constexpr uint32_t kSchedulerFo = 11;
+constexpr uint32_t kSchedulerOvf = 12;
+constexpr uint32_t kSchedulerMh = 13;
+constexpr uint32_t kSchedulerTwos = 14;
 
 constexpr uint32_t kDestinationAvailable = 1;
 

@@ -30,8 +30,13 @@ const IMPORTS: readonly ImportRule[] = [
   },
   // The worker schedules; main allocates the schedulers' blocks and frees a dead worker's locks.
   {
-    files: /^dataplane\/(worker|memory|memory-core|supervisor)\.ts$/,
+    files: /^dataplane\/(worker|memory|memory-core|supervisor|maglev-job|maglev-pool)\.ts$/,
     allow: [/^dataplane\//, /^scheduler\//],
+  },
+  {
+    files: /^dataplane\/messages\.ts$/,
+    allow: [],
+    allowTypes: [/^scheduler\/maglev-tables$/],
   },
   // Configuration becomes bytes.
   {

@@ -6,6 +6,7 @@
  * from the host only when somebody is there to forward it; a service that goes is forgotten by the
  * classifier as soon as the workers have let go of it, and the host has its traffic back.
  */
+import { type MaglevTables, NO_TABLES, ownersOf } from '../scheduler/maglev-tables.js'
 import { collectAddressTables, reconcileSchedulers } from '../scheduler/reconcile.js'
 import { TemplateTable, type TemplateRow } from '../scheduler/persistence/templates.js'
 import { SchedulerState } from '../scheduler/shared-state.js'
@@ -13,6 +14,7 @@ import { decodeConnections, type ConnectionRecord } from '../dataplane/connectio
 import { CounterBlocks } from '../dataplane/counters.js'
 import { LIMITS, TEMPLATE_STATE } from '../dataplane/layout.js'
 import { LoadView } from '../dataplane/load-view.js'
+import { MaglevPool } from '../dataplane/maglev-pool.js'
 import { allocateBlocks } from '../dataplane/memory.js'
 import {
   openPorts,
@@ -34,6 +36,7 @@ import type {
 import { HostSide } from './host/host-side.js'
 import { readInterfaces } from './host/interfaces.js'
 import { addressFromMapped } from './model/address.js'
+import { maglevSlots, maglevTurnBits } from './model/maglev-size.js'
 import { idleSentences, refusalOf } from './model/carried.js'
 import type { Config } from './model/config.js'
 import { ControlError } from './model/errors.js'
@@ -75,6 +78,13 @@ export async function startDataplane(
   }
 }
 
+/** A configuration as workers adopt it; nothing of it is in force yet. */
+interface Prepared {
+  readonly block: Uint8Array
+  readonly view: SnapshotView
+  readonly tables: MaglevTables
+}
+
 class Dataplane implements DataplanePort {
   readonly #options: DataplaneOptions
   readonly #ports: NativePortSet
@@ -84,11 +94,12 @@ class Dataplane implements DataplanePort {
   readonly #scheduler: SchedulerState
   readonly #load: LoadView
   readonly #templates: TemplateTable
-  readonly #steps: PublicationSteps<Uint8Array> = {
-    prepare: (config) => this.#write(config),
-    adopt: (snapshot) => {
-      this.#reconcile(snapshot)
-      return this.#supervisor.publish(snapshot)
+  readonly #maglev = new MaglevPool((message) => this.#options.log.error(message))
+  readonly #steps: PublicationSteps<Prepared> = {
+    prepare: (config) => this.#prepare(config),
+    adopt: (prepared) => {
+      this.#reconcile(prepared)
+      return this.#supervisor.publish(prepared.block, ownersOf(prepared.tables))
     },
     takeOver: (config) => this.#takeOver(config),
     forget: (withdrawn, kept) => this.#forget(withdrawn, kept),
@@ -98,6 +109,7 @@ class Dataplane implements DataplanePort {
   #config: Config
   #generation = 0
   #view: SnapshotView | undefined
+  #tables: MaglevTables = NO_TABLES
   #timers: NodeJS.Timeout[] = []
 
   constructor(options: DataplaneOptions, ports: NativePortSet, host: HostSide) {
@@ -126,8 +138,9 @@ class Dataplane implements DataplanePort {
 
   async start(onLost: (message: string) => void): Promise<void> {
     const { config } = this.#options
-    const snapshot = await this.#prepare(config)
-    await this.#supervisor.start(snapshot)
+    const prepared = await this.#prepare(config)
+    this.#reconcile(prepared)
+    await this.#supervisor.start(prepared.block, ownersOf(prepared.tables))
     await this.#takeOver(config)
     this.#ports.attachQuiet()
     this.#timers = [
@@ -146,6 +159,7 @@ class Dataplane implements DataplanePort {
     const steps = [
       () => this.#ports.detachQuiet(),
       () => this.#supervisor.stop(),
+      () => this.#maglev.close(),
       () => this.#ports.close(),
       () => this.#host.remove(),
     ]
@@ -242,30 +256,30 @@ class Dataplane implements DataplanePort {
     this.#supervisor.kill(worker)
   }
 
-  /** Snapshot of a configuration; scheduler state is brought in line with it first. */
-  async #prepare(config: Config): Promise<Uint8Array> {
-    const snapshot = await this.#write(config)
-    this.#reconcile(snapshot)
-    return snapshot
-  }
-
-  /** The next snapshot, checked; nothing but the generation has changed. */
-  async #write(config: Config): Promise<Uint8Array> {
+  /** The next snapshot, checked, with its tables; nothing but the generation has changed. */
+  async #prepare(config: Config): Promise<Prepared> {
     const refused = refusalOf(config, this.#options.io)
     if (refused !== undefined) throw refused
     const facts = await this.#host.facts(config)
-    const snapshot = writeSnapshot(config, ++this.#generation, facts)
-    const fault = snapshotFault(snapshot)
-    if (fault === undefined) return snapshot
-    throw new ControlError('DATAPLANE_FAILED', `the configuration does not fit: ${fault}`)
+    const block = writeSnapshot(config, ++this.#generation, facts)
+    const fault = snapshotFault(block)
+    if (fault !== undefined) {
+      throw new ControlError('DATAPLANE_FAILED', `the configuration does not fit: ${fault}`)
+    }
+    const view = new SnapshotView(block, this.#view)
+    const shape = {
+      slots: maglevSlots(config.maglevIndex),
+      turnBits: maglevTurnBits(config.maglevIndex),
+    }
+    return { block, view, tables: await this.#maglev.tablesFor(view, this.#tables, shape) }
   }
 
-  /** Before any worker can see `snapshot`: what schedulers share follows it. */
-  #reconcile(snapshot: Uint8Array): void {
-    const view = new SnapshotView(snapshot, this.#view)
+  /** Before any worker can see the snapshot: what schedulers share follows it. */
+  #reconcile({ view, tables }: Prepared): void {
     this.#load.adoptForPublish(view)
     reconcileSchedulers(this.#view, view, this.#scheduler)
     this.#view = view
+    this.#tables = tables
   }
 
   /** After the workers know a configuration: the host's part of it. */

@@ -6,6 +6,7 @@ import type { ForeignServices, IoKind } from './dataplane-port.js'
 import type { LogFormat } from './log.js'
 import type { Address } from './model/address.js'
 import { ControlError } from './model/errors.js'
+import { MAGLEV_INDEX_DEFAULT, MAGLEV_INDEX_MAX, MAGLEV_INDEX_MIN } from './model/maglev-size.js'
 
 /** Wrong usage: one clear line, exit status 2. */
 export class UsageError extends Error {}
@@ -31,6 +32,7 @@ export interface RunFlags {
   readonly lip: string | undefined
   readonly offload: Offload | undefined
   readonly foreign: ForeignServices | undefined
+  readonly maglevIndex: number | undefined
 }
 
 /** Flags override the file. */
@@ -43,6 +45,7 @@ export interface RunSettings {
   readonly localAddresses: readonly Address[]
   readonly offload: Offload
   readonly foreign: ForeignServices
+  readonly maglevIndex: number
 }
 
 const FLAGS = {
@@ -58,6 +61,7 @@ const FLAGS = {
   lip: { type: 'string' },
   offload: { type: 'string' },
   foreign: { type: 'string' },
+  'mh-index': { type: 'string' },
   set: { type: 'string', multiple: true },
   'log-format': { type: 'string' },
 } as const
@@ -77,7 +81,7 @@ export function parseRunFlags(argv: readonly string[], defaultSocket: string): R
     sysctls: (values.set ?? []).map(assignment),
     io: choice('--io', values.io, ['af_packet', 'tun']),
     interfaces: values.iface?.flatMap((list) => list.split(',')).filter((name) => name !== ''),
-    workers: values.workers === undefined ? undefined : workerCount(values.workers),
+    workers: numberFrom('--workers', values.workers, 1, WORKERS_MAX),
     tun: values.tun,
     announce:
       values.announce === undefined
@@ -86,6 +90,7 @@ export function parseRunFlags(argv: readonly string[], defaultSocket: string): R
     lip: values.lip,
     offload: choice('--offload', values.offload, OFFLOADS),
     foreign: choice('--foreign', values.foreign, FOREIGN),
+    maglevIndex: numberFrom('--mh-index', values['mh-index'], MAGLEV_INDEX_MIN, MAGLEV_INDEX_MAX),
   }
 }
 
@@ -109,10 +114,16 @@ function choice<T extends string>(
   throw new UsageError(`${flag} takes ${choices.join(' or ')}, not "${value}"`)
 }
 
-function workerCount(text: string): number {
-  const count = Number(text)
-  if (/^\d+$/.test(text) && count >= 1 && count <= WORKERS_MAX) return count
-  throw new UsageError(`--workers takes a number from 1 to ${WORKERS_MAX}, not "${text}"`)
+function numberFrom(
+  flag: string,
+  text: string | undefined,
+  least: number,
+  most: number,
+): number | undefined {
+  if (text === undefined) return undefined
+  const number = Number(text)
+  if (/^\d+$/.test(text) && number >= least && number <= most) return number
+  throw new UsageError(`${flag} takes a number from ${least} to ${most}, not "${text}"`)
 }
 
 function assignment(text: string): readonly [string, string] {
@@ -158,5 +169,6 @@ export function mergeSettings(flags: RunFlags, file: Settings, cpus: number): Ru
     localAddresses: local?.value ?? [],
     offload: flags.offload ?? fileChoice('offload', file.offload, OFFLOADS) ?? 'off',
     foreign: flags.foreign ?? fileChoice('foreign', file.foreign, FOREIGN) ?? 'leave',
+    maglevIndex: flags.maglevIndex ?? file.maglevIndex ?? MAGLEV_INDEX_DEFAULT,
   }
 }

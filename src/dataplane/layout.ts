@@ -92,6 +92,10 @@ export const SCHEDULER_ID = {
   sh: 8,
   sed: 9,
   nq: 10,
+  fo: 11,
+  ovf: 12,
+  mh: 13,
+  twos: 14,
 } as const
 
 /** Flags of a destination in a snapshot. */

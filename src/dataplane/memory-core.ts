@@ -9,7 +9,9 @@ import { MissBatch } from './miss-batch.js'
 import { openCore, type NativeCore, type SyntheticPort } from './native.js'
 import { SnapshotView } from './snapshot-view.js'
 import { BoundServices } from '../scheduler/bound-services.js'
+import { type MaglevTables, NO_TABLES, ownersOf, tablesAtOnce } from '../scheduler/maglev-tables.js'
 import { TemplateTable } from '../scheduler/persistence/templates.js'
+import { Xoshiro128 } from '../scheduler/random.js'
 import { reconcileSchedulers } from '../scheduler/reconcile.js'
 import { ScheduleBatch } from '../scheduler/schedule-batch.js'
 import { SchedulerState } from '../scheduler/shared-state.js'
@@ -26,6 +28,7 @@ export class MemoryCore {
   readonly #state: SchedulerState
   readonly #services: BoundServices
   #view: SnapshotView | undefined
+  #tables: MaglevTables = NO_TABLES
 
   /**
    * `connections`: capacity of the table; `manualClock`: time moves by core.setTime() only. With
@@ -67,7 +70,7 @@ export class MemoryCore {
     this.load = new LoadView({ load, destinationState }, worker)
     const misses = lane(blocks.misses)
     this.#state = new SchedulerState(blocks.scheduler, worker)
-    this.#services = new BoundServices(this.#state)
+    this.#services = new BoundServices(this.#state, new Xoshiro128([1, 2, 3, 4]))
     this.schedule = new ScheduleBatch({
       misses: new MissBatch(misses.buffer as SharedArrayBuffer, misses.byteOffset),
       load: this.load,
@@ -82,7 +85,8 @@ export class MemoryCore {
     this.load.adoptForPublish(view)
     reconcileSchedulers(this.#view, view, this.#state)
     this.core.adopt(block)
-    this.#services.adopt(view)
+    this.#tables = tablesAtOnce(view, this.#tables)
+    this.#services.adopt(view, ownersOf(this.#tables))
     this.#view = view
   }
 

@@ -1,8 +1,18 @@
 /** What main and a worker say to each other over the worker's MessagePort. Types only. */
 
+import type { OwnersBySlot } from '../scheduler/maglev-tables.js'
+
+/** What a worker adopts as one. */
+export interface Publication {
+  /** Immutable, in shared memory. */
+  readonly block: Uint8Array
+  /** The tables of its mh services, immutable and shared too. */
+  readonly tables: OwnersBySlot
+}
+
 /** Main to worker. The worker reads its port when `mail` or `wantedGeneration` moved on. */
 export type ToWorker =
-  | { readonly type: 'snapshot'; readonly generation: number; readonly block: Uint8Array }
+  | ({ readonly type: 'snapshot'; readonly generation: number } & Publication)
   | { readonly type: 'list'; readonly id: number; readonly cursor: number }
   | { readonly type: 'expire'; readonly id: number; readonly destinationSlot: number }
 

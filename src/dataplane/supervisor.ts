@@ -11,12 +11,13 @@ import { randomBytes } from 'node:crypto'
 import { fileURLToPath } from 'node:url'
 import { MessageChannel, type MessagePort } from 'node:worker_threads'
 import { Piscina } from 'piscina'
+import { NO_OWNERS } from '../scheduler/maglev-tables.js'
 import { TemplateTable } from '../scheduler/persistence/templates.js'
 import { SchedulerState } from '../scheduler/shared-state.js'
 import { offsetOf, RECORDS, WORKER_STATE } from './layout.js'
 import { LoadView } from './load-view.js'
 import { laneOf, type SharedBlocks } from './memory.js'
-import { END_OF_LIST, type FromWorker, type ToWorker } from './messages.js'
+import { END_OF_LIST, type FromWorker, type Publication, type ToWorker } from './messages.js'
 import { snapshotFault, type BorrowedPort, type HopSource, type SyntheticPort } from './native.js'
 import type { WorkerTask } from './worker.js'
 
@@ -104,7 +105,7 @@ export class Supervisor extends EventEmitter {
   readonly #requests = new Map<number, Request>()
   readonly #seed = randomBytes(8).readBigUInt64LE()
   #generation = 0
-  #snapshot: Uint8Array | undefined
+  #publication: Publication | undefined
   #request = 0
   #stopping = false
   #watch: NodeJS.Timeout | undefined
@@ -144,11 +145,11 @@ export class Supervisor extends EventEmitter {
     })
   }
 
-  /** Starts every worker on its first snapshot and waits until all run. */
-  async start(snapshot: Uint8Array): Promise<void> {
-    this.#check(snapshot)
+  /** Starts every worker on its first snapshot, with its tables, and waits until all run. */
+  async start(block: Uint8Array, tables = NO_OWNERS): Promise<void> {
+    this.#check(block)
     this.#generation++
-    this.#snapshot = snapshot
+    this.#publication = { block, tables }
     for (const handle of this.#handles) this.#launch(handle)
     this.#watch = setInterval(() => this.#lookForStale(performance.now()), 1000)
     this.#watch.unref()
@@ -159,13 +160,13 @@ export class Supervisor extends EventEmitter {
    * Publishes a snapshot: checked here first, so that a bad one reaches nobody; resolves when every
    * worker has adopted it. A worker that dies meanwhile adopts it when it is replaced.
    */
-  async publish(snapshot: Uint8Array): Promise<void> {
-    this.#check(snapshot)
+  async publish(block: Uint8Array, tables = NO_OWNERS): Promise<void> {
+    this.#check(block)
     const generation = ++this.#generation
-    this.#snapshot = snapshot
+    this.#publication = { block, tables }
     for (const handle of this.#handles) {
       Atomics.store(handle.words, word('wantedGeneration'), generation)
-      this.#post(handle, { type: 'snapshot', generation, block: snapshot })
+      this.#post(handle, { type: 'snapshot', generation, block, tables })
     }
     await Promise.all(this.#handles.map((handle) => this.#applied(handle, generation)))
   }
@@ -262,7 +263,7 @@ export class Supervisor extends EventEmitter {
       seed: this.#seed,
       port: port2,
       generation: this.#generation,
-      snapshot: this.#snapshot as Uint8Array,
+      publication: this.#publication as Publication,
     }
     handle.ended = this.#pool
       .run(task, { transferList: [port2], signal: handle.abort.signal })

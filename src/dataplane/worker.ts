@@ -7,16 +7,18 @@
  * one Immediate per turn is all the garbage an established load makes. Stop, configuration and
  * requests are noticed between bursts by looking at shared words, within WAIT_US.
  */
+import { webcrypto } from 'node:crypto'
 import { PerformanceObserver } from 'node:perf_hooks'
 import { receiveMessageOnPort, type MessagePort } from 'node:worker_threads'
 import { BoundServices } from '../scheduler/bound-services.js'
 import { TemplateTable } from '../scheduler/persistence/templates.js'
+import { Xoshiro128 } from '../scheduler/random.js'
 import { ScheduleBatch } from '../scheduler/schedule-batch.js'
 import { SchedulerState } from '../scheduler/shared-state.js'
 import { LIMITS, offsetOf, RECORDS, WORKER_STATE } from './layout.js'
 import { LoadView } from './load-view.js'
 import { bytesOf, laneOf, type SharedBlocks } from './memory.js'
-import { LIST_ROWS, type FromWorker, type ToWorker } from './messages.js'
+import { LIST_ROWS, type FromWorker, type Publication, type ToWorker } from './messages.js'
 import { MissBatch } from './miss-batch.js'
 import {
   openCore,
@@ -45,7 +47,7 @@ export interface WorkerTask {
   readonly seed: bigint
   readonly port: MessagePort
   readonly generation: number
-  readonly snapshot: Uint8Array
+  readonly publication: Publication
 }
 
 const word = (field: keyof (typeof RECORDS)['workerWords']['fields']): number =>
@@ -119,7 +121,8 @@ class WorkerLoop {
       worker,
     )
     const misses = lane(blocks.misses)
-    this.#services = new BoundServices(new SchedulerState(blocks.scheduler, worker))
+    const random = new Xoshiro128(webcrypto.getRandomValues(new Uint32Array(4)))
+    this.#services = new BoundServices(new SchedulerState(blocks.scheduler, worker), random)
     this.#schedule = new ScheduleBatch({
       misses: new MissBatch(misses.buffer as SharedArrayBuffer, misses.byteOffset),
       load: this.#load,
@@ -130,7 +133,7 @@ class WorkerLoop {
       Atomics.add(this.#words, COLLECTIONS, list.getEntries().length)
     })
     this.#observer.observe({ entryTypes: ['gc'] })
-    this.#adopt(task.generation, task.snapshot)
+    this.#adopt(task.generation, task.publication)
     Atomics.store(this.#words, STATE, WORKER_STATE.RUNNING)
   }
 
@@ -191,7 +194,7 @@ class WorkerLoop {
     switch (message.type) {
       case 'snapshot':
         try {
-          this.#adopt(message.generation, message.block)
+          this.#adopt(message.generation, message)
         } catch (error) {
           const text = error instanceof Error ? error.message : String(error)
           this.#send({ type: 'refused', generation: message.generation, message: text })
@@ -212,10 +215,10 @@ class WorkerLoop {
   }
 
   /** Native first: it refuses a bad block, and then nothing has changed. */
-  #adopt(generation: number, block: Uint8Array): void {
+  #adopt(generation: number, { block, tables }: Publication): void {
     this.#core.adopt(block)
     const view = new SnapshotView(block, this.#view)
-    this.#services.adopt(view)
+    this.#services.adopt(view, tables)
     this.#load.adopt(view)
     this.#view = view
     Atomics.store(this.#words, APPLIED, generation)

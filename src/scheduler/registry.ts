@@ -1,14 +1,18 @@
 /** Every scheduling method by its number in a snapshot. */
 import { SCHEDULER_ID } from '../dataplane/layout.js'
 import { dh } from './dh.js'
+import { fo } from './fo.js'
 import { lblc } from './lblc.js'
 import { lblcr } from './lblcr.js'
 import { lc } from './lc.js'
+import { mh } from './mh.js'
 import { nq } from './nq.js'
+import { ovf } from './ovf.js'
 import { rr } from './rr.js'
 import { type Bound, NO_DESTINATION, type Scheduler, type SchedulerName } from './scheduler.js'
 import { sed } from './sed.js'
 import { sh } from './sh.js'
+import { twos } from './twos.js'
 import { wlc } from './wlc.js'
 import { wrr } from './wrr.js'
 
@@ -29,6 +33,10 @@ const SCHEDULERS = {
   sh,
   sed,
   nq,
+  fo,
+  ovf,
+  mh,
+  twos,
 } as const satisfies Record<SchedulerName, Scheduler>
 
 const BY_ID = new Map<number, Scheduler>(

@@ -6,7 +6,8 @@
  * order lives in the shared blocks (shared-state.ts), never in a Bound, so that the sequence of
  * picks is one sequence with any number of workers and survives a change of configuration.
  *
- * `pick` allocates nothing, waits for nothing but a short lock, reads no clock and no randomness.
+ * `pick` allocates nothing, waits for nothing but a short lock, and reads no clock. Its randomness
+ * is an argument of `bind`.
  * Common rule of all schedulers: weight 0 is quiesced and takes nothing new, OVERLOAD is skipped
  * (spec 2.1); the exceptions are in the files of lblc and lblcr.
  */
@@ -14,6 +15,8 @@ import type { SCHEDULER_ID } from '../dataplane/layout.js'
 import type { LoadView } from '../dataplane/load-view.js'
 import type { MissBatch } from '../dataplane/miss-batch.js'
 import type { ServiceView } from '../dataplane/snapshot-view.js'
+import type { OwnersBySlot } from './maglev-tables.js'
+import type { RandomSource } from './random.js'
 import type { SchedulerState } from './shared-state.js'
 
 export type SchedulerName = keyof typeof SCHEDULER_ID
@@ -27,6 +30,10 @@ export interface BindContext {
   readonly state: SchedulerState
   /** Generation of the snapshot the service comes from. */
   readonly generation: number
+  /** This worker's, for choices by chance. */
+  readonly random: RandomSource
+  /** Of the mh services of the snapshot, by service slot (maglev-tables.ts). */
+  readonly tables: OwnersBySlot
 }
 
 /** A scheduler bound to one service of one snapshot. */

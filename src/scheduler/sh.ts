@@ -10,10 +10,8 @@ import { SERVICE_FLAG } from '../dataplane/layout.js'
 import type { LoadView } from '../dataplane/load-view.js'
 import type { MissBatch } from '../dataplane/miss-batch.js'
 import type { ServiceView } from '../dataplane/snapshot-view.js'
-import { hash32, HASH_SLOT_BITS, HASH_SLOTS } from './hash.js'
+import { hash32, HASH_SLOT_BITS, HASH_SLOTS, hashedPort } from './hash.js'
 import { type Bound, NO_DESTINATION, type Scheduler } from './scheduler.js'
-
-const PORT_PROTOCOLS: ReadonlySet<number> = new Set([6, 17, 132])
 
 /** Which list index owns each of the 256 slots; empty for an empty list. */
 export function assignSourceSlots(weights: Int32Array): Uint16Array {
@@ -43,7 +41,7 @@ class BoundSh implements Bound {
 
   pick(miss: MissBatch, load: LoadView): number {
     if (this.#owners.length === 0) return NO_DESTINATION
-    const port = this.#usesPort && PORT_PROTOCOLS.has(miss.protocol) ? miss.clientPort : 0
+    const port = this.#usesPort ? hashedPort(miss) : 0
     const hash = hash32((port + miss.clientFold) | 0, HASH_SLOT_BITS)
     const first = this.#usable(hash, load)
     if (first !== NO_DESTINATION || !this.#usesFallback) return first

@@ -297,6 +297,43 @@ describe('diff', () => {
   })
 })
 
+describe('mh and its table', () => {
+  const edit = (scheduler: string): Command => ({
+    kind: 'editService',
+    service: serviceId(),
+    options: serviceOptions(serviceId(), { scheduler }),
+  })
+  const withDestinations = (scheduler: string, count: number): Config =>
+    configOf(
+      [
+        addService(serviceId(), { scheduler }),
+        ...Array.from({ length: count }, (_, i) =>
+          addDestination(serviceId(), `198.18.${1 + (i >> 7)}.${1 + (i & 127)}`),
+        ),
+      ],
+      emptyConfig({ ...CAPACITY, destinations: 300, maglevIndex: 8 }),
+    )
+
+  it('does not start with more destinations than slots', () => {
+    assert.ok(apply(withDestinations('rr', 251), edit('mh')).ok)
+    const full = withDestinations('rr', 252)
+    const result = apply(full, edit('mh'))
+    assert.ok(!result.ok)
+    assert.deepEqual([result.error.code, result.error.errno], ['DESTINATIONS_TOO_MANY', 'EINVAL'])
+    assert.match(
+      result.error.message,
+      /at most 251 destinations: remove some of tcp 198\.18\.0\.1:80/,
+    )
+    assert.ok(apply(full, edit('sh')).ok)
+  })
+
+  it('takes more when it is there already', () => {
+    const full = withDestinations('mh', 252)
+    assert.equal(serviceIn(full, serviceId()).destinations.length, 252)
+    assert.ok(apply(full, edit('mh')).ok)
+  })
+})
+
 /** Random commands over few names, so that they meet. */
 const anyCommand = fc.oneof(
   fc.constantFrom<Command>({ kind: 'flush' }, { kind: 'zero' }),

@@ -172,7 +172,7 @@ describe('ipvsadm over a director', () => {
     await good('-a -t 198.18.0.1:80 -r 198.18.1.1 -m')
     for (const [words, text] of [
       ['-A -t 198.18.0.1:80', 'Service already exists'],
-      ['-A -t 198.18.0.2:80 -s mh', 'Scheduler or persistence engine not found'],
+      ['-A -t 198.18.0.2:80 -s best', 'Scheduler or persistence engine not found'],
       ['-E -t 198.18.0.1:80 --pe sip', 'Scheduler or persistence engine not found'],
       ['-E -t 198.18.0.2:80', 'No such service'],
       ['-D -t 198.18.0.2:80', 'No such service'],
@@ -195,6 +195,24 @@ describe('ipvsadm over a director', () => {
     }
     const list = await rig.ipvsadm('-Ln -t 198.18.0.2:80')
     assert.deepEqual([list.status, list.stderr], [1, 'No such service\n'])
+  })
+
+  it('mh does not start with more destinations than slots, and takes more later', async () => {
+    await rig.close()
+    rig = await startRig(8)
+    const add = (i: number): string => `-a -t 198.18.0.1:80 -r 198.18.1.${i}:80 -m`
+    const lines = Array.from({ length: 252 }, (_, i) => add(1 + i))
+    const { status } = await rig.ipvsadm('-R', `-A -t 198.18.0.1:80 -s rr\n${lines.join('\n')}\n`)
+    assert.equal(status, 0)
+    const refused = await rig.ipvsadm('-E -t 198.18.0.1:80 -s mh')
+    const text = 'Invalid operation.  Possibly wrong module version, address not unicast, ...\n'
+    assert.deepEqual([refused.status, refused.stderr], [255, text])
+    const list = async (): Promise<string> => (await rig.ipvsadm('-Ln')).stdout.split('\n')[3]
+    assert.equal(await list(), 'TCP  198.18.0.1:80 rr')
+    await good('-d -t 198.18.0.1:80 -r 198.18.1.1:80')
+    await good('-E -t 198.18.0.1:80 -s mh -b mh-port,mh-fallback')
+    await good(add(1))
+    assert.equal(await list(), 'TCP  198.18.0.1:80 mh (mh-fallback,mh-port)')
   })
 
   it('starts, lists and stops the synchronisation daemon', async () => {

@@ -14,6 +14,7 @@ import { Director } from '../../src/control/director.js'
 import { registerDataplaneMetrics } from '../../src/control/metrics/dataplane.js'
 import { createRegistry } from '../../src/control/metrics/registry.js'
 import { emptyConfig } from '../../src/control/model/config.js'
+import { MAGLEV_INDEX_DEFAULT } from '../../src/control/model/maglev-size.js'
 import { FakeClock, FakeDataplane, memoryLog } from '../support/fake-dataplane.js'
 import type { MemoryLog } from '../support/fake-dataplane.js'
 
@@ -43,13 +44,19 @@ export const NUMERIC: Resolver = {
   serviceName: () => undefined,
 }
 
-export async function startRig(): Promise<DaemonRig> {
+/** `maglevIndex`: size of mh's tables; the default one unless given. */
+export async function startRig(maglevIndex = MAGLEV_INDEX_DEFAULT): Promise<DaemonRig> {
   const directory = mkdtempSync(join(tmpdir(), 'uvs-test-'))
   const socket = join(directory, 'run', 'uvs.sock')
   const port = new FakeDataplane()
   const clock = new FakeClock()
   const log = memoryLog()
-  const config = emptyConfig({ services: 4096, destinations: 32768, localAddresses: 1024 })
+  const config = emptyConfig({
+    services: 4096,
+    destinations: 32768,
+    localAddresses: 1024,
+    maglevIndex,
+  })
   const director = new Director({ port, config, clock, log, version: '0.0.0' })
   director.start()
   const registry = createRegistry()

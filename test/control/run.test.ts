@@ -96,6 +96,7 @@ describe('configuration file', () => {
       'services:\n  - tcp: 198.18.0.1:80\n    destinations:\n      - weight: 1',
       'uvs.yaml:4: services[1].destinations[1] needs an address',
     ],
+    ['mh-index: 18', 'uvs.yaml:1: mh-index must be an integer from 8 to 17'],
     ['workers: 99', 'uvs.yaml:1: workers must be an integer from 1 to 16'],
     ['io: [', 'uvs.yaml:'],
     ['- 1', 'the file must be a mapping'],
@@ -167,6 +168,10 @@ describe('flags', () => {
     assert.deepEqual([settings.workers, settings.announce, settings.io], [2, false, 'af_packet'])
     assert.equal(settings.localAddresses.length, 2)
     assert.equal(mergeSettings(parse('--io', 'tun'), { sysctls: {} }, 1).workers, 1)
+    const file = parsed('mh-index: 14').settings
+    assert.equal(mergeSettings(parse(), { sysctls: {} }, 1).maglevIndex, 12)
+    assert.equal(mergeSettings(parse(), file, 1).maglevIndex, 14)
+    assert.equal(mergeSettings(parse('--mh-index', '16'), file, 1).maglevIndex, 16)
   })
 
   for (const argv of [
@@ -175,6 +180,8 @@ describe('flags', () => {
     ['--workers', '0'],
     ['--workers', '17'],
     ['--workers', 'x'],
+    ['--mh-index', '7'],
+    ['--mh-index', '18'],
     ['--io', 'xdp'],
     ['--set', 'novalue'],
     ['--http', '8080'],

@@ -5,14 +5,18 @@
  */
 import assert from 'node:assert/strict'
 import { SERVICE_FLAG } from '../../src/dataplane/layout.js'
-import { ip, type MissSpec, SchedulerRig } from '../support/scheduler-rig.js'
+import { Xoshiro128 } from '../../src/scheduler/random.js'
+import { allocateRigBlocks, ip, type MissSpec, SchedulerRig } from '../support/scheduler-rig.js'
 import { SeededRandom } from '../support/seeded-random.js'
+import * as later from '../support/slow-later-schedulers.js'
 import * as slow from '../support/slow-schedulers.js'
 import type { DestinationSpec, ServiceSpec } from '../support/snapshot-block.js'
 
 const TCP = 6
 const UDP = 17
 const LBLCR_EXPIRATION_SEC = 50
+const RANDOM_SEED = [5, 6, 7, 8]
+const DESTINATION_PORT = 8080
 const STEPS = 400
 const SEEDS = 6
 
@@ -29,6 +33,12 @@ const plain = (scheduler: Case['scheduler'], make: Case['make']): Case => ({
   scheduler,
   flags: 0,
   make,
+})
+const mh = (title: string, flags: number): Case => ({
+  title,
+  scheduler: 'mh',
+  flags,
+  make: () => new later.SlowMh((flags & SCHED1) !== 0, (flags & SCHED2) !== 0),
 })
 const CASES: Case[] = [
   plain('rr', () => new slow.SlowRr()),
@@ -53,10 +63,16 @@ const CASES: Case[] = [
     flags: SCHED1 | SCHED2,
     make: () => new slow.SlowSh(true, true),
   },
+  plain('fo', () => later.slowFo),
+  plain('ovf', () => later.slowOvf),
+  plain('twos', () => new later.SlowTwos(new Xoshiro128(RANDOM_SEED))),
+  mh('mh', 0),
+  mh('mh with port', SCHED2),
+  mh('mh with fallback and port', SCHED1 | SCHED2),
 ]
 
 class World {
-  readonly rig = new SchedulerRig()
+  readonly rig = new SchedulerRig(allocateRigBlocks(), 0, new Xoshiro128(RANDOM_SEED))
   readonly list: slow.SlowDestination[] = []
   readonly trash: slow.SlowDestination[] = []
   readonly model: slow.SlowScheduler
@@ -79,7 +95,9 @@ class World {
   publish(): void {
     const spec = (d: slow.SlowDestination): DestinationSpec => ({
       slot: d.slot,
+      ...this.#address(d.slot),
       weight: d.weight,
+      lastWeight: d.lastWeight,
       upperThreshold: d.upperThreshold,
       lowerThreshold: d.lowerThreshold,
     })
@@ -97,6 +115,11 @@ class World {
     })
   }
 
+  #address(slot: number): Required<Pick<DestinationSpec, 'address' | 'family' | 'port'>> {
+    const text = this.#family === 4 ? `198.19.0.${slot}` : `2001:db8:1::${slot.toString(16)}`
+    return { address: ip(text), family: this.#family, port: DESTINATION_PORT }
+  }
+
   weight(): number {
     const random = this.#random
     if (random.oneIn(6)) return 0
@@ -112,9 +135,13 @@ class World {
 
   add(): void {
     const revived = this.#random.oneIn(2) ? this.trash.pop() : undefined
+    const slot = revived?.slot ?? this.#nextSlot++
+    const fold = this.#family === 4 ? 0xc6130000 : 0x20010db8 ^ 0x00010000
     const d = revived ?? {
-      slot: this.#nextSlot++,
+      slot,
+      key: (fold ^ slot) + DESTINATION_PORT,
       weight: 0,
+      lastWeight: 0,
       active: 0,
       inactive: 0,
       upperThreshold: 0,
@@ -124,6 +151,7 @@ class World {
     }
     d.available = true
     d.weight = this.weight()
+    d.lastWeight = d.weight
     this.editThresholds(d)
     this.list.unshift(d)
     this.changed()
@@ -141,8 +169,10 @@ class World {
   edit(): void {
     const d = this.#random.pick(this.list)
     const before = JSON.stringify(d)
-    if (this.#random.oneIn(2)) d.weight = this.weight()
-    else this.editThresholds(d)
+    if (this.#random.oneIn(2)) {
+      d.weight = this.weight()
+      if (d.weight !== 0) d.lastWeight = d.weight
+    } else this.editThresholds(d)
     if (JSON.stringify(d) !== before) this.changed()
   }
 

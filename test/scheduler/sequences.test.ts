@@ -1,11 +1,14 @@
-/** The reference's worked sequences, scheduler by scheduler (spec 2.2 to 2.14, appendix C). */
+/**
+ * The reference's worked sequences, scheduler by scheduler (spec 2.2 to 2.14, appendix C); mh is
+ * in maglev.test.ts.
+ */
 import assert from 'node:assert/strict'
 import { SERVICE_FLAG, SYSCTL_INDEX, VERDICT } from '../../src/dataplane/layout.js'
 import { connectionOverhead } from '../../src/dataplane/load-view.js'
 import { hash32 } from '../../src/scheduler/hash.js'
 import { productGreater } from '../../src/scheduler/overhead.js'
 import { assignSourceSlots } from '../../src/scheduler/sh.js'
-import { ip, type MissSpec, SchedulerRig } from '../support/scheduler-rig.js'
+import { allocateRigBlocks, ip, type MissSpec, SchedulerRig } from '../support/scheduler-rig.js'
 import type { DestinationSpec, ServiceSpec } from '../support/snapshot-block.js'
 
 const LETTERS = 'ABCDEFGH'
@@ -292,6 +295,99 @@ describe('lblc', () => {
     assert.deepEqual(rig.burst([{}]), [1], 'hot: moved to the idle one')
     rig.setLoad(0, 0, 0)
     assert.deepEqual(rig.burst([{}]), [1], 'and remembered there')
+  })
+})
+
+describe('fo', () => {
+  it('takes the highest weight, the first of a tie, whatever its connections', () => {
+    assert.equal(sequence('fo', 'A1 B3 C3 D2', 4), 'B B B B')
+    assert.equal(sequence('fo', 'A0 B0', 1), '-')
+  })
+
+  it('fails over to the next weight, and back', () => {
+    const rig = new SchedulerRig()
+    const destinations = [
+      { slot: 0, weight: 1 },
+      { slot: 1, weight: 3, upperThreshold: 2 },
+    ]
+    const publish = (weight: number): void =>
+      rig.publish({
+        services: [{ scheduler: 'fo', destinations: [...destinations, { slot: 2, weight }] }],
+      })
+    publish(2)
+    assert.equal(letters(rig.picks(4)), 'B B C C')
+    publish(0)
+    assert.equal(letters(rig.picks(1)), 'A')
+    rig.setLoad(1, 0, 0)
+    assert.equal(letters(rig.picks(1)), 'B')
+  })
+})
+
+describe('ovf', () => {
+  it('fills up to the weight and one more, then the next, then nobody', () => {
+    assert.equal(sequence('ovf', 'A2 B1', 7), 'A A A B B - -')
+    assert.equal(sequence('ovf', 'A1 B2 C2', 9), 'B B B C C C A A -')
+    assert.equal(sequence('ovf', 'A0', 1), '-')
+  })
+
+  it('comes back as soon as connections end', () => {
+    const rig = rigFor('ovf', 'A2 B1')
+    rig.picks(4)
+    rig.setLoad(0, 2, 50)
+    assert.equal(letters(rig.burst([{}, {}])), 'A B')
+  })
+})
+
+describe('twos', () => {
+  /** Draws the given numbers, and says which bounds it was asked for. */
+  function drawing(numbers: readonly number[]): { below(bound: number): number; bounds: number[] } {
+    const bounds: number[] = []
+    return { bounds, below: (bound) => numbers[bounds.push(bound) - 1] }
+  }
+
+  function twosRig(text: string, numbers: readonly number[]) {
+    const random = drawing(numbers)
+    const rig = new SchedulerRig(allocateRigBlocks(), 0, random)
+    rig.publish({ services: [{ scheduler: 'twos', destinations: list(text) }] })
+    return { rig, bounds: random.bounds }
+  }
+
+  for (const [first, second, expected] of [
+    [0, 0, 'A'],
+    [0, 2, 'B'],
+    [2, 4, 'C'],
+    [4, 2, 'C'],
+    [3, 3, 'B'],
+  ] as const) {
+    it(`takes ${expected} for the numbers ${first} and ${second}`, () => {
+      const { rig, bounds } = twosRig('A1 B2 C1', [first, second])
+      rig.setLoad(0, 3, 0)
+      rig.setLoad(1, 1, 0)
+      assert.equal(letters(rig.burst([{}])), expected)
+      assert.deepEqual(bounds, [5, 5], 'from 0 to 4, both included')
+    })
+  }
+
+  it('passes over the quiesced, and needs no number when nobody is left', () => {
+    const { rig, bounds } = twosRig('A0 B2 C0', [2, 2])
+    assert.equal(letters(rig.burst([{}])), 'B')
+    assert.deepEqual(bounds, [3, 3])
+    const none = twosRig('A0', [])
+    assert.equal(letters(none.rig.burst([{}])), '-')
+  })
+
+  it('compares products in 32 bits, as the kernel does', () => {
+    // B has fewer connections, but 65535 * 257 * 200 wraps to less than the other product.
+    const { rig } = twosRig('A65535 B65535', [0, 65536])
+    rig.setLoad(0, 200, 0)
+    rig.setLoad(1, 127, 0)
+    assert.equal(letters(rig.burst([{}])), 'A')
+  })
+
+  it('sums weights in 32 bits, as the kernel does', () => {
+    const { rig, bounds } = twosRig('A2147483647 B2147483647', [4294967294, 4294967294])
+    assert.equal(letters(rig.burst([{}])), 'B', '-2 less a weight wraps; less two weights is 0')
+    assert.deepEqual(bounds, [4294967295, 4294967295])
   })
 })
 

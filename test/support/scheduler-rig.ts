@@ -8,11 +8,18 @@ import { MISS_BLOCK_BYTES, MissBatch } from '../../src/dataplane/miss-batch.js'
 import { SnapshotView } from '../../src/dataplane/snapshot-view.js'
 import { BoundServices } from '../../src/scheduler/bound-services.js'
 import {
+  type MaglevTables,
+  NO_TABLES,
+  ownersOf,
+  tablesAtOnce,
+} from '../../src/scheduler/maglev-tables.js'
+import {
   allocateTemplates,
   type TemplateBlocks,
   type TemplateRow,
   TemplateTable,
 } from '../../src/scheduler/persistence/templates.js'
+import { type RandomSource, Xoshiro128 } from '../../src/scheduler/random.js'
 import { reconcileSchedulers } from '../../src/scheduler/reconcile.js'
 import { ScheduleBatch } from '../../src/scheduler/schedule-batch.js'
 import {
@@ -108,11 +115,17 @@ export class SchedulerRig {
   readonly batch: ScheduleBatch
   readonly mainState: SchedulerState
   view: SnapshotView | undefined
+  /** Those of `view`. */
+  tables: MaglevTables = NO_TABLES
   nowSec = 1000
   #generation = 0
 
   /** The worker side uses `lane`, main's side the last lane of the blocks. */
-  constructor(blocks: RigBlocks = allocateRigBlocks(), lane = 0) {
+  constructor(
+    blocks: RigBlocks = allocateRigBlocks(),
+    lane = 0,
+    random: RandomSource = new Xoshiro128([1, 2, 3, 4]),
+  ) {
     const mainLane = blocks.lanes - 1
     this.blocks = blocks
     this.misses = new MissBatch(this.missBlock.buffer as SharedArrayBuffer)
@@ -120,7 +133,7 @@ export class SchedulerRig {
     this.mainLoad = new LoadView(blocks, mainLane)
     this.state = new SchedulerState(blocks.schedulerBlocks, lane)
     this.mainState = new SchedulerState(blocks.schedulerBlocks, mainLane)
-    this.services = new BoundServices(this.state)
+    this.services = new BoundServices(this.state, random)
     this.templates = new TemplateTable(blocks.templateBlocks, this.loadView, lane)
     this.sweeper = new TemplateTable(blocks.templateBlocks, this.mainLoad, mainLane)
     const { misses, loadView: load, services, templates } = this
@@ -142,13 +155,14 @@ export class SchedulerRig {
     this.mainLoad.adoptForPublish(view)
     reconcileSchedulers(this.view, view, this.mainState)
     this.view = view
+    this.tables = tablesAtOnce(view, this.tables)
     return view
   }
 
-  /** The worker's part. */
-  adopt(view: SnapshotView): void {
+  /** The worker's part; `tables` are those of `view`. */
+  adopt(view: SnapshotView, tables = this.tables): void {
     this.loadView.adopt(view)
-    this.services.adopt(view)
+    this.services.adopt(view, ownersOf(tables))
   }
 
   publish(spec: Omit<SnapshotSpec, 'generation'>): void {

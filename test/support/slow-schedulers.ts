@@ -1,10 +1,13 @@
 /**
- * The ten schedulers as slow, obvious models: objects in a list, BigInt arithmetic, one step of the
- * reference's pseudo-code per line. Tests compare the real ones with these on random input.
+ * The first ten schedulers as slow, obvious models: objects in a list, BigInt arithmetic, one step
+ * of the reference's pseudo-code per line. Tests compare the real ones with these on random input.
  */
 export interface SlowDestination {
   slot: number
+  /** fold(address) + port. */
+  key: number
   weight: number
+  lastWeight: number
   active: number
   inactive: number
   upperThreshold: number

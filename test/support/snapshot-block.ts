@@ -16,7 +16,12 @@ import {
 
 export interface DestinationSpec {
   slot: number
+  /** 16 bytes; zeros unless given. */
+  address?: Uint8Array
+  family?: 4 | 6
   weight?: number
+  /** The weight unless given. */
+  lastWeight?: number
   port?: number
   upperThreshold?: number
   lowerThreshold?: number
@@ -124,7 +129,10 @@ function writeDestination(
   const put = (field: keyof (typeof RECORDS)['destination']['fields'], value: number): void =>
     data.setUint32(at + offsetOf('destination', field), value, true)
   data.setUint16(at + offsetOf('destination', 'port'), spec.port ?? 0, true)
+  if (spec.address !== undefined) new Uint8Array(data.buffer).set(spec.address, at)
+  data.setUint8(at + offsetOf('destination', 'family'), spec.family ?? 4)
   put('weight', spec.weight ?? 1)
+  put('lastWeight', spec.lastWeight ?? spec.weight ?? 1)
   put('upperThreshold', spec.upperThreshold ?? 0)
   put('lowerThreshold', spec.lowerThreshold ?? 0)
   put('serviceSlot', serviceSlot)

@@ -23,6 +23,7 @@ const COMMANDS: Readonly<Record<string, string>> = {
   --offload kernel|auto  the kernel's own IPVS forwards, uvs decides; auto: where it can
   --foreign leave|remove with --offload: services in the kernel that uvs does not know
   --workers N            packet workers (default: processors less one)
+  --mh-index N           size of mh's tables, 8 to 17, as CONFIG_IP_VS_MH_TAB_INDEX (default 12)
   --announce on|off      answer ARP and ND for virtual addresses nobody has (default on)
   --lip A[-B][,...]      local addresses for FULLNAT services without their own
   --set NAME=VALUE       an IPVS sysctl by its kernel name; may be repeated

@@ -6,6 +6,7 @@
  *     foreign: leave           # or remove: with offload, services of others in the kernel
  *     interfaces: [eth0]
  *     workers: 2
+ *     mh-index: 12             # size of mh's tables, as the kernel's CONFIG_IP_VS_MH_TAB_INDEX
  *     lip: 198.18.9.1-198.18.9.4
  *     sysctls: { expire_nodest_conn: 1 }
  *     timeouts: { tcp: 900, tcp-fin: 120, udp: 300 }
@@ -24,6 +25,7 @@ import { LineCounter, parseDocument } from 'yaml'
 import type { Document } from 'yaml'
 import { ControlError, success } from '../model/errors.js'
 import type { Result } from '../model/errors.js'
+import { MAGLEV_INDEX_MAX, MAGLEV_INDEX_MIN } from '../model/maglev-size.js'
 import { decodeService } from './native-service.js'
 import type { DesiredService } from './native-service.js'
 
@@ -36,6 +38,7 @@ export interface Settings {
   readonly lip?: string
   readonly offload?: string
   readonly foreign?: string
+  readonly maglevIndex?: number
   readonly sysctls: Readonly<Record<string, string>>
   readonly timeouts?: {
     readonly tcpSec: number
@@ -122,6 +125,7 @@ const TOP = [
   'lip',
   'offload',
   'foreign',
+  'mh-index',
   'sysctls',
   'timeouts',
   'services',
@@ -183,6 +187,9 @@ function decodeSettings(root: Node): Settings {
     ...optional('tun', (node) => node.text()),
     ...optional('offload', (node) => (node.value === false ? 'off' : node.text())),
     ...optional('foreign', (node) => node.text()),
+    ...(root.has('mh-index')
+      ? { maglevIndex: root.child('mh-index').integer(MAGLEV_INDEX_MIN, MAGLEV_INDEX_MAX) }
+      : {}),
     ...optional('announce', (node) => node.boolean()),
     ...optional('lip', (node) =>
       Array.isArray(node.value)

@@ -10,6 +10,7 @@ import type { Config, Timeouts } from './config.js'
 import { addDestination, deleteDestination, editDestination } from './apply-destination.js'
 import { failure, success } from './errors.js'
 import type { Result } from './errors.js'
+import { maglevSlots } from './maglev-size.js'
 import { ENGINES, isScheduler, SERVICE_FLAGS, serviceKey } from './service.js'
 import type { Service, ServiceId, ServiceOptions, SchedulerName } from './service.js'
 import { takeSlot } from './slots.js'
@@ -151,6 +152,15 @@ function editService(
   return withKnown(config, id, (service) => {
     const scheduler = checkServiceOptions(id, options)
     if (!scheduler.ok) return scheduler
+    const most = maglevSlots(config.maglevIndex)
+    const startsMaglev = scheduler.value === 'mh' && service.scheduler !== 'mh'
+    if (startsMaglev && service.destinations.length > most) {
+      return failure(
+        'DESTINATIONS_TOO_MANY',
+        `mh starts with at most ${most} destinations: remove some of ${serviceKey(id)} first, or ` +
+          'start uvs with a larger --mh-index',
+      )
+    }
     const wanted = (service.flags & ~flagsMask) | (options.flags & flagsMask)
     const flags = (wanted | SERVICE_FLAGS.HASHED) >>> 0
     return success(

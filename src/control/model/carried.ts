@@ -13,8 +13,6 @@ import { defaultSysctls, idleSettings } from './sysctls.js'
 /** Who forwards: packet workers, with or without a link layer, or the kernel. */
 export type Carrier = 'af_packet' | 'tun' | 'kernel'
 
-const KERNEL_ONLY_SCHEDULERS: readonly string[] = ['fo', 'ovf', 'mh', 'twos']
-
 /** The first thing in `config` that `carrier` does not forward, as a refusal; else undefined. */
 export function refusalOf(config: Config, carrier: Carrier): ControlError | undefined {
   for (const service of config.services.values()) {
@@ -38,15 +36,12 @@ function refusedByKernel({ id, destinations, localAddresses }: Service): Control
 }
 
 function refusedByWorkers(service: Service, io: 'af_packet' | 'tun'): ControlError | undefined {
-  const { id, scheduler, engine, destinations } = service
+  const { id, engine, destinations } = service
   if (id.protocol === 'sctp' && id.fwmark === 0) {
     return new ControlError(
       'NOT_SUPPORTED',
       'SCTP services are not supported by this version of uvs',
     )
-  }
-  if (KERNEL_ONLY_SCHEDULERS.includes(scheduler)) {
-    return new ControlError('SCHEDULER_UNKNOWN', `there is no scheduler "${scheduler}" here yet`)
   }
   if (engine !== '') {
     return new ControlError('ENGINE_UNKNOWN', `there is no persistence engine "${engine}" here yet`)

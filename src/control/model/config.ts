@@ -1,6 +1,7 @@
 /** The whole configuration as one immutable value. */
 import type { Address } from './address.js'
 import { CopyMap } from './copy-map.js'
+import { MAGLEV_INDEX_DEFAULT } from './maglev-size.js'
 import { serviceKey } from './service.js'
 import type { Service, ServiceId } from './service.js'
 import { slotPool } from './slots.js'
@@ -17,11 +18,13 @@ export interface Timeouts {
   readonly udpSec: number
 }
 
-/** Most services and destinations a configuration may hold, trash included. */
+/** What is fixed at the start. Most services and destinations, trash included. */
 export interface Capacity {
   readonly services: number
   readonly destinations: number
   readonly localAddresses: number
+  /** Size of mh's tables (maglev-size.ts); the kernel's default unless given. */
+  readonly maglevIndex?: number
 }
 
 export interface Config {
@@ -35,6 +38,7 @@ export interface Config {
   /** Next value for incarnations and epochs. */
   readonly nextIncarnation: number
   readonly localAddressCapacity: number
+  readonly maglevIndex: number
   /** FULLNAT source addresses of services that have none of their own. */
   readonly defaultLocalAddresses: readonly Address[]
   readonly timeouts: Timeouts
@@ -55,6 +59,7 @@ export function emptyConfig(capacity: Capacity): Config {
     destinationSlots: slotPool(capacity.destinations),
     nextIncarnation: 1,
     localAddressCapacity: capacity.localAddresses,
+    maglevIndex: capacity.maglevIndex ?? MAGLEV_INDEX_DEFAULT,
     defaultLocalAddresses: [],
     timeouts: DEFAULT_TIMEOUTS,
     daemons: [],

@@ -28,6 +28,7 @@ export const ERRORS = {
   SCHEDULER_UNKNOWN: { errno: 'ENOENT', own: false },
   ENGINE_UNKNOWN: { errno: 'ENOENT', own: false },
   NETMASK_BAD: { errno: 'EINVAL', own: false },
+  DESTINATIONS_TOO_MANY: { errno: 'EINVAL', own: false },
   SERVICE_EXISTS: { errno: 'EEXIST', own: false },
   SERVICE_UNKNOWN: { errno: 'ESRCH', own: false },
   DESTINATION_EXISTS: { errno: 'EEXIST', own: false },

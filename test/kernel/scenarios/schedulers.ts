@@ -5,7 +5,7 @@
 import { type Builder, scenario } from '../language.js'
 
 /** Connections of clients FROM to TO that stay active; direct routing needs no answers. */
-function activeConnections(s: Builder, from: number, to: number, virtual = '$V1:80') {
+export function activeConnections(s: Builder, from: number, to: number, virtual = '$V1:80') {
   return clients(from, to).map((n) => {
     const c = s.tcp(`$C${n}:40000`, virtual)
     c.send('S')
@@ -15,16 +15,16 @@ function activeConnections(s: Builder, from: number, to: number, virtual = '$V1:
 }
 
 /** Connections that stay inactive: nothing comes after the SYN. */
-function halfOpen(s: Builder, from: number, to: number, virtual = '$V1:80'): void {
+export function halfOpen(s: Builder, from: number, to: number, virtual = '$V1:80'): void {
   for (const n of clients(from, to)) s.tcp(`$C${n}:40000`, virtual).send('S')
 }
 
 /** UDP connections, which never count as active. */
-function questions(s: Builder, from: number, to: number, virtual = '$V1:53'): void {
+export function questions(s: Builder, from: number, to: number, virtual = '$V1:53'): void {
   for (const n of clients(from, to)) s.udp(`$C${n}:5000`, virtual).send()
 }
 
-function clients(from: number, to: number): number[] {
+export function clients(from: number, to: number): number[] {
   return Array.from({ length: to - from + 1 }, (_, i) => from + i)
 }
 
