@@ -60,6 +60,7 @@ uint32_t to_receiver(const SequenceFix& fix, uint32_t sequence, uint32_t bytes) 
 }
 
 uint32_t to_sender(const SequenceFix& fix, uint32_t number, bool up) {
+  if (fix.bytes == 0) return number - static_cast<uint32_t>(fix.delta);
   const uint32_t first = fix.first + static_cast<uint32_t>(fix.previous_delta);
   const uint32_t end = edit_end(fix) + static_cast<uint32_t>(fix.delta);
   if (!sequence_before(first, number)) return number - static_cast<uint32_t>(fix.previous_delta);

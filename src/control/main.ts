@@ -98,7 +98,7 @@ async function firstConfig(
   file: NativeConfig | undefined,
   capacity: Capacity,
 ): Promise<Config> {
-  const empty = emptyConfig(capacity)
+  const empty = { ...emptyConfig(capacity), ftpPorts: settings.ftpPorts }
   const commands: PublicCommand[] = [
     ...settingCommands(flags, file?.settings ?? NO_SETTINGS),
     { kind: 'setDefaultLocalAddresses', addresses: settings.localAddresses },

@@ -25,6 +25,7 @@ const COMMANDS: Readonly<Record<string, string>> = {
   --workers N            packet workers (default: processors less one)
   --announce on|off      answer ARP and ND for virtual addresses nobody has (default on)
   --lip A[-B][,...]      local addresses for FULLNAT services without their own
+  --ftp-ports P[,...]    virtual ports where NAT follows FTP, 21 unless given
   --set NAME=VALUE       an IPVS sysctl by its kernel name; may be repeated
   --socket PATH          control socket (default UVS_SOCKET or /run/uvs/uvs.sock)
   --http ADDR:PORT       the API and /metrics over TCP (off unless given)

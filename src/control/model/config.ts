@@ -48,6 +48,7 @@ export interface Config {
 export const DEFAULT_TIMEOUTS: Timeouts = { tcpSec: 900, tcpFinSec: 120, udpSec: 300 }
 
 export const DEFAULT_FTP_PORTS: readonly number[] = [21]
+export const FTP_PORTS_MAX = 8
 
 /** No services, everything at its default. */
 export function emptyConfig(capacity: Capacity): Config {
