@@ -127,7 +127,8 @@ apt_install() {
     die "apt-get could not install: $* (whole log: $log)"
   fi
   local service
-  for service in nginx:nginx-light haproxy:haproxy keepalived:keepalived ipvsadm:ipvsadm vsftpd:vsftpd; do
+  local services=(nginx:nginx-light haproxy:haproxy keepalived:keepalived ipvsadm:ipvsadm)
+  for service in "${services[@]}" vsftpd:vsftpd; do
     if [[ " $* " == *" ${service#*:} "* ]] && [ -d /run/systemd/system ]; then
       systemctl disable --quiet "${service%:*}" 9>&- || true
     fi

@@ -1,6 +1,6 @@
-// In: a packet of an FTP control connection, or the first one of a passive data connection. Does:
-// expects data connections, edits replies, keeps sequence numbers together. Next: transmit.cc
-// rewrites the ends and sends the packet.
+// In: a packet of an FTP control connection, or the first one of a passive data connection.
+// Does: expects data connections, edits replies, keeps sequence numbers together.
+// Next: transmit.cc rewrites the ends and sends the packet.
 #include "forward/ftp_helper.h"
 
 #include "forward/payload.h"

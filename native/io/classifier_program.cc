@@ -15,7 +15,7 @@
 #include <cstddef>
 #include <utility>
 
-#include "io/steering.h"
+#include "io/steering_program.h"
 
 namespace uvs {
 namespace {
@@ -570,32 +570,7 @@ void Writer::by_client(int16_t address, int16_t port, Action action) {
   a_.bind(whole);
   a_.store(Size::k16, Reg::fp, port, 0);
   a_.bind(with_port);
-  // steer() in steering.cc, line by line.
-  const auto fold = [this] {
-    a_.move(Reg::r1, Reg::r0);
-    a_.op(Alu::kShiftRight, Reg::r1, 32);
-    a_.op(Alu::kXor, Reg::r0, Reg::r1);
-  };
-  const auto multiply = [this](uint64_t by) {
-    a_.move64(Reg::r1, by);
-    a_.op(Alu::kMul, Reg::r0, Reg::r1);
-  };
-  a_.load(Size::k64, Reg::r0, Reg::fp, address);
-  multiply(kSteerMultiply[0]);
-  fold();
-  a_.load(Size::k64, Reg::r1, Reg::fp, static_cast<int16_t>(address + 8));
-  a_.op(Alu::kXor, Reg::r0, Reg::r1);
-  fold();
-  multiply(kSteerMultiply[1]);
-  fold();
-  a_.load(Size::k16, Reg::r1, Reg::fp, port);
-  a_.op(Alu::kAdd, Reg::r0, Reg::r1);
-  multiply(kSteerMultiply[2]);
-  fold();
-  a_.op(Alu::kShiftLeft, Reg::r0, 32);
-  a_.op(Alu::kShiftRight, Reg::r0, 32);
-  a_.op(Alu::kMod, Reg::r0, static_cast<int32_t>(workers_));
-  a_.exit();
+  steer_by_client(a_, address, port, workers_);
 }
 
 void Writer::by_local_port(int16_t port, Action action) {
@@ -603,11 +578,7 @@ void Writer::by_local_port(int16_t port, Action action) {
     wanted(action);
     return;
   }
-  a_.load(Size::k16, Reg::r0, Reg::fp, port);
-  a_.to_host16(Reg::r0);
-  a_.op(Alu::kAnd, Reg::r0, static_cast<int32_t>(local_port_mask(workers_)));
-  a_.op(Alu::kMod, Reg::r0, static_cast<int32_t>(workers_));
-  a_.exit();
+  steer_by_local_port(a_, port, workers_);
 }
 
 // kQuiet answers TC_ACT_UNSPEC, not TC_ACT_OK: filters of others behind ours still get their turn

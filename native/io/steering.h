@@ -2,7 +2,7 @@
 // in common is the client end (request: source; reply of a masquerade destination: destination),
 // or, for FULLNAT replies, the local port, which each worker chooses from its own share.
 //
-// io/classifier_program.cc has the same arithmetic as eBPF; test/native/bpf_test.cc holds them
+// io/steering_program.cc has the same arithmetic as eBPF; test/native/bpf_test.cc holds them
 // equal.
 #pragma once
 #include <cstdint>

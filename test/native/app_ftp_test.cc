@@ -67,64 +67,75 @@ TEST(ftp_mode_commands) {
   }
 }
 
+struct PortCase {
+  const char* text;
+  const char* address;  // null: no match
+  uint16_t port;
+};
+constexpr PortCase kPortCases[] = {
+    {"PORT 198,18,0,7,4,1\r\n", "198.18.0.7", 1025},
+    {"port 198,18,0,7,255,255\r\n", "198.18.0.7", 65535},
+    {"PORT   198,18,0,7,0,20\r\n", "198.18.0.7", 20},
+    {"PORT198,18,0,7,4,1\r\n", "198.18.0.7", 1025},        // up to the first digit
+    {"PORT\tx198,18,0,7,4,1\r\n", "198.18.0.7", 1025},     // whatever stands before it
+    {"PORT 198,018,000,007,4,1\r\n", "198.18.0.7", 1025},  // leading zeros
+    {"PORT 198,18,,7,4,1\r\n", "198.18.0.7", 1025},        // nothing is zero
+    {"PORT 198,18,0,7,4,1,9\r\n", "198.18.0.7", 1025},     // the sixth number ends it
+    {"PORT 198,18,0,7,4,1x", "198.18.0.7", 1025},
+    {"PORT 198,18,0,7,4,1", nullptr, 0},    // more digits may follow in the next segment
+    {"PORT 198,18,0,7,4\r\n", nullptr, 0},  // five numbers
+    {"PORT 198,18,0,256,4,1\r\n", nullptr, 0},
+    {"PORT 198,18,0,7,256,1\r\n", nullptr, 0},
+    {"PORT 99999999999,18,0,7,4,1\r\n", nullptr, 0},
+    {"PORT 198,18,0,7,0,0\r\n", nullptr, 0},  // port 0 is none
+    {"PORT 198, 18,0,7,4,1\r\n", nullptr, 0},
+    {"PORT x198,18,0,7,4,1\r\n", nullptr, 0},  // behind the blanks a number must come
+    {"PORT 198.18.0.7.4.1\r\n", nullptr, 0},
+    {"PORT -1,18,0,7,4,1\r\n", nullptr, 0},
+    {" PORT 198,18,0,7,4,1\r\n", nullptr, 0},  // at the segment's beginning only
+    {"NOOP\r\nPORT 198,18,0,7,4,1\r\n", nullptr, 0},
+    {"PORT \r\n", nullptr, 0},
+    {"PORT ", nullptr, 0},
+    {"PORT", nullptr, 0},
+    {"POR", nullptr, 0},
+    {"EPRT |1|198.18.0.7|5000|\r\n", "198.18.0.7", 5000},
+    {"eprt !1!198.18.0.7!5000!\r\n", "198.18.0.7", 5000},
+    {"EPRT    |1|198.18.0.7|05000|", "198.18.0.7", 5000},
+    {"EPRT |1|198.18.0.7|5000", nullptr, 0},  // split
+    {"EPRT|1|198.18.0.7|5000|\r\n", nullptr, 0},
+    {"EPRT |1|198.18.0.7|0|\r\n", nullptr, 0},
+    {"EPRT |1|198.18.0.7|65536|\r\n", nullptr, 0},
+    {"EPRT |1|198.18.0.7|70000000000|\r\n", nullptr, 0},
+    {"EPRT |1|198.18.0.7||\r\n", nullptr, 0},
+    {"EPRT |1|198.18.0.256|5000|\r\n", nullptr, 0},
+    {"EPRT |1|198.18.7|5000|\r\n", nullptr, 0},
+    {"EPRT |1|198.18.0.7.9|5000|\r\n", nullptr, 0},
+    {"EPRT |1|198..0.7|5000|\r\n", nullptr, 0},
+    {"EPRT |1||5000|\r\n", nullptr, 0},
+    {"EPRT |||5000|\r\n", nullptr, 0},  // only replies may leave it out
+    {"EPRT |2|198.18.0.7|5000|\r\n", nullptr, 0},
+    {"EPRT |1|198.18.0.7!5000|\r\n", nullptr, 0},
+    {"EPRT | 1|198.18.0.7|5000|\r\n", nullptr, 0},
+    {"EPRT \x7f"
+     "1\x7f"
+     "198.18.0.7\x7f"
+     "5000\x7f\r\n",
+     nullptr, 0},
+    {"EPRT |2|2001:db8::7|5000|\r\n", nullptr, 0},  // the other family
+};
+constexpr PortCase kPortCases6[] = {
+    {"EPRT |2|2001:db8::7|5000|\r\n", "2001:db8::7", 5000},
+    {"EPRT |2|2001:DB8:0:0:0:0:0:7|5000|\r\n", "2001:db8::7", 5000},
+    {"EPRT :2:2001:db8::7:5000:\r\n", nullptr, 0},
+    {"EPRT |2|::ffff:198.18.0.7|5000|\r\n", nullptr, 0},  // never in a packet
+    {"EPRT |2|2001:db8::7%eth0|5000|\r\n", nullptr, 0},
+    {"EPRT |2|0000:0000:0000:0000:0000:0000:0000:0000:0000:00001|5000|\r\n", nullptr, 0},
+    {"EPRT |1|198.18.0.7|5000|\r\n", nullptr, 0},
+    {"PORT 198,18,0,7,4,1\r\n", nullptr, 0},
+};
+
 TEST(ftp_port_commands) {
-  struct Case {
-    const char* text;
-    const char* address;  // null: no match
-    uint16_t port;
-  };
-  const Case cases[] = {
-      {"PORT 198,18,0,7,4,1\r\n", "198.18.0.7", 1025},
-      {"port 198,18,0,7,255,255\r\n", "198.18.0.7", 65535},
-      {"PORT   198,18,0,7,0,20\r\n", "198.18.0.7", 20},
-      {"PORT198,18,0,7,4,1\r\n", "198.18.0.7", 1025},        // up to the first digit
-      {"PORT\tx198,18,0,7,4,1\r\n", "198.18.0.7", 1025},     // whatever stands before it
-      {"PORT 198,018,000,007,4,1\r\n", "198.18.0.7", 1025},  // leading zeros
-      {"PORT 198,18,,7,4,1\r\n", "198.18.0.7", 1025},        // nothing is zero
-      {"PORT 198,18,0,7,4,1,9\r\n", "198.18.0.7", 1025},     // the sixth number ends it
-      {"PORT 198,18,0,7,4,1x", "198.18.0.7", 1025},
-      {"PORT 198,18,0,7,4,1", nullptr, 0},    // more digits may follow in the next segment
-      {"PORT 198,18,0,7,4\r\n", nullptr, 0},  // five numbers
-      {"PORT 198,18,0,256,4,1\r\n", nullptr, 0},
-      {"PORT 198,18,0,7,256,1\r\n", nullptr, 0},
-      {"PORT 99999999999,18,0,7,4,1\r\n", nullptr, 0},
-      {"PORT 198,18,0,7,0,0\r\n", nullptr, 0},  // port 0 is none
-      {"PORT 198, 18,0,7,4,1\r\n", nullptr, 0},
-      {"PORT x198,18,0,7,4,1\r\n", nullptr, 0},  // behind the blanks a number must come
-      {"PORT 198.18.0.7.4.1\r\n", nullptr, 0},
-      {"PORT -1,18,0,7,4,1\r\n", nullptr, 0},
-      {" PORT 198,18,0,7,4,1\r\n", nullptr, 0},  // at the segment's beginning only
-      {"NOOP\r\nPORT 198,18,0,7,4,1\r\n", nullptr, 0},
-      {"PORT \r\n", nullptr, 0},
-      {"PORT ", nullptr, 0},
-      {"PORT", nullptr, 0},
-      {"POR", nullptr, 0},
-      {"EPRT |1|198.18.0.7|5000|\r\n", "198.18.0.7", 5000},
-      {"eprt !1!198.18.0.7!5000!\r\n", "198.18.0.7", 5000},
-      {"EPRT    |1|198.18.0.7|05000|", "198.18.0.7", 5000},
-      {"EPRT |1|198.18.0.7|5000", nullptr, 0},  // split
-      {"EPRT|1|198.18.0.7|5000|\r\n", nullptr, 0},
-      {"EPRT |1|198.18.0.7|0|\r\n", nullptr, 0},
-      {"EPRT |1|198.18.0.7|65536|\r\n", nullptr, 0},
-      {"EPRT |1|198.18.0.7|70000000000|\r\n", nullptr, 0},
-      {"EPRT |1|198.18.0.7||\r\n", nullptr, 0},
-      {"EPRT |1|198.18.0.256|5000|\r\n", nullptr, 0},
-      {"EPRT |1|198.18.7|5000|\r\n", nullptr, 0},
-      {"EPRT |1|198.18.0.7.9|5000|\r\n", nullptr, 0},
-      {"EPRT |1|198..0.7|5000|\r\n", nullptr, 0},
-      {"EPRT |1||5000|\r\n", nullptr, 0},
-      {"EPRT |||5000|\r\n", nullptr, 0},  // only replies may leave it out
-      {"EPRT |2|198.18.0.7|5000|\r\n", nullptr, 0},
-      {"EPRT |1|198.18.0.7!5000|\r\n", nullptr, 0},
-      {"EPRT | 1|198.18.0.7|5000|\r\n", nullptr, 0},
-      {"EPRT \x7f"
-       "1\x7f"
-       "198.18.0.7\x7f"
-       "5000\x7f\r\n",
-       nullptr, 0},
-      {"EPRT |2|2001:db8::7|5000|\r\n", nullptr, 0},  // the other family
-  };
-  for (const Case& each : cases) {
+  for (const PortCase& each : kPortCases) {
     const FtpCommand found = Command(each.text, false);
     CHECK_EQ(found.kind, each.address == nullptr ? Kind::kNone : Kind::kPort);
     if (each.address == nullptr || found.kind != Kind::kPort) continue;
@@ -132,17 +143,7 @@ TEST(ftp_port_commands) {
     CHECK_EQ(found.port.host(), each.port);
     CHECK_EQ(found.mode, FtpMode::kActive);
   }
-  const Case six[] = {
-      {"EPRT |2|2001:db8::7|5000|\r\n", "2001:db8::7", 5000},
-      {"EPRT |2|2001:DB8:0:0:0:0:0:7|5000|\r\n", "2001:db8::7", 5000},
-      {"EPRT :2:2001:db8::7:5000:\r\n", nullptr, 0},
-      {"EPRT |2|::ffff:198.18.0.7|5000|\r\n", nullptr, 0},  // never in a packet
-      {"EPRT |2|2001:db8::7%eth0|5000|\r\n", nullptr, 0},
-      {"EPRT |2|0000:0000:0000:0000:0000:0000:0000:0000:0000:00001|5000|\r\n", nullptr, 0},
-      {"EPRT |1|198.18.0.7|5000|\r\n", nullptr, 0},
-      {"PORT 198,18,0,7,4,1\r\n", nullptr, 0},
-  };
-  for (const Case& each : six) {
+  for (const PortCase& each : kPortCases6) {
     const FtpCommand found = Command(each.text, true);
     CHECK_EQ(found.kind, each.address == nullptr ? Kind::kNone : Kind::kPort);
     if (each.address != nullptr) CHECK(found.address == Address(each.address));
