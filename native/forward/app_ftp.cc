@@ -193,11 +193,12 @@ FtpCommand ftp_command(Bytes payload, bool six) {
 FtpReply ftp_reply(Bytes payload, FtpMode mode, bool six) {
   Cursor cursor{};
   Place place;
-  const bool found = mode == FtpMode::kPassive
-                         ? after(payload, "227 ", '(', true, &cursor) && host_port(cursor, &place)
-                         : mode == FtpMode::kExtendedPassive &&
-                               after(payload, "229 ", '(', false, &cursor) &&
-                               extended(cursor, six, true, &place);
+  bool found = false;
+  if (mode == FtpMode::kPassive) {
+    found = !six && after(payload, "227 ", '(', true, &cursor) && host_port(cursor, &place);
+  } else if (mode == FtpMode::kExtendedPassive) {
+    found = after(payload, "229 ", '(', false, &cursor) && extended(cursor, six, true, &place);
+  }
   if (!found) return {};
   return FtpReply{true, place.has_address, place.address, place.port, place.first, place.last};
 }
