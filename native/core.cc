@@ -28,7 +28,9 @@ Core::Core(const CoreMemory& memory, std::vector<std::unique_ptr<Port>> ports,
                               static_cast<uint32_t>(clock.now_us() / 1000 / kTickMs))),
       tracker_(table_, counters_, snapshot_),
       egress_(ports_, *hops_, counters_),
-      transmitter_(table_, *hops_, egress_, counters_, snapshot_, memory.worker, memory.workers),
+      ftp_(table_, tracker_, counters_, now_ms_),
+      transmitter_(table_, *hops_, egress_, ftp_, counters_, snapshot_, memory.worker,
+                   memory.workers),
       local_ports_(memory.worker, memory.workers, static_cast<uint32_t>(seed)),
       announcer_(*hops_) {
   static_assert(kBurst <= 64);
@@ -186,6 +188,9 @@ void Core::handle(uint16_t number) {
   if (entry == kNoEntry || table_.at(entry >> 1).method == kConnFree ||
       !table_.matches(entry, packet.key)) [[unlikely]] {
     entry = table_.find(packet.key, packet.hash);
+    if (entry == kNoEntry && table_.portless() != 0) [[unlikely]] {
+      entry = table_.find_portless(packet.key);
+    }
   }
   if (entry == kNoEntry) {
     miss(number);

@@ -112,6 +112,7 @@ class Core {
   void refuse(const MissRecord& miss, Packet& packet);
   void icmp(Packet& packet);
   void leave_to_host(Packet& packet, Reason reason);
+  bool is_hosts(const Packet& packet, uint16_t slot);
   void finish();
   void announce();
   void housekeeping();
@@ -128,6 +129,7 @@ class Core {
   bool attached_;
   Tracker tracker_;
   Egress egress_;
+  FtpHelper ftp_;
   Transmitter transmitter_;
   LocalPorts local_ports_;
   Announcer announcer_;

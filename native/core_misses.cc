@@ -21,6 +21,10 @@ void Core::miss(uint16_t number) {
     leave_to_host(packet, Reason::kNoService);
     return;
   }
+  if (is_hosts(packet, slot)) {
+    leave_to_host(packet, Reason::kNoService);
+    return;
+  }
   const auto now = static_cast<uint32_t>(now_ms_);
   const bool tcp = packet.key.protocol == kProtoTcp;
   if (tcp && ((packet.tcp_flags & kTcpRst) != 0 ||
@@ -68,6 +72,18 @@ void Core::leave_to_host(Packet& packet, Reason reason) {
   Frame frame = packet.frame;
   put_link(frame, packet.l3, bare, packet.family);
   egress_.enqueue(static_cast<uint16_t>(memory_.host_port), frame);
+}
+
+// Spec 5.3, 5.4: on a port that merely hits the FTP rule nothing begins without persistence, and
+// with it only a SYN. Where the host has the address itself, such a port is one of its own.
+bool Core::is_hosts(const Packet& packet, uint16_t slot) {
+  const ServiceRecord& service = *snapshot_.service(slot);
+  if (service.port != kFtpPort || packet.key.destination_port == Be16::of(kFtpPort)) return false;
+  const bool begins = (service.flags & kServicePersistent) != 0 &&
+                      (packet.tcp_flags & (kTcpSyn | kTcpAck)) == kTcpSyn;
+  if (begins) return false;
+  const uint16_t hop = hops_->find(packet.key.destination, static_cast<uint32_t>(now_ms_));
+  return hops_->at(hop).state == HopState::kLocal;
 }
 
 void Core::resolve_one(uint32_t record) {
@@ -138,6 +154,10 @@ bool Core::create(const MissRecord& miss, const Packet& packet, uint32_t* id) {
   if (!has_reply_key(wanted.method)) wanted.flags |= kConnNoOutput;
   if (packet.family == 6) wanted.flags |= kConnIp6;
   if (miss.flags & kMissOnePacket) wanted.flags |= kConnOnePacket;
+  if (wanted.method == kMethodMasquerade && miss.protocol == kProtoTcp &&
+      snapshot_.is_ftp_port(miss.virtual_port)) {
+    wanted.flags |= kConnHelped;  // spec 6.1
+  }
   // Spec 4.2 and 5.3: a persistent service maps only its own port.
   const bool maps_port = destination->port != 0 && ((service->flags & kServicePersistent) == 0 ||
                                                     miss.virtual_port == service->port);

@@ -7,7 +7,7 @@
 
 namespace uvs {
 
-constexpr uint32_t kLayoutHash = 0x7bee34fu;
+constexpr uint32_t kLayoutHash = 0xbcfce23u;
 constexpr uint32_t kSnapshotMagic = 0x53565531u;
 constexpr uint32_t kTableMagic = 0x54565531u;
 constexpr uint16_t kNoSlot = 65535;
@@ -19,6 +19,7 @@ constexpr uint32_t kMaxDestinations = 32768;
 constexpr uint32_t kMaxLocalAddresses = 1024;
 constexpr uint32_t kMaxBurst = 64;
 constexpr uint32_t kMaxPorts = 8;
+constexpr uint32_t kMaxFtpPorts = 8;
 
 constexpr int32_t kVerdictNone = -1;
 constexpr int32_t kVerdictDrop = -2;
@@ -137,11 +138,13 @@ enum class Reason : uint8_t {
   kMethodUnsupported,
   kIcmpLimited,
   kIcmpBadChecksum,
+  kTcpBadChecksum,
+  kHelperOrder,
   kTxFull,
   kTxError,
   kRxOverrun,
 };
-constexpr uint32_t kReasonCount = 40;
+constexpr uint32_t kReasonCount = 42;
 constexpr uint32_t kReasonLaneWords = 64;
 static_assert(kReasonCount <= kReasonLaneWords);
 constexpr const char* kReasonNames[kReasonCount] = {
@@ -182,6 +185,8 @@ constexpr const char* kReasonNames[kReasonCount] = {
     "method_unsupported",
     "icmp_limited",
     "icmp_bad_checksum",
+    "tcp_bad_checksum",
+    "helper_order",
     "tx_full",
     "tx_error",
     "rx_overrun",
@@ -305,7 +310,8 @@ struct SnapshotHeaderRecord {
   uint32_t udp_timeout_sec;
   uint32_t tcp_timeout_sec[12];
   uint32_t fullnat_tcp_timeout_sec[12];
-  uint32_t sysctls[24];
+  uint32_t sysctls[20];
+  uint16_t ftp_ports[8];
 };
 static_assert(sizeof(SnapshotHeaderRecord) == 256);
 static_assert(offsetof(SnapshotHeaderRecord, magic) == 0);
@@ -328,6 +334,7 @@ static_assert(offsetof(SnapshotHeaderRecord, udp_timeout_sec) == 60);
 static_assert(offsetof(SnapshotHeaderRecord, tcp_timeout_sec) == 64);
 static_assert(offsetof(SnapshotHeaderRecord, fullnat_tcp_timeout_sec) == 112);
 static_assert(offsetof(SnapshotHeaderRecord, sysctls) == 160);
+static_assert(offsetof(SnapshotHeaderRecord, ftp_ports) == 240);
 
 struct ServiceRecord {
   Addr address;

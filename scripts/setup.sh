@@ -50,6 +50,7 @@ wrk wrk test HTTP load
 tcpdump tcpdump test captures
 nft nftables test filters
 dnsmasq dnsmasq-base test a DNS server
+vsftpd vsftpd test an FTP server
 nginx nginx-light test an HTTP server
 /usr/lib/nginx/modules/ngx_stream_module.so libnginx-mod-stream test a TCP proxy to compare with
 haproxy haproxy test a TCP proxy to compare with
@@ -126,7 +127,8 @@ apt_install() {
     die "apt-get could not install: $* (whole log: $log)"
   fi
   local service
-  for service in nginx:nginx-light haproxy:haproxy keepalived:keepalived ipvsadm:ipvsadm; do
+  local services=(nginx:nginx-light haproxy:haproxy keepalived:keepalived ipvsadm:ipvsadm)
+  for service in "${services[@]}" vsftpd:vsftpd; do
     if [[ " $* " == *" ${service#*:} "* ]] && [ -d /run/systemd/system ]; then
       systemctl disable --quiet "${service%:*}" 9>&- || true
     fi

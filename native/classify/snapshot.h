@@ -63,6 +63,14 @@ class Snapshot {
   bool has_port_zero() const { return port_zero_; }
   bool has_ftp() const { return ftp_; }
 
+  // True if the FTP helper reads connections to this virtual port (spec 6.1).
+  bool is_ftp_port(uint16_t port) const {
+    for (const uint16_t each : header_->ftp_ports) {
+      if (each == port) return port != 0;
+    }
+    return false;
+  }
+
  private:
   static uint32_t hash(const Addr& address, uint16_t port, uint8_t protocol);
   const SnapshotHeaderRecord* header_ = nullptr;

@@ -16,6 +16,7 @@
 #include <cstdint>
 
 #include "addr.h"
+#include "conn/sequence_fix.h"
 #include "layout.gen.h"
 #include "parse/packet.h"
 
@@ -25,12 +26,14 @@ constexpr uint32_t kNoConn = 0xffffffffu;
 constexpr uint8_t kConnFree = 0xff;  // `method` of a free record
 
 // Flags with the kernel's values where the kernel has them (IP_VS_CONN_F_*, spec 3.4).
-constexpr uint16_t kConnNoOutput = 0x0080;    // no reply seen by us so far
-constexpr uint16_t kConnInactive = 0x0100;    // counted as inactive
-constexpr uint16_t kConnIp6 = 0x0001;         // ours: family of client and virtual address
-constexpr uint16_t kConnReplyTaken = 0x0002;  // ours: a newer connection has its reply key
-constexpr uint16_t kConnExtra = 0x0004;       // ours: its ConnExtra is in use
-constexpr uint16_t kConnHidden = 0x0008;      // ours: no packet finds it; slaves keep it alive
+constexpr uint16_t kConnNoOutput = 0x0080;      // no reply seen by us so far
+constexpr uint16_t kConnInactive = 0x0100;      // counted as inactive
+constexpr uint16_t kConnIp6 = 0x0001;           // ours: family of client and virtual address
+constexpr uint16_t kConnReplyTaken = 0x0002;    // ours: a newer connection has its reply key
+constexpr uint16_t kConnExtra = 0x0004;         // ours: its ConnExtra is in use
+constexpr uint16_t kConnHidden = 0x0008;        // ours: no packet finds it; slaves keep it alive
+constexpr uint16_t kConnHelped = 0x0010;        // ours: a helper reads and edits its payload
+constexpr uint16_t kConnNoClientPort = 0x0800;  // the client's port is not known yet
 constexpr uint16_t kConnOnePacket = 0x2000;
 
 struct Conn {
@@ -67,11 +70,15 @@ struct ConnCold {
 };
 static_assert(sizeof(ConnCold) == 8);
 
-// How the sequence numbers of one direction were moved by a helper (spec 6.4).
-struct SequenceFix {
-  uint32_t init_seq;
-  int32_t delta;
-  int32_t previous_delta;
+// What the FTP helper remembers of a control connection.
+struct FtpMemory {
+  uint8_t mode;        // FtpMode that the client has asked for last; kActive: nothing
+  uint8_t edit;        // FtpMode of the reply that `out` was moved by; kActive: none yet
+  uint8_t edit_acked;  // the client has acknowledged that reply
+  uint8_t next_known;  // `next` is meaningful
+  Be16 port;           // what that reply says
+  uint16_t reserved;
+  uint32_t next;  // sequence number behind the server's bytes so far, without gaps
 };
 
 // What the few connections need that control others or whose bytes are edited beyond their ends;
@@ -82,7 +89,8 @@ struct ConnExtra {
   uint32_t slaves;  // connections it controls (the kernel's n_control)
   SequenceFix in;   // client -> destination
   SequenceFix out;  // destination -> client
-  uint32_t reserved[8];
+  FtpMemory ftp;
+  uint32_t reserved[3];
 };
 static_assert(sizeof(ConnExtra) == 64);
 

@@ -49,7 +49,7 @@ bool ConnTable::attach(uint8_t* memory, size_t bytes, uint32_t connections, uint
   wheel_.attach(reinterpret_cast<TimerWheel::Memory*>(memory + o.wheel), conns_);
   if (fresh) {
     wheel_.start(tick);
-    *header_ = Header{kTableMagic, kLayoutHash, connections, 0, 0, 0, seed, {}};
+    *header_ = Header{kTableMagic, kLayoutHash, connections, 0, 0, 0, seed, 0, {}};
   } else {
     // Next hops were slots of the thread that is gone; ours number them anew.
     for (uint32_t id = 0; id < header_->used; id++) {
@@ -115,6 +115,12 @@ CreateError ConnTable::create(const NewConn& wanted, uint32_t due, uint32_t* id)
   conn.reserved = 0;
   conn.reserved1 = 0;
   cold_[fresh] = ConnCold{wanted.template_ref, wanted.fwmark};
+  if (conn.flags & kConnNoClientPort) [[unlikely]] {
+    // Two destinations that announce the same port to one client: the newer one is meant.
+    const uint32_t older = find_directed(wanted.in, false);
+    if (older != kNoConn) hide(older);
+    header_->portless++;
+  }
   index_.insert(hash(wanted.in), fresh << 1);
   if (has_reply_key(conn.method)) insert_reply_key(fresh);
   wheel_.insert(fresh, due);
@@ -136,6 +142,32 @@ void ConnTable::insert_reply_key(uint32_t id) {
     conns_[older >> 1].flags |= kConnReplyTaken;
   }
   index_.insert(key_hash, (id << 1) | 1);
+}
+
+uint32_t ConnTable::find_directed(const FlowKey& key, bool reply) const {
+  const uint32_t entry = index_.find(hash(key), [&](uint32_t candidate) {
+    return (candidate & 1) == (reply ? 1u : 0u) && matches(candidate, key);
+  });
+  return entry == kNoEntry ? kNoConn : entry >> 1;
+}
+
+uint32_t ConnTable::find_portless(FlowKey key) const {
+  key.source_port = Be16{};
+  return index_.find(hash(key), [&](uint32_t candidate) {
+    return (candidate & 1) == 0 && (conns_[candidate >> 1].flags & kConnNoClientPort) != 0 &&
+           matches(candidate, key);
+  });
+}
+
+void ConnTable::set_client_port(uint32_t id, Be16 port) {
+  Conn& conn = conns_[id];
+  assert((conn.flags & kConnNoClientPort) != 0 && (conn.flags & kConnHidden) == 0);
+  erase_keys(id);
+  conn.client_port = port;
+  conn.flags = static_cast<uint16_t>(conn.flags & ~(kConnNoClientPort | kConnReplyTaken));
+  header_->portless--;
+  index_.insert(hash(in_key(conn)), id << 1);
+  if (has_reply_key(conn.method)) insert_reply_key(id);
 }
 
 ConnExtra& ConnTable::need_extra(Conn& conn) {
@@ -163,6 +195,7 @@ void ConnTable::remove(uint32_t id, bool in_wheel) {
   assert(conn.method != kConnFree);
   if (in_wheel) wheel_.remove(id);
   erase_keys(id);
+  if (conn.flags & kConnNoClientPort) header_->portless--;
   addresses_.release(conn.virtual_index);
   addresses_.release(conn.destination_index);
   if (conn.local_index != kNoAddress) addresses_.release(conn.local_index);

@@ -104,6 +104,21 @@ class ConnTable {
   // Takes a connection out of index, wheel (if `in_wheel`) and address table, and frees it.
   void remove(uint32_t id, bool in_wheel);
 
+  uint32_t id_of(const Conn& conn) const { return static_cast<uint32_t>(&conn - conns_); }
+
+  // The connection with this inbound key, or with `reply` this outbound one; kNoConn: none.
+  uint32_t find_directed(const FlowKey& key, bool reply) const;
+
+  // How many connections do not know their client's port (kConnNoClientPort).
+  uint32_t portless() const { return header_->portless; }
+
+  // Entry of the portless connection that takes packets with this inbound key from any port;
+  // kNoEntry when there is none (spec 3.2, step 2).
+  uint32_t find_portless(FlowKey key) const;
+
+  // Gives a portless connection the port of its client (spec 3.12).
+  void set_client_port(uint32_t id, Be16 port);
+
   // A connection's ConnExtra, zeroed if it had none.
   ConnExtra& need_extra(Conn& conn);
 
@@ -132,7 +147,8 @@ class ConnTable {
     uint32_t used;       // records ever handed out: those above were never touched
     uint32_t free_head;  // conn id + 1
     uint64_t seed;
-    uint8_t reserved[32];
+    uint32_t portless;  // connections with kConnNoClientPort
+    uint8_t reserved[28];
   };
   static_assert(sizeof(Header) == 64);
 

@@ -42,6 +42,12 @@ class Tracker {
   // Makes `master` live at least as long as `slave` (spec 3.3, 3.7).
   void control(uint32_t slave, uint32_t master);
 
+  // A data connection that is to come: LISTEN, with its timeout (kernel: ip_vs_tcp_conn_listen).
+  void listen(uint32_t id, uint32_t tick) {
+    table_.at(id).state = kTcpListen;
+    table_.wheel().refresh(id, tick + tcp_ticks_[kTcpListen]);
+  }
+
   bool has_master(const Conn& conn) const { return master_of(conn) != 0; }
 
   // Ends a connection now: unbinds, gives its template or its master back, frees it. Nothing may

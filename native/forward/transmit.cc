@@ -2,6 +2,7 @@
 // forwarding method. Next: egress.cc queues the frame.
 #include "forward/transmit.h"
 
+#include "forward/payload.h"
 #include "forward/related_icmp.h"
 
 namespace uvs {
@@ -154,6 +155,10 @@ uint32_t Transmitter::request(Packet& packet, Conn& conn, uint32_t now_ms) {
   }
   switch (conn.method) {
     case kMethodMasquerade:
+      if ((conn.flags & (kConnHelped | kConnNoClientPort)) != 0 && !ftp_.request(packet, conn))
+          [[unlikely]] {
+        return answered_;
+      }
       rewrite_ends(packet, Ends{&conn.client, &table_.address(conn.destination_index),
                                 conn.client_port, conn.destination_port});
       break;
@@ -180,6 +185,11 @@ bool Transmitter::reply(Packet& packet, Conn& conn, uint32_t now_ms) {
   const NextHop& back = hops_.at(hop_in(conn, now_ms));
   bool fragment;
   if (!admit_reply(packet, hop, back, &fragment, now_ms)) return false;
+  if ((conn.flags & kConnHelped) != 0) [[unlikely]] {
+    if (!ftp_.reply(packet, conn)) return false;
+    const bool grown = !fragment && !packet.is_gso() && packet.l3_bytes > hop.mtu;
+    if (grown && hop.state != HopState::kLocal) split_to_mtu(packet, hop.mtu);
+  }
   rewrite_ends(packet, Ends{&table_.address(conn.virtual_index), &conn.client, conn.virtual_port,
                             conn.client_port});
   out(packet, slot, fragment, back.source, now_ms);

@@ -4,16 +4,18 @@
 #include "classify/snapshot.h"
 #include "conn/conn_table.h"
 #include "forward/egress.h"
+#include "forward/ftp_helper.h"
 
 namespace uvs {
 
 class Transmitter {
  public:
-  Transmitter(ConnTable& table, NextHops& hops, Egress& egress, Counters& counters,
+  Transmitter(ConnTable& table, NextHops& hops, Egress& egress, FtpHelper& ftp, Counters& counters,
               const Snapshot& snapshot, uint32_t worker, uint32_t workers)
       : table_(table),
         hops_(hops),
         egress_(egress),
+        ftp_(ftp),
         counters_(counters),
         snapshot_(snapshot),
         ip_id_(static_cast<uint16_t>(worker)),
@@ -55,6 +57,7 @@ class Transmitter {
   ConnTable& table_;
   NextHops& hops_;
   Egress& egress_;
+  FtpHelper& ftp_;
   Counters& counters_;
   const Snapshot& snapshot_;
   // Outer IPv4 ids: each worker counts its own, or fragments of two workers could mix.

@@ -211,6 +211,7 @@ struct ConfigText {
   uint32_t secure_tcp = 0;
   uint16_t local_port_first = 1025;
   uint16_t local_port_last = 65535;
+  uint16_t ftp_ports[kMaxFtpPorts] = {21};
   uint32_t udp_sec = 300;
   uint32_t tcp_sec[11] = {2, 900, 120, 60, 120, 120, 10, 60, 30, 120, 120};
   uint32_t fullnat_sec[11] = {2, 90, 3, 30, 7, 7, 3, 7, 7, 120, 30};
@@ -269,6 +270,7 @@ inline std::vector<uint64_t> block_of(const ConfigText& text) {
   h->announce_offset = static_cast<uint32_t>(announces_at);
   h->local_port_first = text.local_port_first;
   h->local_port_last = text.local_port_last;
+  std::copy(std::begin(text.ftp_ports), std::end(text.ftp_ports), h->ftp_ports);
   h->udp_timeout_sec = text.udp_sec;
   std::copy(std::begin(text.tcp_sec), std::end(text.tcp_sec), h->tcp_timeout_sec);
   std::copy(std::begin(text.fullnat_sec), std::end(text.fullnat_sec), h->fullnat_tcp_timeout_sec);

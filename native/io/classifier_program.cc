@@ -15,7 +15,7 @@
 #include <cstddef>
 #include <utility>
 
-#include "io/steering.h"
+#include "io/steering_program.h"
 
 namespace uvs {
 namespace {
@@ -78,10 +78,12 @@ class Writer {
   void key_port(int16_t from);
   void find(EntryKind kind);
   void find_address(int16_t address, EntryKind kind);
-  void find_ftp_data(Label found);
+  void find_request(int16_t address, int16_t port, Label found);
+  void find_ftp_data(int16_t port, Label found);
   void find_source(int16_t address, int16_t port, Label none);
   void read_config();
   void unless_fullnat(int16_t port, Label none);
+  void unless_masquerade();
   void require_host_frame();
 
   // Kinds of packets.
@@ -333,14 +335,31 @@ void Writer::find_address(int16_t address, EntryKind kind) {
   find(kind);
 }
 
-// Whether the destination is a port that an FTP service takes beside its own; the key holds its
-// address and protocol. Kernel: ip_vs_ctl.c ip_vs_service_find.
-void Writer::find_ftp_data(Label found) {
+// Jumps to `found`, with r0 at the entry's flags, when requests to these ends are ours.
+void Writer::find_request(int16_t address, int16_t port, Label found) {
+  const Label own_ports = a_.label();
+  key_address(address);
+  key_port(port);
+  a_.store(Size::k8, Reg::fp, kKeyProtocol, kProtocol);
+  find(EntryKind::kService);
+  a_.jump_if(Jump::kNotEqual, Reg::r0, 0, found);
+  a_.load(Size::k32, Reg::r1, kConfig, offsetof(ClassifierConfig, all_port_services));
+  a_.jump_if(Jump::kEqual, Reg::r1, 0, own_ports);
+  key_port(kNoPort);
+  find(EntryKind::kService);
+  a_.jump_if(Jump::kNotEqual, Reg::r0, 0, found);
+  a_.bind(own_ports);
+  find_ftp_data(port, found);
+}
+
+// Whether this is a port that an FTP service takes beside its own; the key holds its address and
+// protocol. Kernel: ip_vs_ctl.c ip_vs_service_find.
+void Writer::find_ftp_data(int16_t at, Label found) {
   const Label port = a_.label();
   const Label none = a_.label();
   a_.load(Size::k32, Reg::r1, kConfig, offsetof(ClassifierConfig, ftp_services));
   a_.jump_if(Jump::kEqual, Reg::r1, 0, none);
-  a_.load(Size::k16, Reg::r1, Reg::fp, kDestinationPort);
+  a_.load(Size::k16, Reg::r1, Reg::fp, at);
   a_.to_host16(Reg::r1);
   a_.jump_if(Jump::kEqual, Reg::r1, kFtpDataPort, port);
   a_.jump_if(Jump::kLess, Reg::r1, kUnprivilegedStart, none);
@@ -351,9 +370,11 @@ void Writer::find_ftp_data(Label found) {
   a_.bind(none);
 }
 
-// kFlags becomes what the kSource entries of exact port and of all ports say together.
+// kFlags becomes what the kSource entries of exact port and of all ports say together, about the
+// worker what the first of them says.
 void Writer::find_source(int16_t address, int16_t port, Label none) {
   const Label all_ports = a_.label();
+  const Label only = a_.label();
   const Label no_more = a_.label();
   a_.move(kFlags, 0);
   key_address(address);
@@ -369,6 +390,9 @@ void Writer::find_source(int16_t address, int16_t port, Label none) {
   find(EntryKind::kSource);
   a_.jump_if(Jump::kEqual, Reg::r0, 0, no_more);
   a_.load(Size::k32, Reg::r1, Reg::r0, 0);
+  a_.jump_if(Jump::kEqual, kFlags, 0, only);
+  a_.op(Alu::kAnd, Reg::r1, static_cast<int32_t>(~kEntryByAddress));
+  a_.bind(only);
   a_.op(Alu::kOr, kFlags, Reg::r1);
   a_.bind(no_more);
   a_.jump_if(Jump::kEqual, kFlags, 0, none);
@@ -398,6 +422,14 @@ void Writer::unless_fullnat(int16_t port, Label none) {
   a_.jump_if(Jump::kGreater, Reg::r1, Reg::r2, none);
 }
 
+// Goes on when kFlags has kEntryMasquerade.
+void Writer::unless_masquerade() {
+  const Label masquerade = a_.label();
+  a_.jump_if(Jump::kAnyBit, kFlags, static_cast<int32_t>(kEntryMasquerade), masquerade);
+  a_.jump(unwanted_);
+  a_.bind(masquerade);
+}
+
 // Only what was sent to our own link address; the kernel too takes nothing else (RFC 1122 3.3.6).
 void Writer::require_host_frame() {
   if (use_ == ClassifierUse::kSteer) return;
@@ -407,25 +439,14 @@ void Writer::require_host_frame() {
 
 void Writer::flow() {
   const Label request = a_.label();
-  const Label own_ports = a_.label();
   const Label reply = a_.label();
   const Label masquerade = a_.label();
   require_host_frame();
   read_config();
-  key_address(kDestinationEnd);
-  key_port(kDestinationPort);
-  a_.store(Size::k8, Reg::fp, kKeyProtocol, kProtocol);
-  find(EntryKind::kService);
-  a_.jump_if(Jump::kNotEqual, Reg::r0, 0, request);
-  a_.load(Size::k32, Reg::r1, kConfig, offsetof(ClassifierConfig, all_port_services));
-  a_.jump_if(Jump::kEqual, Reg::r1, 0, own_ports);
-  key_port(kNoPort);
-  find(EntryKind::kService);
-  a_.jump_if(Jump::kNotEqual, Reg::r0, 0, request);
-  a_.bind(own_ports);
-  find_ftp_data(request);
+  find_request(kDestinationEnd, kDestinationPort, request);
   a_.jump(reply);
   a_.bind(request);
+  a_.load(Size::k32, kFlags, Reg::r0, 0);
   by_client(kSourceEnd, kSourcePort, Action::kTake);
 
   a_.bind(reply);
@@ -436,8 +457,7 @@ void Writer::flow() {
   by_local_port(kDestinationPort, Action::kTake);
 
   a_.bind(masquerade);
-  a_.op(Alu::kAnd, kFlags, static_cast<int32_t>(kEntryMasquerade));
-  a_.jump_if(Jump::kEqual, kFlags, 0, unwanted_);
+  unless_masquerade();
   find_address(kDestinationEnd, EntryKind::kHost);
   a_.jump_if(Jump::kNotEqual, Reg::r0, 0, unwanted_);
   by_client(kDestinationEnd, kDestinationPort, Action::kTake);
@@ -496,14 +516,23 @@ void Writer::icmp_error() {
   find_address(kOuter, EntryKind::kLocalAddress);
   a_.jump_if(Jump::kNotEqual, Reg::r0, 0, to_local);
   a_.bind(from_client);
-  a_.op(Alu::kAnd, kFlags, static_cast<int32_t>(kEntryMasquerade));
-  a_.jump_if(Jump::kEqual, kFlags, 0, unwanted_);
+  unless_masquerade();
   find_address(kOuter, EntryKind::kHost);
   a_.jump_if(Jump::kNotEqual, Reg::r0, 0, unwanted_);
   by_client(kSourceEnd, kSourcePort, Action::kTake);
 
   // About a reply V:p -> C:q: the client end is where it went.
   a_.bind(to_client);
+  if (use_ == ClassifierUse::kSteer) {
+    const Label known = a_.label();
+    const Label flags = a_.label();
+    find_request(kSourceEnd, kSourcePort, known);
+    a_.move(kFlags, 0);
+    a_.jump(flags);
+    a_.bind(known);
+    a_.load(Size::k32, kFlags, Reg::r0, 0);
+    a_.bind(flags);
+  }
   by_client(kDestinationEnd, kDestinationPort, Action::kKeep);
   a_.bind(to_local);
   by_local_port(kSourcePort, Action::kTake);
@@ -528,37 +557,20 @@ void Writer::wanted(Action action) {
   }
 }
 
+// kFlags: of the entry that has decided.
 void Writer::by_client(int16_t address, int16_t port, Action action) {
   if (use_ != ClassifierUse::kSteer) {
     wanted(action);
     return;
   }
-  // steer() in steering.cc, line by line.
-  const auto fold = [this] {
-    a_.move(Reg::r1, Reg::r0);
-    a_.op(Alu::kShiftRight, Reg::r1, 32);
-    a_.op(Alu::kXor, Reg::r0, Reg::r1);
-  };
-  const auto multiply = [this](uint64_t by) {
-    a_.move64(Reg::r1, by);
-    a_.op(Alu::kMul, Reg::r0, Reg::r1);
-  };
-  a_.load(Size::k64, Reg::r0, Reg::fp, address);
-  multiply(kSteerMultiply[0]);
-  fold();
-  a_.load(Size::k64, Reg::r1, Reg::fp, static_cast<int16_t>(address + 8));
-  a_.op(Alu::kXor, Reg::r0, Reg::r1);
-  fold();
-  multiply(kSteerMultiply[1]);
-  fold();
-  a_.load(Size::k16, Reg::r1, Reg::fp, port);
-  a_.op(Alu::kAdd, Reg::r0, Reg::r1);
-  multiply(kSteerMultiply[2]);
-  fold();
-  a_.op(Alu::kShiftLeft, Reg::r0, 32);
-  a_.op(Alu::kShiftRight, Reg::r0, 32);
-  a_.op(Alu::kMod, Reg::r0, static_cast<int32_t>(workers_));
-  a_.exit();
+  const Label with_port = a_.label();
+  const Label whole = a_.label();
+  a_.jump_if(Jump::kAnyBit, kFlags, static_cast<int32_t>(kEntryByAddress), whole);
+  a_.jump(with_port);
+  a_.bind(whole);
+  a_.store(Size::k16, Reg::fp, port, 0);
+  a_.bind(with_port);
+  steer_by_client(a_, address, port, workers_);
 }
 
 void Writer::by_local_port(int16_t port, Action action) {
@@ -566,11 +578,7 @@ void Writer::by_local_port(int16_t port, Action action) {
     wanted(action);
     return;
   }
-  a_.load(Size::k16, Reg::r0, Reg::fp, port);
-  a_.to_host16(Reg::r0);
-  a_.op(Alu::kAnd, Reg::r0, static_cast<int32_t>(local_port_mask(workers_)));
-  a_.op(Alu::kMod, Reg::r0, static_cast<int32_t>(workers_));
-  a_.exit();
+  steer_by_local_port(a_, port, workers_);
 }
 
 // kQuiet answers TC_ACT_UNSPEC, not TC_ACT_OK: filters of others behind ours still get their turn

@@ -28,8 +28,12 @@
 //                                                      with kEntryMasquerade
 //   anything else; VLAN-tagged; later fragments;                                no      goes on
 //     unicast to another link address
-// The first line that fits decides. An ICMP error is ICMP type 3, 4, 11 or ICMPv6 type below 128
-// (spec 5.7) that quotes TCP or UDP with ports; "about C:q -> D:p" is what it quotes.
+// A packet belongs to the worker of its client end. Where the entry that decides has
+// kEntryByAddress that end is the client's address alone, so that connections which one of them
+// announces (FTP) reach the worker that knows of them; of kSource entries that of the exact port
+// decides, if there is one. The first line that fits decides. An ICMP error is ICMP type 3, 4, 11
+// or ICMPv6 type below 128 (spec 5.7) that quotes TCP or UDP with ports; "about C:q -> D:p" is what
+// it quotes.
 #pragma once
 #include <cstdint>
 
@@ -46,12 +50,14 @@ enum class EntryKind : uint8_t {
   kHost = 4,          // address of the director itself; port and protocol 0
   kVirtual = 5,       // address of any service; port and protocol 0
   kAnnounce = 6,      // address that uvs answers ARP/ND for; port and protocol 0
-  kFtpData = 7,       // address of a persistent service of port 21, which takes connections to the
-                      //   ports of FTP's data too (spec 1.2); port 0, protocol TCP
+  kFtpData = 7,       // address of an FTP service that takes data connections too: persistent (spec
+                      //   1.2) or with a helper (spec 6); port 0, protocol TCP
 };
 
 constexpr uint32_t kEntryMasquerade = 1;  // kSource: a masquerade destination
 constexpr uint32_t kEntryFullnat = 2;     // kSource: a FULLNAT destination
+constexpr uint32_t kEntryByAddress = 4;   // kService, kFtpData, kSource: all ports of a client
+                                          //   belong to one worker
 
 // Key of the map `entries`. IPv4 addresses are IPv4-mapped (addr.h).
 struct ClassifierKey {

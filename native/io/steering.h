@@ -2,7 +2,7 @@
 // in common is the client end (request: source; reply of a masquerade destination: destination),
 // or, for FULLNAT replies, the local port, which each worker chooses from its own share.
 //
-// io/classifier_program.cc has the same arithmetic as eBPF; test/native/bpf_test.cc holds them
+// io/steering_program.cc has the same arithmetic as eBPF; test/native/bpf_test.cc holds them
 // equal.
 #pragma once
 #include <cstdint>
@@ -18,7 +18,8 @@ constexpr uint64_t kSteerMultiply[3] = {0x9e3779b97f4a7c15ull, 0xd1b54a32d192ed0
 // A number that is equal for both directions of a flow; spread evenly over clients and ports.
 uint32_t steer(const Addr& client, Be16 port);
 
-// The worker that owns flows of this client end, 0 .. workers - 1.
+// The worker that owns flows of this client end, 0 .. workers - 1. Port 0: of the client with all
+// its ports (kEntryByAddress).
 uint32_t worker_of_client(const Addr& client, Be16 port, uint32_t workers);
 
 // mask = 2^ceil(log2 workers) - 1 (spec 12.4).

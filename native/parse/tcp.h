@@ -18,11 +18,13 @@ struct Tcp {
   Be16 source() const { return load16(at); }
   Be16 destination() const { return load16(at + 2); }
   Be32 sequence() const { return load32(at + 4); }
+  Be32 acknowledgement() const { return load32(at + 8); }
   uint32_t header_bytes() const { return (at[12] >> 4) * 4u; }
   uint8_t flags() const { return at[13]; }
   Be16 checksum() const { return load16(at + kTcpChecksumOffset); }
 
   void set_sequence(uint32_t v) { store32(at + 4, Be32::of(v)); }
+  void set_acknowledgement(uint32_t v) { store32(at + 8, Be32::of(v)); }
   void set_flags(uint8_t v) { at[13] = v; }
   void set_checksum(uint16_t raw) { store16(at + kTcpChecksumOffset, Be16{raw}); }
 };

@@ -98,7 +98,8 @@ async function firstConfig(
   file: NativeConfig | undefined,
   capacity: Capacity,
 ): Promise<Config> {
-  const empty = emptyConfig({ ...capacity, maglevIndex: settings.maglevIndex })
+  const sized = emptyConfig({ ...capacity, maglevIndex: settings.maglevIndex })
+  const empty = { ...sized, ftpPorts: settings.ftpPorts }
   const commands: PublicCommand[] = [
     ...settingCommands(flags, file?.settings ?? NO_SETTINGS),
     { kind: 'setDefaultLocalAddresses', addresses: settings.localAddresses },

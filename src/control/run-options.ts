@@ -5,6 +5,7 @@ import type { Settings } from './config/native-format.js'
 import type { ForeignServices, IoKind } from './dataplane-port.js'
 import type { LogFormat } from './log.js'
 import type { Address } from './model/address.js'
+import { DEFAULT_FTP_PORTS, FTP_PORTS_MAX } from './model/config.js'
 import { ControlError } from './model/errors.js'
 import { MAGLEV_INDEX_DEFAULT, MAGLEV_INDEX_MAX, MAGLEV_INDEX_MIN } from './model/maglev-size.js'
 
@@ -30,6 +31,7 @@ export interface RunFlags {
   readonly tun: string | undefined
   readonly announce: boolean | undefined
   readonly lip: string | undefined
+  readonly ftpPorts: readonly number[] | undefined
   readonly offload: Offload | undefined
   readonly foreign: ForeignServices | undefined
   readonly maglevIndex: number | undefined
@@ -43,6 +45,8 @@ export interface RunSettings {
   readonly tunName: string
   readonly announce: boolean
   readonly localAddresses: readonly Address[]
+  /** Virtual ports of the FTP helper. */
+  readonly ftpPorts: readonly number[]
   readonly offload: Offload
   readonly foreign: ForeignServices
   readonly maglevIndex: number
@@ -59,6 +63,7 @@ const FLAGS = {
   tun: { type: 'string' },
   announce: { type: 'string' },
   lip: { type: 'string' },
+  'ftp-ports': { type: 'string' },
   offload: { type: 'string' },
   foreign: { type: 'string' },
   'mh-index': { type: 'string' },
@@ -88,6 +93,7 @@ export function parseRunFlags(argv: readonly string[], defaultSocket: string): R
         ? undefined
         : choice('--announce', values.announce, ['on', 'off']) === 'on',
     lip: values.lip,
+    ftpPorts: values['ftp-ports'] === undefined ? undefined : portList(values['ftp-ports']),
     offload: choice('--offload', values.offload, OFFLOADS),
     foreign: choice('--foreign', values.foreign, FOREIGN),
     maglevIndex: numberFrom('--mh-index', values['mh-index'], MAGLEV_INDEX_MIN, MAGLEV_INDEX_MAX),
@@ -124,6 +130,14 @@ function numberFrom(
   const number = Number(text)
   if (/^\d+$/.test(text) && number >= least && number <= most) return number
   throw new UsageError(`${flag} takes a number from ${least} to ${most}, not "${text}"`)
+}
+
+/** Nothing means no port: the helper is off. */
+function portList(text: string): number[] {
+  const words = text === '' ? [] : text.split(',')
+  const good = words.every((word) => /^\d{1,5}$/.test(word) && +word >= 1 && +word <= 0xffff)
+  if (good && words.length <= FTP_PORTS_MAX) return words.map(Number)
+  throw new UsageError(`--ftp-ports takes at most ${FTP_PORTS_MAX} ports, not "${text}"`)
 }
 
 function assignment(text: string): readonly [string, string] {
@@ -167,6 +181,7 @@ export function mergeSettings(flags: RunFlags, file: Settings, cpus: number): Ru
     tunName: flags.tun ?? file.tun ?? TUN_NAME,
     announce: flags.announce ?? file.announce ?? true,
     localAddresses: local?.value ?? [],
+    ftpPorts: flags.ftpPorts ?? file.ftpPorts ?? DEFAULT_FTP_PORTS,
     offload: flags.offload ?? fileChoice('offload', file.offload, OFFLOADS) ?? 'off',
     foreign: flags.foreign ?? fileChoice('foreign', file.foreign, FOREIGN) ?? 'leave',
     maglevIndex: flags.maglevIndex ?? file.maglevIndex ?? MAGLEV_INDEX_DEFAULT,

@@ -42,7 +42,7 @@ const camelConstant = (s: string): string => 'k' + s.toLowerCase().split('_').ma
 function arrayLength(fields: [string, Field][], i: number, bytes: number): number {
   const [type, offset] = fields[i][1]
   const end = i + 1 < fields.length ? fields[i + 1][1][1] : bytes
-  return type === 'u32' ? Math.max(1, Math.floor((end - offset) / FIELD_BYTES[type])) : 1
+  return Math.max(1, Math.floor((end - offset) / FIELD_BYTES[type]))
 }
 
 function struct(name: string, layout: RecordLayout): string {
@@ -70,6 +70,7 @@ const ARRAYS = new Set([
   'snapshotHeader.tcpTimeoutSec',
   'snapshotHeader.fullnatTcpTimeoutSec',
   'snapshotHeader.sysctls',
+  'snapshotHeader.ftpPorts',
 ])
 
 function constants(prefix: string, type: string, values: Readonly<Record<string, number>>): string {

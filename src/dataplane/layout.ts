@@ -44,6 +44,8 @@ export const LIMITS = {
   BURST: 64,
   /** Interfaces (ports) of one director. */
   PORTS: 8,
+  /** Virtual ports of the FTP helper (ip_vs_ftp.c, IP_VS_APP_MAX_PORTS). */
+  FTP_PORTS: 8,
 } as const
 
 /** Value of a slot field that names nothing. */
@@ -254,6 +256,7 @@ export const RECORDS = {
       tcpTimeoutSec: ['u32', 64], // 11 words, by TCP_STATE
       fullnatTcpTimeoutSec: ['u32', 112], // 11 words, by TCP_STATE (spec 12.8)
       sysctls: ['u32', 160], // SYSCTL_WORDS words, by SYSCTL_INDEX
+      ftpPorts: ['u16', 240], // LIMITS.FTP_PORTS virtual ports of the FTP helper, 0 for none
     },
   },
   /** Service by slot; `used` is 0 for a hole. */
@@ -430,6 +433,8 @@ export const REASONS = [
   ['method_unsupported', 'the port cannot carry this forwarding method'],
   ['icmp_limited', 'an ICMP answer was due but limited by rate'],
   ['icmp_bad_checksum', 'ICMP checksum wrong'],
+  ['tcp_bad_checksum', 'TCP checksum wrong on a connection with a helper'],
+  ['helper_order', 'cannot be placed beside an edited reply yet; TCP repeats it'],
   // Out.
   ['tx_full', 'the port did not take the frame'],
   ['tx_error', 'the port refused the frame'],

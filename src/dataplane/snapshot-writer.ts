@@ -101,6 +101,10 @@ class BlockWriter {
     values.forEach((value, i) => this.#view.setUint32(offset + 4 * i, value, true))
   }
 
+  shorts(offset: number, values: readonly number[]): void {
+    values.forEach((value, i) => this.#view.setUint16(offset + 2 * i, value, true))
+  }
+
   copy(offset: number, record: Uint8Array): void {
     this.bytes.set(record, offset)
   }
@@ -157,6 +161,7 @@ export function writeSnapshot(config: Config, generation: number, host: HostFact
     announceOffset,
     udpTimeoutSec: config.timeouts.udpSec,
   })
+  block.shorts(RECORDS.snapshotHeader.fields.ftpPorts[1], config.ftpPorts)
   writeTimers(block, config)
   writeServices(block, serviceOffset, listed)
   writeDestinations(block, destinationOffset, config)

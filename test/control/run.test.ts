@@ -26,6 +26,7 @@ io: af_packet
 interfaces: [fake0, fake1]
 workers: 3
 lip: 198.18.9.1-198.18.9.2
+ftp-ports: [21, 2121]
 sysctls: { expire_nodest_conn: 1, sync_threshold: "3 60" }
 timeouts: { tcp: 100, udp: 7 }
 services:
@@ -63,6 +64,7 @@ describe('configuration file', () => {
       interfaces: ['fake0', 'fake1'],
       workers: 3,
       lip: '198.18.9.1-198.18.9.2',
+      ftpPorts: [21, 2121],
       sysctls: { expire_nodest_conn: '1', sync_threshold: '3 60' },
       timeouts: { tcpSec: 100, tcpFinSec: 0, udpSec: 7 },
     })
@@ -196,6 +198,17 @@ describe('flags', () => {
       )
     })
   }
+
+  it('--ftp-ports takes at most eight ports; none turns the helper off', () => {
+    const portsOf = (...argv: string[]) =>
+      mergeSettings(parse(...argv), { sysctls: {} }, 1).ftpPorts
+    assert.deepEqual(portsOf(), [21])
+    assert.deepEqual(portsOf('--ftp-ports', '21,2121'), [21, 2121])
+    assert.deepEqual(portsOf('--ftp-ports', ''), [])
+    for (const bad of ['0', '65536', 'x', '21,', '1,2,3,4,5,6,7,8,9']) {
+      assert.throws(() => portsOf('--ftp-ports', bad), /--ftp-ports takes at most 8 ports/)
+    }
+  })
 
   it('--lip takes addresses and ranges', () => {
     const range = parseLocalRanges('198.18.9.1-198.18.9.3, 2001:db8::1')

@@ -75,8 +75,19 @@ class Oracle {
   }
   bool Has(const Addr& a, EntryKind kind) const { return Find(a, Be16{}, 0, kind).has_value(); }
   uint32_t Source(const Addr& a, Be16 port, uint8_t protocol) const {
-    return Find(a, port, protocol, EntryKind::kSource).value_or(0) |
-           Find(a, Be16{}, protocol, EntryKind::kSource).value_or(0);
+    const std::optional<uint32_t> exact = Find(a, port, protocol, EntryKind::kSource);
+    const uint32_t all = Find(a, Be16{}, protocol, EntryKind::kSource).value_or(0);
+    // An entry without flags says nothing, and none such is made.
+    return exact.value_or(0) == 0 ? all : *exact | (all & ~kEntryByAddress);
+  }
+  std::optional<uint32_t> Request(const Addr& a, Be16 port, uint8_t protocol) const {
+    auto found = Find(a, port, protocol, EntryKind::kService);
+    if (!found) found = Find(a, Be16{}, protocol, EntryKind::kService);
+    if (!found && IsFtpData(port)) found = Find(a, Be16{}, protocol, EntryKind::kFtpData);
+    return found;
+  }
+  uint32_t Worker(const Addr& client, Be16 port, uint32_t flags) const {
+    return worker_of_client(client, (flags & kEntryByAddress) != 0 ? Be16{} : port, workers_);
   }
   bool Local(const Addr& a, Be16 port) const {
     return Has(a, EntryKind::kLocalAddress) && port.host() >= first_ && port.host() <= last_;
@@ -85,32 +96,31 @@ class Oracle {
   static bool IsFtpData(Be16 port) { return port.host() == 20 || port.host() >= 1024; }
 
   Judgement Flow(const Ends& e) const {
-    if (Find(e.destination, e.destination_port, e.protocol, EntryKind::kService) ||
-        Find(e.destination, Be16{}, e.protocol, EntryKind::kService) ||
-        (IsFtpData(e.destination_port) &&
-         Find(e.destination, Be16{}, e.protocol, EntryKind::kFtpData))) {
-      return {true, true, worker_of_client(e.source, e.source_port, workers_)};
+    if (const auto request = Request(e.destination, e.destination_port, e.protocol)) {
+      return {true, true, Worker(e.source, e.source_port, *request)};
     }
     const uint32_t flags = Source(e.source, e.source_port, e.protocol);
     if ((flags & kEntryFullnat) && Local(e.destination, e.destination_port)) {
       return {true, true, worker_of_local_port(e.destination_port, workers_)};
     }
     if ((flags & kEntryMasquerade) && !Has(e.destination, EntryKind::kHost)) {
-      return {true, true, worker_of_client(e.destination, e.destination_port, workers_)};
+      return {true, true, Worker(e.destination, e.destination_port, flags)};
     }
     return {};
   }
 
   Judgement Error(const Addr& outer, const Ends& quoted) const {
     if (Has(outer, EntryKind::kVirtual)) {
-      return {true, false, worker_of_client(quoted.destination, quoted.destination_port, workers_)};
+      const auto request = Request(quoted.source, quoted.source_port, quoted.protocol);
+      return {true, false,
+              Worker(quoted.destination, quoted.destination_port, request.value_or(0))};
     }
     const uint32_t flags = Source(quoted.destination, quoted.destination_port, quoted.protocol);
     if ((flags & kEntryFullnat) && Local(outer, quoted.source_port)) {
       return {true, true, worker_of_local_port(quoted.source_port, workers_)};
     }
     if ((flags & kEntryMasquerade) && !Has(outer, EntryKind::kHost)) {
-      return {true, true, worker_of_client(quoted.source, quoted.source_port, workers_)};
+      return {true, true, Worker(quoted.source, quoted.source_port, flags)};
     }
     return {};
   }
@@ -212,13 +222,14 @@ std::vector<ClassifierEntry> RandomEntries(Random& random) {
   for (int family : {4, 6}) {
     for (int i = 0; i < 8; i++) {
       const uint16_t port = random.Below(8) == 0 ? 0 : PickPort(random).host();
-      entries.push_back(
-          Entry(PickAddress(random, family), port, PickProtocol(random), EntryKind::kService));
+      entries.push_back(Entry(PickAddress(random, family), port, PickProtocol(random),
+                              EntryKind::kService, random.Below(3) == 0 ? kEntryByAddress : 0));
       const uint16_t source = random.Below(4) == 0 ? 0 : PickPort(random).host();
       entries.push_back(Entry(PickAddress(random, family), source, PickProtocol(random),
-                              EntryKind::kSource, static_cast<uint32_t>(random.Below(4))));
+                              EntryKind::kSource, static_cast<uint32_t>(random.Below(8))));
     }
-    entries.push_back(Entry(PickAddress(random, family), 0, 6, EntryKind::kFtpData));
+    entries.push_back(Entry(PickAddress(random, family), 0, 6, EntryKind::kFtpData,
+                            random.Below(2) == 0 ? kEntryByAddress : 0));
     for (EntryKind kind :
          {EntryKind::kLocalAddress, EntryKind::kHost, EntryKind::kVirtual, EntryKind::kAnnounce}) {
       for (int i = 0; i < 3; i++) {

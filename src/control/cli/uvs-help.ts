@@ -26,6 +26,7 @@ const COMMANDS: Readonly<Record<string, string>> = {
   --mh-index N           size of mh's tables, 8 to 17, as CONFIG_IP_VS_MH_TAB_INDEX (default 12)
   --announce on|off      answer ARP and ND for virtual addresses nobody has (default on)
   --lip A[-B][,...]      local addresses for FULLNAT services without their own
+  --ftp-ports P[,...]    virtual ports where NAT follows FTP, 21 unless given
   --set NAME=VALUE       an IPVS sysctl by its kernel name; may be repeated
   --socket PATH          control socket (default UVS_SOCKET or /run/uvs/uvs.sock)
   --http ADDR:PORT       the API and /metrics over TCP (off unless given)

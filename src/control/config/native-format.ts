@@ -8,6 +8,7 @@
  *     workers: 2
  *     mh-index: 12             # size of mh's tables, as the kernel's CONFIG_IP_VS_MH_TAB_INDEX
  *     lip: 198.18.9.1-198.18.9.4
+ *     ftp-ports: [21]          # virtual ports of the FTP helper
  *     sysctls: { expire_nodest_conn: 1 }
  *     timeouts: { tcp: 900, tcp-fin: 120, udp: 300 }
  *     services:
@@ -23,6 +24,7 @@
  */
 import { LineCounter, parseDocument } from 'yaml'
 import type { Document } from 'yaml'
+import { FTP_PORTS_MAX } from '../model/config.js'
 import { ControlError, success } from '../model/errors.js'
 import type { Result } from '../model/errors.js'
 import { MAGLEV_INDEX_MAX, MAGLEV_INDEX_MIN } from '../model/maglev-size.js'
@@ -36,6 +38,7 @@ export interface Settings {
   readonly tun?: string
   readonly announce?: boolean
   readonly lip?: string
+  readonly ftpPorts?: readonly number[]
   readonly offload?: string
   readonly foreign?: string
   readonly maglevIndex?: number
@@ -123,6 +126,7 @@ const TOP = [
   'tun',
   'announce',
   'lip',
+  'ftp-ports',
   'offload',
   'foreign',
   'mh-index',
@@ -199,9 +203,16 @@ function decodeSettings(root: Node): Settings {
             .join()
         : node.text(),
     ),
+    ...(root.has('ftp-ports') ? { ftpPorts: decodePorts(root.child('ftp-ports')) } : {}),
     ...optional('timeouts', decodeTimeouts),
     sysctls: root.has('sysctls') ? decodeSysctls(root.child('sysctls')) : {},
   }
+}
+
+function decodePorts(node: Node): number[] {
+  const items = node.items()
+  if (items.length > FTP_PORTS_MAX) return node.fail(`may have at most ${FTP_PORTS_MAX} ports`)
+  return items.map((item) => item.integer(1, 0xffff))
 }
 
 function decodeSysctls(node: Node): Record<string, string> {

@@ -4,13 +4,14 @@
  * what each kind decides), the addresses uvs answers ARP and ND for, and FULLNAT's local ports.
  * Pure.
  */
-import { mappedBytes, type Address } from '../model/address.js'
+import { formatEndpoint, mappedBytes, type Address } from '../model/address.js'
 import { effectiveLocalAddresses, type Config } from '../model/config.js'
 import type { Destination, TrashedDestination } from '../model/destination.js'
 import {
   PROTOCOL_NUMBER,
   type Protocol,
   type Service,
+  serviceKey,
   SERVICE_FLAGS,
   type ServiceId,
 } from '../model/service.js'
@@ -29,6 +30,9 @@ export const CLASSIFIER_KIND = {
 
 /** Flags of SOURCE entries: methods whose replies come back through uvs. */
 export const SOURCE_FLAG = { MASQUERADE: 1, FULLNAT: 2 } as const
+
+/** Flag of SERVICE, FTP_DATA and SOURCE entries: a worker has all ports of a client. */
+export const BY_ADDRESS = 4
 
 /** Key (24 bytes) and flags of one entry. */
 export const ENTRY_BYTES = 28
@@ -80,6 +84,7 @@ export interface ReplySource {
   /** 0: any port. */
   readonly port: number
   readonly fullnat: boolean
+  readonly byAddress: boolean
 }
 
 /** Everything of `config` that depends on the host it runs on. */
@@ -88,14 +93,17 @@ export function hostFacts(config: Config, host: HostView): HostFacts {
   const local = localAddresses(config)
   const announces = host.announce ? announceList([...virtual, ...local], host) : []
   const entries = new EntryTable()
-  for (const { address, port, protocol } of requestEnds(config)) {
-    entries.add(CLASSIFIER_KIND.SERVICE, address, port, PROTOCOL_NUMBER[protocol])
+  const together = keptTogether(config)
+  for (const id of requestEnds(config)) {
+    const flags = together.has(serviceKey(id)) ? BY_ADDRESS : 0
+    entries.add(CLASSIFIER_KIND.SERVICE, id.address, id.port, PROTOCOL_NUMBER[id.protocol], flags)
   }
   for (const address of ftpDataAddresses(config)) {
-    entries.add(CLASSIFIER_KIND.FTP_DATA, address, 0, PROTOCOL_NUMBER.tcp)
+    entries.add(CLASSIFIER_KIND.FTP_DATA, address, 0, PROTOCOL_NUMBER.tcp, BY_ADDRESS)
   }
   for (const source of replySources(config)) {
-    const flag = source.fullnat ? SOURCE_FLAG.FULLNAT : SOURCE_FLAG.MASQUERADE
+    const method = source.fullnat ? SOURCE_FLAG.FULLNAT : SOURCE_FLAG.MASQUERADE
+    const flag = method | (source.byAddress ? BY_ADDRESS : 0)
     const protocol = PROTOCOL_NUMBER[source.protocol]
     entries.add(CLASSIFIER_KIND.SOURCE, source.address, source.port, protocol, flag)
   }
@@ -145,17 +153,58 @@ function liveTrash(config: Config): TrashedDestination[] {
 }
 
 /**
- * Addresses whose FTP service takes data connections too, on port 20 and all ports from 1024
- * (spec 1.2). Without persistence such a connection is the host's (spec 5.4).
+ * Addresses whose FTP service takes data connections too, on port 20 and all ports from 1024: of a
+ * persistent service (spec 1.2), and those that the helper expects (spec 6). Any other packet to
+ * such a port is the host's, and given back to it (spec 5.4).
  */
 export function ftpDataAddresses(config: Config): Address[] {
-  return addressServices(config)
-    .filter(({ id, flags }) => isFtp(id) && (flags & SERVICE_FLAGS.PERSISTENT) !== 0)
+  const persistent = addressServices(config).filter(
+    ({ id, flags }) => isFtp(id) && (flags & SERVICE_FLAGS.PERSISTENT) !== 0,
+  )
+  const helped = boundDestinations(config)
+    .filter(({ id, destination }) => isHelped(config, id, destination))
     .map(({ id }) => id.address)
+  return unique([...persistent.map(({ id }) => id.address), ...helped])
 }
 
 function isFtp({ protocol, port }: ServiceId): boolean {
   return protocol === 'tcp' && port === FTP_PORT
+}
+
+/** Whether the FTP helper reads the connections of a service to a destination (spec 6.1). */
+function isHelped({ ftpPorts }: Config, id: ServiceId, { method }: Destination): boolean {
+  return method === 'masquerade' && hasHelperPort(ftpPorts, id)
+}
+
+function hasHelperPort(
+  ftpPorts: readonly number[],
+  { fwmark, protocol, port }: ServiceId,
+): boolean {
+  return fwmark === 0 && protocol === 'tcp' && ftpPorts.includes(port)
+}
+
+/**
+ * Services whose clients each have one worker for all their connections, by serviceKey: FTP, where
+ * the control connection's worker must see the data connections, those of all ports, and those that
+ * share a destination's port with one, because replies say no more than that. A service never
+ * becomes one by a change of its destinations alone unless it shares in this way.
+ */
+function keptTogether(config: Config): ReadonlySet<string> {
+  const bound = boundDestinations(config)
+  const together = new Set(
+    requestEnds(config)
+      .filter((id) => id.port === 0 || isFtp(id) || hasHelperPort(config.ftpPorts, id))
+      .map(serviceKey),
+  )
+  const endOf = ({ id, destination }: BoundDestination): string =>
+    `${id.protocol} ${formatEndpoint(destination.address, destination.port || id.port)}`
+  for (let size = -1; size !== together.size;) {
+    size = together.size
+    const of = bound.filter(({ id }) => together.has(serviceKey(id)))
+    const ends = new Set(of.map(endOf))
+    for (const one of bound) if (ends.has(endOf(one))) together.add(serviceKey(one.id))
+  }
+  return together
 }
 
 /** The addresses of all services, each once. */
@@ -182,6 +231,37 @@ export function localAddresses(config: Config): Address[] {
  * any.
  */
 export function replySources(config: Config): ReplySource[] {
+  const together = keptTogether(config)
+  return boundDestinations(config).flatMap(({ destination, id, isPersistent }) => {
+    const data = (isFtp(id) && isPersistent) || isHelped(config, id, destination)
+    const anyPort = id.fwmark === 0 && (id.port === 0 || data)
+    const replies = destination.method === 'masquerade' || isFullnat(destination)
+    // A mark service takes any protocol: both that are forwarded.
+    const all: Protocol[] = id.fwmark === 0 ? [id.protocol] : ['tcp', 'udp']
+    return all
+      .filter((protocol) => replies && protocol !== 'sctp')
+      .flatMap((protocol) => {
+        const { address } = destination
+        const fullnat = isFullnat(destination)
+        const port = destination.port || id.port
+        const byAddress = port === 0 || together.has(serviceKey(id))
+        const source = { protocol, address, port, fullnat, byAddress }
+        if (!anyPort) return [source]
+        const any = { ...source, port: 0, byAddress: true }
+        // The control port itself as well: it decides even if another service has it.
+        return data ? [any, source] : [any]
+      })
+  })
+}
+
+interface BoundDestination {
+  readonly destination: Destination
+  readonly id: ServiceId
+  readonly isPersistent: boolean
+}
+
+/** Every destination that a connection may name, with the service it is or was of. */
+function boundDestinations(config: Config): BoundDestination[] {
   const living = [...config.services.values()].flatMap((service) =>
     service.destinations.map((destination) => ({
       destination,
@@ -194,20 +274,7 @@ export function replySources(config: Config): ReplySource[] {
     id: service,
     isPersistent: true, // perhaps: what the service was is not known any more
   }))
-  return [...living, ...removed].flatMap(({ destination, id, isPersistent }) => {
-    const anyPort = id.fwmark === 0 && (id.port === 0 || (isFtp(id) && isPersistent))
-    const replies = destination.method === 'masquerade' || isFullnat(destination)
-    // A mark service takes any protocol: both that are forwarded.
-    const all: Protocol[] = id.fwmark === 0 ? [id.protocol] : ['tcp', 'udp']
-    return all
-      .filter((protocol) => replies && protocol !== 'sctp')
-      .map((protocol) => ({
-        protocol,
-        address: destination.address,
-        port: anyPort ? 0 : destination.port || id.port,
-        fullnat: isFullnat(destination),
-      }))
-  })
+  return [...living, ...removed]
 }
 
 function isFullnat({ method }: Destination): boolean {

@@ -148,7 +148,7 @@ export function perCpuStatsFile(
   )
 }
 
-/** /proc/net/ip_vs_app: no application helper is loaded. */
+/** /proc/net/ip_vs_app: helpers are no modules here, and their users are not counted. */
 export const APPLICATION_FILE = 'prot port    usecnt name\n'
 
 /** A file below /proc/sys/net/ipv4/vs; undefined when there is none of this name. */

@@ -41,6 +41,8 @@ export interface Config {
   readonly maglevIndex: number
   /** FULLNAT source addresses of services that have none of their own. */
   readonly defaultLocalAddresses: readonly Address[]
+  /** Virtual ports whose connections the FTP helper reads; the kernel's `ip_vs_ftp ports=`. */
+  readonly ftpPorts: readonly number[]
   readonly timeouts: Timeouts
   /** Running halves of the synchronisation daemon, master first; at most one of each. */
   readonly daemons: readonly SyncDaemon[]
@@ -48,6 +50,9 @@ export interface Config {
 }
 
 export const DEFAULT_TIMEOUTS: Timeouts = { tcpSec: 900, tcpFinSec: 120, udpSec: 300 }
+
+export const DEFAULT_FTP_PORTS: readonly number[] = [21]
+export const FTP_PORTS_MAX = 8
 
 /** No services, everything at its default. */
 export function emptyConfig(capacity: Capacity): Config {
@@ -61,6 +66,7 @@ export function emptyConfig(capacity: Capacity): Config {
     localAddressCapacity: capacity.localAddresses,
     maglevIndex: capacity.maglevIndex ?? MAGLEV_INDEX_DEFAULT,
     defaultLocalAddresses: [],
+    ftpPorts: DEFAULT_FTP_PORTS,
     timeouts: DEFAULT_TIMEOUTS,
     daemons: [],
     sysctls: defaultSysctls(),

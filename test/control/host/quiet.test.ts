@@ -5,6 +5,7 @@ import { addressFromMapped } from '../../../src/control/model/address.js'
 import { SERVICE_FLAGS } from '../../../src/control/model/service.js'
 import { parseInterfaces } from '../../../src/control/host/interfaces.js'
 import {
+  BY_ADDRESS,
   CLASSIFIER_KIND,
   ENTRY_BYTES,
   hostFacts,
@@ -77,6 +78,7 @@ describe('classifier entries', () => {
     }
     assert.match(header, new RegExp(`kEntryMasquerade = ${SOURCE_FLAG.MASQUERADE};`))
     assert.match(header, new RegExp(`kEntryFullnat = ${SOURCE_FLAG.FULLNAT};`))
+    assert.match(header, new RegExp(`kEntryByAddress = ${BY_ADDRESS};`))
     assert.match(header, new RegExp(`sizeof\\(ClassifierEntry\\) == ${ENTRY_BYTES}\\)`))
   })
 
@@ -152,19 +154,68 @@ describe('classifier entries', () => {
 
   it('a persistent FTP service takes data connections too, whose replies have any port', () => {
     const id = serviceId('198.18.0.100', 21)
-    const entries = (flags: number): string[] =>
+    const entries = (flags: number, method: 'masquerade' | 'direct' | 'fullnat'): string[] =>
       entriesOf(
-        configOf([addService(id, { flags }), addDestination(id, '198.18.0.21', {}, 21)]),
+        configOf([addService(id, { flags }), addDestination(id, '198.18.0.21', { method }, 21)]),
         HOST,
       )
-    assert.deepEqual(entries(SERVICE_FLAGS.PERSISTENT).slice(0, 3), [
-      'SERVICE 198.18.0.100 21 6 0',
-      'FTP_DATA 198.18.0.100 0 6 0',
-      'SOURCE 198.18.0.21 0 6 1',
+    const masqueraded = [
+      'SERVICE 198.18.0.100 21 6 4',
+      'FTP_DATA 198.18.0.100 0 6 4',
+      'SOURCE 198.18.0.21 0 6 5',
+      'SOURCE 198.18.0.21 21 6 5',
+    ]
+    const persistent = SERVICE_FLAGS.PERSISTENT
+    assert.deepEqual(entries(persistent, 'masquerade').slice(0, 4), masqueraded)
+    assert.deepEqual(entries(persistent, 'direct').slice(0, 2), masqueraded.slice(0, 2))
+    // The helper expects data connections without persistence too.
+    assert.deepEqual(entries(0, 'masquerade').slice(0, 4), masqueraded)
+    assert.ok(!entries(0, 'direct').some((entry) => entry.startsWith('FTP_DATA')))
+    assert.ok(!entries(0, 'fullnat').some((entry) => entry.startsWith('FTP_DATA')))
+  })
+
+  it('the ports of the FTP helper are those of the configuration', () => {
+    const id = serviceId('198.18.0.100', 2100)
+    const commands = [addService(id), addDestination(id, '198.18.0.21', {}, 21)]
+    const entries = (ftpPorts: number[]): string[] =>
+      entriesOf({ ...configOf(commands), ftpPorts }, HOST).slice(0, 4)
+    assert.deepEqual(entries([21, 2100]), [
+      'SERVICE 198.18.0.100 2100 6 4',
+      'FTP_DATA 198.18.0.100 0 6 4',
+      'SOURCE 198.18.0.21 0 6 5',
+      'SOURCE 198.18.0.21 21 6 5',
     ])
-    assert.deepEqual(entries(0).slice(0, 2), [
-      'SERVICE 198.18.0.100 21 6 0',
+    assert.deepEqual(entries([21]).slice(0, 2), [
+      'SERVICE 198.18.0.100 2100 6 0',
       'SOURCE 198.18.0.21 21 6 1',
+    ])
+  })
+
+  it('services that share the port of a destination with FTP have its workers, others not', () => {
+    const ftp = serviceId('198.18.0.100', 21)
+    const same = serviceId('198.18.0.101', 2100)
+    const chained = serviceId('198.18.0.102', 80)
+    const web = serviceId('198.18.0.100', 80)
+    const entries = entriesOf(
+      configOf([
+        ...[ftp, same, chained, web].map((id) => addService(id)),
+        addDestination(ftp, '198.18.0.21', {}, 21),
+        addDestination(same, '198.18.0.21', {}, 21),
+        addDestination(same, '198.18.0.22', {}, 8080),
+        addDestination(chained, '198.18.0.22', {}, 8080),
+        addDestination(web, '198.18.0.21', {}, 80),
+      ]),
+      HOST,
+    )
+    assert.deepEqual(entries.filter((entry) => /SERVICE|SOURCE/.test(entry)).sort(), [
+      'SERVICE 198.18.0.100 21 6 4',
+      'SERVICE 198.18.0.100 80 6 0',
+      'SERVICE 198.18.0.101 2100 6 4',
+      'SERVICE 198.18.0.102 80 6 4',
+      'SOURCE 198.18.0.21 0 6 5',
+      'SOURCE 198.18.0.21 21 6 5',
+      'SOURCE 198.18.0.21 80 6 1',
+      'SOURCE 198.18.0.22 8080 6 5',
     ])
   })
 
@@ -172,7 +223,7 @@ describe('classifier entries', () => {
     const id = serviceId('198.18.0.100', 0)
     const add = addService(id, { flags: SERVICE_FLAGS.PERSISTENT })
     const config = configOf([add, addDestination(id, '198.18.0.21', {}, 8080)])
-    assert.ok(entriesOf(config, HOST).includes('SOURCE 198.18.0.21 0 6 1'))
+    assert.ok(entriesOf(config, HOST).includes('SOURCE 198.18.0.21 0 6 5'))
   })
 
   it("all of the host's addresses, IPv6 too", () => {

@@ -5,6 +5,7 @@
 import type { Scenario } from '../language.js'
 import { BASICS } from './basics.js'
 import { COMMANDS } from './commands.js'
+import { FTP } from './ftp.js'
 import { ICMP } from './icmp.js'
 import { LATER_SCHEDULERS } from './later-schedulers.js'
 import { METHODS } from './methods.js'
@@ -23,6 +24,7 @@ export const SCENARIOS: readonly Scenario[] = [
   ...ICMP,
   ...COMMANDS,
   ...LATER_SCHEDULERS,
+  ...FTP,
 ]
 
 /** Minutes on the clock are seconds even where it jumps. */
