@@ -13,8 +13,17 @@
 //   frame                                            entry that decides         wanted  quiet
 //   ARP request, target T                            {T, kAnnounce}             yes     goes on
 //   ND neighbour solicitation, target T              {T, kAnnounce}             yes     goes on
+//   part of a datagram of TCP, UDP or ICMP...
+//     to V                                           {V, kVirtual}              yes     dropped
+//     from D to L                                    {D, kFragmentSource}       yes     dropped
+//                                                      with kEntryFullnat,
+//                                                      {L, kLocalAddress}
+//     from D to H                                    {H, kHost}                 no      goes on
+//     from D                                         {D, kFragmentSource}       yes     dropped
+//                                                      with kEntryMasquerade
 //   TCP/UDP to V:p                                   {V, p or 0, kService}      yes     dropped
 //   TCP to V:20, or V:1024 and above                 {V, kFtpData}              yes     dropped
+//   echo request to A, ICMP or ICMPv6                {A, kAnnounce}             yes     dropped
 //   any other IP packet to A                         {A, kAnnounce}             no*     dropped
 //   TCP/UDP from D:p to L:q, q a local port,         {L, kLocalAddress}         yes     dropped
 //     {D, p or 0, kSource} with kEntryFullnat
@@ -26,10 +35,11 @@
 //   ICMP error to H                                  {H, kHost}                 no      goes on
 //   ICMP error about C:q -> D:p                      {D, p or 0, kSource}       yes     dropped
 //                                                      with kEntryMasquerade
-//   anything else; VLAN-tagged; later fragments;                                no      goes on
+//   anything else; VLAN-tagged;                                                 no      goes on
 //     unicast to another link address
 // The first line that fits decides. An ICMP error is ICMP type 3, 4, 11 or ICMPv6 type below 128
-// (spec 5.7) that quotes TCP or UDP with ports; "about C:q -> D:p" is what it quotes.
+// (spec 5.7) that quotes TCP or UDP with ports; "about C:q -> D:p" is what it quotes. All parts of
+// a datagram go to one worker, by the client's address alone (of FULLNAT replies the local one).
 #pragma once
 #include <cstdint>
 
@@ -48,6 +58,7 @@ enum class EntryKind : uint8_t {
   kAnnounce = 6,      // address that uvs answers ARP/ND for; port and protocol 0
   kFtpData = 7,       // address of a persistent service of port 21, which takes connections to the
                       //   ports of FTP's data too (spec 1.2); port 0, protocol TCP
+  kFragmentSource = 8,  // destination's address; port and protocol 0; flags as of kSource
 };
 
 constexpr uint32_t kEntryMasquerade = 1;  // kSource: a masquerade destination

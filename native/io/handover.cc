@@ -16,7 +16,26 @@ struct Label {
   uint16_t fragment_bytes;
 };
 
+// Datagrams of a burst or more; bytes as the kernel accounts them, doubled by it.
+constexpr int kSocketBufferBytes = 4 << 20;
+
 }  // namespace
+
+bool open_handover(HandoverPair* pair, IoError* error) {
+  int ends[2];
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) != 0) {
+    *error = system_error("socketpair", "a worker's handover");
+    return false;
+  }
+  pair->receive = UniqueFd(ends[0]);
+  pair->send = UniqueFd(ends[1]);
+  // Beyond net.core.wmem_max with CAP_NET_ADMIN, else as far as that allows.
+  const int bytes = kSocketBufferBytes;
+  if (::setsockopt(ends[1], SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof bytes) != 0) {
+    ::setsockopt(ends[1], SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
+  }
+  return true;
+}
 
 Handover::Handover(const HandoverEnds& ends, uint32_t worker) : ends_(ends) {
   assert(ends_.send[worker] < 0 || open());

@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <memory>
 
+#include "io/io_error.h"
+#include "io/unique_fd.h"
 #include "parse/packet.h"
 
 namespace uvs {
@@ -20,6 +22,15 @@ struct HandoverEnds {
   int receive = -1;
   int send[kMaxWorkers];  // by worker
 };
+
+// The two ends of one worker's sockets, as main opens them.
+struct HandoverPair {
+  UniqueFd receive;
+  UniqueFd send;
+};
+
+// Opens one; false and `*error` on failure.
+bool open_handover(HandoverPair* pair, IoError* error);
 
 class Handover {
  public:

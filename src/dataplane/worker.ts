@@ -21,6 +21,7 @@ import { MissBatch } from './miss-batch.js'
 import {
   openCore,
   type BorrowedPort,
+  type Handover,
   type HopSource,
   type NativeCore,
   type SyntheticPort,
@@ -42,6 +43,7 @@ export interface WorkerTask {
   readonly hostPort: number
   readonly hops: HopSource
   readonly bell: number | undefined
+  readonly handovers: readonly Handover[] | undefined
   readonly seed: bigint
   readonly port: MessagePort
   readonly generation: number
@@ -111,6 +113,7 @@ class WorkerLoop {
       hostPort: task.hostPort,
       hops: task.hops,
       ...(task.bell === undefined ? {} : { bell: task.bell }),
+      ...(task.handovers === undefined ? {} : { handovers: task.handovers }),
       seed: task.seed,
       manualClock: false,
     })
