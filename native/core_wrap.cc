@@ -31,6 +31,22 @@ std::unique_ptr<Port> borrow_port(Napi::Env env, const Napi::Object& item, const
   return port;
 }
 
+// The descriptors of NativePortSet.handovers(), as worker `worker` uses them.
+HandoverEnds read_handovers(const Napi::Value& value, uint32_t worker) {
+  HandoverEnds ends;
+  if (!value.IsArray()) return ends;
+  const auto list = value.As<Napi::Array>();
+  for (uint32_t i = 0; i < list.Length() && i < kMaxWorkers; i++) {
+    const Napi::Object pair = list.Get(i).ToObject();
+    if (i == worker) {
+      ends.receive = pair.Get("receive").ToNumber().Int32Value();
+    } else {
+      ends.send[i] = pair.Get("send").ToNumber().Int32Value();
+    }
+  }
+  return ends;
+}
+
 // The kernel's next hops for the ports of a core; null with an exception pending when it fails.
 std::unique_ptr<NextHops> open_kernel_hops(Napi::Env env,
                                            const std::vector<std::unique_ptr<Port>>& ports,
@@ -89,6 +105,7 @@ CoreWrap::CoreWrap(const Napi::CallbackInfo& info) : Napi::ObjectWrap<CoreWrap>(
   }
   const Napi::Value bell = options.Get("bell");
   memory.bell = bell.IsNumber() ? bell.As<Napi::Number>().Int32Value() : -1;
+  memory.handover = read_handovers(options.Get("handovers"), memory.worker);
   manual_ = options.Get("manualClock").ToBoolean();
   const int32_t host_port = options.Get("hostPort").ToNumber().Int32Value();
   memory.host_port = host_port < static_cast<int32_t>(ports.size()) ? host_port : -1;

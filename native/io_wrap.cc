@@ -90,6 +90,7 @@ class PortSetWrap : public Napi::ObjectWrap<PortSetWrap> {
                        {
                            InstanceMethod<&PortSetWrap::descriptors>("descriptors"),
                            InstanceMethod<&PortSetWrap::bells>("bells"),
+                           InstanceMethod<&PortSetWrap::handovers>("handovers"),
                            InstanceMethod<&PortSetWrap::ring>("ring"),
                            InstanceMethod<&PortSetWrap::ifindexes>("ifindexes"),
                            InstanceMethod<&PortSetWrap::set_entries>("setEntries"),
@@ -135,6 +136,19 @@ class PortSetWrap : public Napi::ObjectWrap<PortSetWrap> {
     const auto list = Napi::Array::New(env, ports_->workers());
     for (uint32_t worker = 0; worker < ports_->workers(); worker++) {
       list.Set(worker, Napi::Number::New(env, ports_->bell(worker)));
+    }
+    return list;
+  }
+
+  Napi::Value handovers(const Napi::CallbackInfo& info) {
+    const Napi::Env env = info.Env();
+    if (!usable(env)) return env.Undefined();
+    const auto list = Napi::Array::New(env, ports_->workers());
+    for (uint32_t worker = 0; worker < ports_->workers(); worker++) {
+      const auto pair = Napi::Object::New(env);
+      pair.Set("receive", Napi::Number::New(env, ports_->handover_receive(worker)));
+      pair.Set("send", Napi::Number::New(env, ports_->handover_send(worker)));
+      list.Set(worker, pair);
     }
     return list;
   }

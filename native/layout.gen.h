@@ -7,7 +7,7 @@
 
 namespace uvs {
 
-constexpr uint32_t kLayoutHash = 0xbcfce23u;
+constexpr uint32_t kLayoutHash = 0x9525f493u;
 constexpr uint32_t kSnapshotMagic = 0x53565531u;
 constexpr uint32_t kTableMagic = 0x54565531u;
 constexpr uint16_t kNoSlot = 65535;
@@ -64,6 +64,7 @@ constexpr uint16_t kMissTcpAck = 2;
 constexpr uint16_t kMissTcpFin = 4;
 constexpr uint16_t kMissTcpRst = 8;
 constexpr uint16_t kMissOnePacket = 16;
+constexpr uint16_t kMissIcmp = 32;
 
 constexpr uint32_t kTemplateUsed = 1;
 constexpr uint32_t kTemplateAssured = 2;
@@ -109,7 +110,14 @@ enum class Reason : uint8_t {
   kIpBadChecksum,
   kIpBadTotalLength,
   kIp6BadExtension,
-  kFragment,
+  kFragmentDuplicate,
+  kFragmentBad,
+  kFragmentOverlap,
+  kFragmentTiny,
+  kFragmentTooLong,
+  kFragmentTimeout,
+  kFragmentOverflow,
+  kFragmentHandover,
   kL4Truncated,
   kTcpBadOffset,
   kUdpBadLength,
@@ -140,11 +148,14 @@ enum class Reason : uint8_t {
   kIcmpBadChecksum,
   kTcpBadChecksum,
   kHelperOrder,
+  kIcmp6Fragment,
+  kEchoAnswered,
+  kNatUnknown,
   kTxFull,
   kTxError,
   kRxOverrun,
 };
-constexpr uint32_t kReasonCount = 42;
+constexpr uint32_t kReasonCount = 52;
 constexpr uint32_t kReasonLaneWords = 64;
 static_assert(kReasonCount <= kReasonLaneWords);
 constexpr const char* kReasonNames[kReasonCount] = {
@@ -156,7 +167,14 @@ constexpr const char* kReasonNames[kReasonCount] = {
     "ip_bad_checksum",
     "ip_bad_total_length",
     "ip6_bad_extension",
-    "fragment",
+    "fragment_duplicate",
+    "fragment_bad",
+    "fragment_overlap",
+    "fragment_tiny",
+    "fragment_too_long",
+    "fragment_timeout",
+    "fragment_overflow",
+    "fragment_handover",
     "l4_truncated",
     "tcp_bad_offset",
     "udp_bad_length",
@@ -187,6 +205,9 @@ constexpr const char* kReasonNames[kReasonCount] = {
     "icmp_bad_checksum",
     "tcp_bad_checksum",
     "helper_order",
+    "icmp6_fragment",
+    "echo_answered",
+    "nat_unknown",
     "tx_full",
     "tx_error",
     "rx_overrun",

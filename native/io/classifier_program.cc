@@ -15,98 +15,10 @@
 #include <cstddef>
 #include <utility>
 
+#include "io/classifier_writer.h"
 #include "io/steering_program.h"
 
-namespace uvs {
-namespace {
-
-// Stack, offsets from the frame pointer.
-constexpr int16_t kKey = -24;             // ClassifierKey
-constexpr int16_t kSourceEnd = -40;       // Addr
-constexpr int16_t kDestinationEnd = -56;  // Addr
-constexpr int16_t kPorts = -64;           // source, destination, as in the packet
-constexpr int16_t kOuter = -80;           // Addr: destination of an ICMP error
-constexpr int16_t kHeader = -128;         // bytes of the packet
-constexpr int16_t kConfigKey = -136;      // u32 0
-
-constexpr int16_t kKeyPort = kKey + static_cast<int16_t>(offsetof(ClassifierKey, port));
-constexpr int16_t kKeyProtocol = kKey + static_cast<int16_t>(offsetof(ClassifierKey, protocol));
-constexpr int16_t kKeyKind = kKey + static_cast<int16_t>(offsetof(ClassifierKey, kind));
-constexpr int16_t kKeyZero = kKey + static_cast<int16_t>(offsetof(ClassifierKey, zero));
-constexpr int16_t kSourcePort = kPorts;
-constexpr int16_t kDestinationPort = kPorts + 2;
-constexpr int16_t kNoPort = 0;
-
-constexpr int32_t kFtpDataPort = 20;
-// Default of net.ipv4.ip_unprivileged_port_start (spec 1.2); classify/classify.cc has the same.
-constexpr int32_t kUnprivilegedStart = 1024;
-
-// Registers that live through the program.
-constexpr Reg kContext = Reg::r6;
-constexpr Reg kProtocol = Reg::r7;
-constexpr Reg kOffset = Reg::r9;  // of the header being read; later: flags of a kSource entry
-constexpr Reg kFlags = Reg::r9;
-constexpr Reg kConfig = Reg::r8;  // after headers are read: ClassifierConfig; before: scratch
-
-constexpr int32_t kMappedPrefix = static_cast<int32_t>(0xffff0000);  // ::ffff:0:0/96, third word
-constexpr int32_t kNetworkHeader = BPF_HDR_START_NET;
-
-constexpr int32_t network16(uint16_t host) { return __builtin_bswap16(host); }
-
-enum class Action : uint8_t { kKeep, kTake };  // kQuiet: goes on, or is dropped
-
-class Writer {
- public:
-  Writer(ClassifierUse use, int entries, int config, uint32_t workers)
-      : use_(use), entries_(entries), config_(config), workers_(workers) {}
-  BpfProgram write();
-
- private:
-  using Label = BpfAssembler::Label;
-
-  // Headers: each reads one and falls through when it fits.
-  void read(int16_t to, int32_t bytes, Label fail);
-  void arp();
-  void drop_announced(int32_t header, int16_t address, int16_t bytes);
-  void ip4(Label fail);
-  void ip6(Label fail);
-  void extensions(Label plain, Label fail);
-  void unless_transport(Label fail);
-
-  // Entries.
-  void key_address(int16_t from);
-  void key_port(int16_t from);
-  void find(EntryKind kind);
-  void find_address(int16_t address, EntryKind kind);
-  void find_request(int16_t address, int16_t port, Label found);
-  void find_ftp_data(int16_t port, Label found);
-  void find_source(int16_t address, int16_t port, Label none);
-  void read_config();
-  void unless_fullnat(int16_t port, Label none);
-  void unless_masquerade();
-  void require_host_frame();
-
-  // Kinds of packets.
-  void flow();
-  void icmp4();
-  void icmp6();
-  void open_quote();
-  void icmp_error();
-
-  // Ends.
-  void leave(int32_t result);
-  void wanted(Action action);
-  void by_client(int16_t address, int16_t port, Action action);
-  void by_local_port(int16_t port, Action action);
-  void unwanted();
-
-  BpfAssembler a_;
-  ClassifierUse use_;
-  int entries_;
-  int config_;
-  uint32_t workers_;
-  Label unwanted_{};
-};
+namespace uvs::classifier {
 
 BpfProgram Writer::write() {
   unwanted_ = a_.label();
@@ -114,6 +26,9 @@ BpfProgram Writer::write() {
   const Label is_ip6 = a_.label();
   const Label is_flow = a_.label();
   const Label is_icmp6 = a_.label();
+  const Label is_fragment = a_.label();
+  const Label in_fragments4 = a_.label();
+  const Label in_fragments6 = a_.label();
   a_.move(kContext, Reg::r1);
   if (use_ != ClassifierUse::kSteer) {
     a_.load(Size::k32, Reg::r0, kContext, offsetof(__sk_buff, vlan_present));
@@ -132,7 +47,7 @@ BpfProgram Writer::write() {
 
   a_.bind(is_ip4);
   if (use_ == ClassifierUse::kQuiet) drop_announced(20, 16, 4);
-  ip4(unwanted_);
+  ip4(unwanted_, &in_fragments4);
   a_.jump_if(Jump::kEqual, kProtocol, IPPROTO_TCP, is_flow);
   a_.jump_if(Jump::kEqual, kProtocol, IPPROTO_UDP, is_flow);
   a_.jump_if(Jump::kNotEqual, kProtocol, IPPROTO_ICMP, unwanted_);
@@ -140,7 +55,7 @@ BpfProgram Writer::write() {
 
   a_.bind(is_ip6);
   if (use_ == ClassifierUse::kQuiet) drop_announced(40, 24, 16);
-  ip6(unwanted_);
+  ip6(unwanted_, &in_fragments6);
   a_.jump_if(Jump::kEqual, kProtocol, IPPROTO_TCP, is_flow);
   a_.jump_if(Jump::kEqual, kProtocol, IPPROTO_UDP, is_flow);
   a_.jump_if(Jump::kEqual, kProtocol, IPPROTO_ICMPV6, is_icmp6);
@@ -150,6 +65,10 @@ BpfProgram Writer::write() {
 
   a_.bind(is_flow);
   flow();
+
+  parts(in_fragments4, in_fragments6, is_fragment);
+  a_.bind(is_fragment);
+  fragment();
 
   a_.bind(unwanted_);
   unwanted();
@@ -206,7 +125,7 @@ void Writer::drop_announced(int32_t header, int16_t address, int16_t bytes) {
 }
 
 // The IPv4 header at kOffset: ends, protocol and ports; kOffset moves to the transport header.
-void Writer::ip4(Label fail) {
+void Writer::ip4(Label fail, const Label* part) {
   const Label plain = a_.label();
   // 20 bytes and the ports behind them when there are no options. Every packet we want has more.
   read(kHeader, 24, fail);
@@ -217,8 +136,6 @@ void Writer::ip4(Label fail) {
   a_.op(Alu::kAnd, kConfig, 15);
   a_.op(Alu::kShiftLeft, kConfig, 2);
   a_.jump_if(Jump::kLess, kConfig, 20, fail);
-  a_.load(Size::k16, Reg::r1, Reg::fp, kHeader + 6);
-  a_.jump_if(Jump::kAnyBit, Reg::r1, network16(0x1fff), fail);  // a later fragment: no ports
   a_.load(Size::k8, kProtocol, Reg::fp, kHeader + 9);
   for (const auto& [to, from] : {std::pair{kSourceEnd, int16_t{kHeader + 12}},
                                  std::pair{kDestinationEnd, int16_t{kHeader + 16}}}) {
@@ -227,6 +144,9 @@ void Writer::ip4(Label fail) {
     a_.load(Size::k32, Reg::r1, Reg::fp, from);
     a_.store(Size::k32, Reg::fp, to + 12, Reg::r1);
   }
+  a_.load(Size::k16, Reg::r1, Reg::fp, kHeader + 6);
+  a_.jump_if(Jump::kAnyBit, Reg::r1, network16(part == nullptr ? 0x1fff : 0x3fff),
+             part == nullptr ? fail : *part);
   a_.load(Size::k32, Reg::r1, Reg::fp, kHeader + 20);
   a_.store(Size::k32, Reg::fp, kPorts, Reg::r1);
   a_.op(Alu::kAdd, kOffset, kConfig);
@@ -236,7 +156,7 @@ void Writer::ip4(Label fail) {
 }
 
 // The same for IPv6 (RFC 8200), over the extension headers.
-void Writer::ip6(Label fail) {
+void Writer::ip6(Label fail, const Label* part) {
   const Label plain = a_.label();
   read(kHeader, 44, fail);
   a_.load(Size::k8, Reg::r1, Reg::fp, kHeader);
@@ -253,13 +173,13 @@ void Writer::ip6(Label fail) {
   a_.load(Size::k32, Reg::r1, Reg::fp, kHeader + 40);
   a_.store(Size::k32, Reg::fp, kPorts, Reg::r1);
   a_.op(Alu::kAdd, kOffset, 40);
-  extensions(plain, fail);
+  extensions(plain, fail, part);
   read(kPorts, 4, fail);
   a_.bind(plain);
 }
 
 // Walks to the transport header; jumps to `plain` when there was nothing to walk.
-void Writer::extensions(Label plain, Label fail) {
+void Writer::extensions(Label plain, Label fail, const Label* part) {
   const Label done = a_.label();
   for (uint32_t i = 0; i <= kClassifierExtensionsMax; i++) {
     const Label found = i == 0 ? plain : done;
@@ -284,7 +204,9 @@ void Writer::extensions(Label plain, Label fail) {
     a_.jump(next);
     a_.bind(fragment);
     a_.load(Size::k16, Reg::r2, Reg::fp, kHeader + 2);
-    a_.jump_if(Jump::kAnyBit, Reg::r2, network16(0xfff8), fail);  // a later fragment
+    a_.load(Size::k8, kProtocol, Reg::fp, kHeader);
+    a_.jump_if(Jump::kAnyBit, Reg::r2, network16(part == nullptr ? 0xfff8 : 0xfff9),
+               part == nullptr ? fail : *part);
     a_.move(Reg::r1, 8);
     a_.bind(options);
     a_.bind(next);
@@ -465,30 +387,38 @@ void Writer::flow() {
 
 void Writer::icmp4() {
   const Label error = a_.label();
+  const Label question = a_.label();
   a_.load(Size::k8, Reg::r1, Reg::fp, kPorts);  // where the ports would be: type, code, checksum
+  a_.jump_if(Jump::kEqual, Reg::r1, ICMP_ECHO, question);
   for (const int32_t type : {ICMP_DEST_UNREACH, ICMP_SOURCE_QUENCH, ICMP_TIME_EXCEEDED}) {
     a_.jump_if(Jump::kEqual, Reg::r1, type, error);
   }
   a_.jump(unwanted_);
+  a_.bind(question);
+  echo();
   a_.bind(error);
   open_quote();
-  ip4(unwanted_);
+  ip4(unwanted_, nullptr);
   icmp_error();
 }
 
 void Writer::icmp6() {
   const Label error = a_.label();
+  const Label question = a_.label();
   a_.load(Size::k8, Reg::r1, Reg::fp, kPorts);
   a_.jump_if(Jump::kLess, Reg::r1, 128, error);
+  a_.jump_if(Jump::kEqual, Reg::r1, ICMP6_ECHO_REQUEST, question);
   a_.jump_if(Jump::kNotEqual, Reg::r1, ND_NEIGHBOR_SOLICIT, unwanted_);
   a_.op(Alu::kAdd, kOffset, 8);
   read(kHeader, 16, unwanted_);  // the target (RFC 4861 4.3)
   find_address(kHeader, EntryKind::kAnnounce);
   a_.jump_if(Jump::kEqual, Reg::r0, 0, unwanted_);
   wanted(Action::kKeep);
+  a_.bind(question);
+  echo();
   a_.bind(error);
   open_quote();
-  ip6(unwanted_);
+  ip6(unwanted_, nullptr);
   icmp_error();
 }
 
@@ -563,6 +493,7 @@ void Writer::by_client(int16_t address, int16_t port, Action action) {
     wanted(action);
     return;
   }
+  if (port == kNoPort) return steer_by_client(a_, address, port, workers_);
   const Label with_port = a_.label();
   const Label whole = a_.label();
   a_.jump_if(Jump::kAnyBit, kFlags, static_cast<int32_t>(kEntryByAddress), whole);
@@ -585,11 +516,13 @@ void Writer::by_local_port(int16_t port, Action action) {
 // (cls_bpf_classify in net/sched/cls_bpf.c), and when there is none the frame goes on.
 void Writer::unwanted() { leave(use_ == ClassifierUse::kQuiet ? TC_ACT_UNSPEC : 0); }
 
-}  // namespace
+}  // namespace uvs::classifier
+
+namespace uvs {
 
 BpfProgram classifier_program(ClassifierUse use, int entries_map, int config_map,
                               uint32_t workers) {
-  return Writer(use, entries_map, config_map, workers).write();
+  return classifier::Writer(use, entries_map, config_map, workers).write();
 }
 
 }  // namespace uvs

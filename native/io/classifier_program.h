@@ -13,8 +13,17 @@
 //   frame                                            entry that decides         wanted  quiet
 //   ARP request, target T                            {T, kAnnounce}             yes     goes on
 //   ND neighbour solicitation, target T              {T, kAnnounce}             yes     goes on
+//   part of a datagram of TCP, UDP or ICMP...
+//     to V                                           {V, kVirtual}              yes     dropped
+//     from D to L                                    {D, kFragmentSource}       yes     dropped
+//                                                      with kEntryFullnat,
+//                                                      {L, kLocalAddress}
+//     from D to H                                    {H, kHost}                 no      goes on
+//     from D                                         {D, kFragmentSource}       yes     dropped
+//                                                      with kEntryMasquerade
 //   TCP/UDP to V:p                                   {V, p or 0, kService}      yes     dropped
 //   TCP to V:20, or V:1024 and above                 {V, kFtpData}              yes     dropped
+//   echo request to A, ICMP or ICMPv6                {A, kAnnounce}             yes     dropped
 //   any other IP packet to A                         {A, kAnnounce}             no*     dropped
 //   TCP/UDP from D:p to L:q, q a local port,         {L, kLocalAddress}         yes     dropped
 //     {D, p or 0, kSource} with kEntryFullnat
@@ -26,14 +35,15 @@
 //   ICMP error to H                                  {H, kHost}                 no      goes on
 //   ICMP error about C:q -> D:p                      {D, p or 0, kSource}       yes     dropped
 //                                                      with kEntryMasquerade
-//   anything else; VLAN-tagged; later fragments;                                no      goes on
+//   anything else; VLAN-tagged;                                                 no      goes on
 //     unicast to another link address
 // A packet belongs to the worker of its client end. Where the entry that decides has
 // kEntryByAddress that end is the client's address alone, so that connections which one of them
 // announces (FTP) reach the worker that knows of them; of kSource entries that of the exact port
-// decides, if there is one. The first line that fits decides. An ICMP error is ICMP type 3, 4, 11
-// or ICMPv6 type below 128 (spec 5.7) that quotes TCP or UDP with ports; "about C:q -> D:p" is what
-// it quotes.
+// decides, if there is one. All parts of a datagram go to one worker, by the client's address alone
+// (of FULLNAT replies the local one). The first line that fits decides. An ICMP error is ICMP type
+// 3, 4, 11 or ICMPv6 type below 128 (spec 5.7) that quotes TCP or UDP with ports; "about C:q ->
+// D:p" is what it quotes.
 #pragma once
 #include <cstdint>
 
@@ -52,6 +62,7 @@ enum class EntryKind : uint8_t {
   kAnnounce = 6,      // address that uvs answers ARP/ND for; port and protocol 0
   kFtpData = 7,       // address of an FTP service that takes data connections too: persistent (spec
                       //   1.2) or with a helper (spec 6); port 0, protocol TCP
+  kFragmentSource = 8,  // destination's address; port and protocol 0; flags as of kSource
 };
 
 constexpr uint32_t kEntryMasquerade = 1;  // kSource: a masquerade destination

@@ -62,6 +62,7 @@ std::unique_ptr<PortSet> PortSet::open(const PortSetOptions& options, IoError* e
   made->workers_ = options.workers;
   made->classifier_ = Classifier::open(options.workers, error);
   if (made->classifier_ == nullptr || !made->open_bells(error)) return nullptr;
+  if (!made->open_handovers(error)) return nullptr;
   if (packets && !made->open_sockets(options, error)) return nullptr;
   if ((!packets || options.host_port) && !made->open_tun_queues(options, error)) return nullptr;
   // Not before everything is open: a filter found earlier may be that of a living director.
@@ -126,6 +127,15 @@ bool PortSet::open_bells(IoError* error) {
   return true;
 }
 
+bool PortSet::open_handovers(IoError* error) {
+  handovers_.resize(workers_);
+  if (workers_ == 1) return true;
+  for (HandoverPair& pair : handovers_) {
+    if (!open_handover(&pair, error)) return false;
+  }
+  return true;
+}
+
 void PortSet::ring(uint32_t worker) {
   assert(worker < bells_.size());
   const uint64_t once = 1;
@@ -176,6 +186,7 @@ void PortSet::close() {
   detach_quiet(&ignored);
   descriptors_.clear();
   bells_.clear();
+  handovers_.clear();
   classifier_.reset();
   holds_.clear();
 }

@@ -14,6 +14,7 @@
 
 #include "io/classifier.h"
 #include "io/factory.h"
+#include "io/handover.h"
 #include "io/packet_socket.h"
 #include "io/tun.h"
 
@@ -45,6 +46,10 @@ class PortSet {
   // Eventfd that `worker` borrows: readable after ring(), so that a wait for packets ends.
   int bell(uint32_t worker) const { return bells_[worker].get(); }
   void ring(uint32_t worker);
+  // Descriptors that `worker` borrows to receive other workers' datagrams at, and that all others
+  // borrow to send them; -1 with one worker.
+  int handover_receive(uint32_t worker) const { return handover(worker).receive.get(); }
+  int handover_send(uint32_t worker) const { return handover(worker).send.get(); }
   const std::vector<uint32_t>& ifindexes() const { return ifindexes_; }
   // Whether the device of `port` is gone from this network namespace: deleted, moved or renamed.
   // Its descriptors carry nothing any more, even if another device has got its name.
@@ -71,6 +76,8 @@ class PortSet {
   bool open_sockets(const PortSetOptions& options, IoError* error);
   bool open_tun_queues(const PortSetOptions& options, IoError* error);
   bool open_bells(IoError* error);
+  bool open_handovers(IoError* error);
+  const HandoverPair& handover(uint32_t worker) const { return handovers_[worker]; }
 
   struct Quiet {
     bool attached = false;
@@ -86,6 +93,7 @@ class PortSet {
   std::vector<std::vector<UniqueFd>> descriptors_;  // [port][worker]
   std::vector<uint32_t> ifindexes_;                 // by port
   std::vector<UniqueFd> bells_;                     // by worker
+  std::vector<HandoverPair> handovers_;             // by worker
 };
 
 }  // namespace uvs

@@ -24,8 +24,10 @@ void steer_by_client(BpfAssembler& a, int16_t address, int16_t port, uint32_t wo
   fold();
   multiply(kSteerMultiply[1]);
   fold();
-  a.load(Size::k16, Reg::r1, Reg::fp, port);
-  a.op(Alu::kAdd, Reg::r0, Reg::r1);
+  if (port != 0) {
+    a.load(Size::k16, Reg::r1, Reg::fp, port);
+    a.op(Alu::kAdd, Reg::r0, Reg::r1);
+  }
   multiply(kSteerMultiply[2]);
   fold();
   a.op(Alu::kShiftLeft, Reg::r0, 32);

@@ -7,7 +7,7 @@
 namespace uvs {
 
 // Ends the program with the worker of a client end: the address and the port in network order at
-// these offsets of the stack.
+// these offsets of the stack; `port` 0 (no offset is): of the client with all its ports.
 void steer_by_client(BpfAssembler& a, int16_t address, int16_t port, uint32_t workers);
 
 // Ends the program with the worker of the FULLNAT local port at this offset of the stack.

@@ -124,6 +124,7 @@ class Dataplane implements DataplanePort {
       ports: descriptors.map((fds) => describePorts(options, fds, ports.ifindexes())),
       hostPort: descriptors[0].length - 1,
       bells: ports.bells().map((fd, worker) => ({ fd, ring: () => ports.ring(worker) })),
+      handovers: ports.handovers(),
       log: (level, message) => options.log[level](message),
     })
     this.#counters = new CounterBlocks(blocks)

@@ -31,6 +31,15 @@ export type SyntheticPort =
     }
   | { readonly kind: 'replay'; readonly input: string; readonly output: string }
 
+/**
+ * Ends of the sockets through which one worker gets the datagrams that others put together from
+ * fragments (native/io/handover.h); -1 with one worker.
+ */
+export interface Handover {
+  readonly receive: number
+  readonly send: number
+}
+
 /** How a core finds next hops: the kernel's routes, or one fixed hop per port (tests). */
 export type HopSource = 'kernel' | 'static'
 
@@ -55,6 +64,8 @@ export interface CoreOptions {
   readonly hops: HopSource
   /** Descriptor of a bell (NativePortSet) that ends a wait; none unless given. */
   readonly bell?: number
+  /** Descriptors of NativePortSet.handovers(); none unless given. */
+  readonly handovers?: readonly Handover[]
   /** Keys the flow hash of a fresh table: 64 random bits. */
   readonly seed: bigint
   /** True: time stands still except for setTime(). */
@@ -99,6 +110,8 @@ export interface NativePortSet {
   descriptors(): number[][]
   /** [worker] descriptors: `CoreOptions.bell`. */
   bells(): number[]
+  /** [worker] descriptors: `CoreOptions.handovers`. */
+  handovers(): Handover[]
   /** Ends the worker's wait for packets, or its next one: it has mail. */
   ring(worker: number): void
   /** By port; 0 when the interface is gone. */

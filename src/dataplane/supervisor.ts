@@ -18,7 +18,13 @@ import { offsetOf, RECORDS, WORKER_STATE } from './layout.js'
 import { LoadView } from './load-view.js'
 import { laneOf, type SharedBlocks } from './memory.js'
 import { END_OF_LIST, type FromWorker, type Publication, type ToWorker } from './messages.js'
-import { snapshotFault, type BorrowedPort, type HopSource, type SyntheticPort } from './native.js'
+import {
+  snapshotFault,
+  type BorrowedPort,
+  type Handover,
+  type HopSource,
+  type SyntheticPort,
+} from './native.js'
 import type { WorkerTask } from './worker.js'
 
 /** Longest time a worker may take to adopt a snapshot or to answer a request. */
@@ -59,6 +65,8 @@ export interface SupervisorOptions {
   readonly hostPort: number
   /** By worker: ends its wait for packets, so that it looks at its mail and words at once. */
   readonly bells?: readonly Bell[]
+  /** By worker: how it gets datagrams from the others. */
+  readonly handovers?: readonly Handover[]
   /** Where next hops come from; the kernel unless said otherwise (tests). */
   readonly hops?: HopSource
   /** One line for the log; `level` as in src/control/log.ts. */
@@ -260,6 +268,7 @@ export class Supervisor extends EventEmitter {
       hostPort,
       hops,
       bell: this.#options.bells?.[handle.id].fd,
+      handovers: this.#options.handovers,
       seed: this.#seed,
       port: port2,
       generation: this.#generation,

@@ -23,6 +23,7 @@ import { MissBatch } from './miss-batch.js'
 import {
   openCore,
   type BorrowedPort,
+  type Handover,
   type HopSource,
   type NativeCore,
   type SyntheticPort,
@@ -44,6 +45,7 @@ export interface WorkerTask {
   readonly hostPort: number
   readonly hops: HopSource
   readonly bell: number | undefined
+  readonly handovers: readonly Handover[] | undefined
   readonly seed: bigint
   readonly port: MessagePort
   readonly generation: number
@@ -113,6 +115,7 @@ class WorkerLoop {
       hostPort: task.hostPort,
       hops: task.hops,
       ...(task.bell === undefined ? {} : { bell: task.bell }),
+      ...(task.handovers === undefined ? {} : { handovers: task.handovers }),
       seed: task.seed,
       manualClock: false,
     })

@@ -109,6 +109,26 @@ class Oracle {
     return {};
   }
 
+  // A part of a datagram; `protocol` as its headers say.
+  Judgement Part(const Addr& source, const Addr& destination, uint8_t protocol, bool six) const {
+    const bool ours = protocol == 6 || protocol == 17 || protocol == (six ? 58 : 1) ||
+                      (six && (protocol == 43 || protocol == 60));
+    if (!ours) return {};
+    if (Has(destination, EntryKind::kVirtual)) {
+      return {true, true, worker_of_client(source, Be16{}, workers_)};
+    }
+    const uint32_t flags = Find(source, Be16{}, 0, EntryKind::kFragmentSource).value_or(0);
+    const bool local = (flags & kEntryFullnat) && Has(destination, EntryKind::kLocalAddress);
+    if (local || ((flags & kEntryMasquerade) && !Has(destination, EntryKind::kHost))) {
+      return {true, true, worker_of_client(destination, Be16{}, workers_)};
+    }
+    return {};
+  }
+
+  Judgement Echo(const Addr& destination) const {
+    return {Has(destination, EntryKind::kAnnounce), false, 0};
+  }
+
   Judgement Error(const Addr& outer, const Ends& quoted) const {
     if (Has(outer, EntryKind::kVirtual)) {
       const auto request = Request(quoted.source, quoted.source_port, quoted.protocol);
@@ -225,8 +245,10 @@ std::vector<ClassifierEntry> RandomEntries(Random& random) {
       entries.push_back(Entry(PickAddress(random, family), port, PickProtocol(random),
                               EntryKind::kService, random.Below(3) == 0 ? kEntryByAddress : 0));
       const uint16_t source = random.Below(4) == 0 ? 0 : PickPort(random).host();
-      entries.push_back(Entry(PickAddress(random, family), source, PickProtocol(random),
-                              EntryKind::kSource, static_cast<uint32_t>(random.Below(8))));
+      const Addr from = PickAddress(random, family);
+      const auto flags = static_cast<uint32_t>(random.Below(8));
+      entries.push_back(Entry(from, source, PickProtocol(random), EntryKind::kSource, flags));
+      entries.push_back(Entry(from, 0, 0, EntryKind::kFragmentSource, flags));
     }
     entries.push_back(Entry(PickAddress(random, family), 0, 6, EntryKind::kFtpData,
                             random.Below(2) == 0 ? kEntryByAddress : 0));
@@ -259,11 +281,12 @@ struct Sample {
   Judgement want;
 };
 
-// A packet with these ends, in a shape drawn at random; `judge` is asked when the shape is one
-// that the classifier reads.
+// A packet with these ends, in a shape drawn at random.
 struct Shaped {
   Bytes packet;
-  bool readable;
+  bool readable;                // by the classifier: not too many headers, ports where they must be
+  bool first;                   // whole or the first part: it has ports
+  std::optional<uint8_t> part;  // a part of a datagram of this protocol
 };
 
 Shaped Shape(Random& random, int family, const Addr& source, const Addr& destination,
@@ -274,19 +297,50 @@ Shaped Shape(Random& random, int family, const Addr& source, const Addr& destina
   if (family == 4) {
     const uint16_t fragment = fragments4[random.Below(6)];
     const auto options = static_cast<uint32_t>(random.Below(4) == 0 ? random.Below(11) : 0);
-    return {Packet4(source, destination, protocol, payload, options, fragment), fragment != 1};
+    Shaped out{Packet4(source, destination, protocol, payload, options, fragment),
+               true,
+               fragment != 1,
+               {}};
+    if ((fragment & 0x3fff) != 0) out.part = protocol;
+    return out;
   }
   const std::vector<uint8_t> extensions = PickExtensions(random);
   const uint16_t fragment = fragments6[random.Below(4)];
-  const bool later = fragment == 8 && std::count(extensions.begin(), extensions.end(), 44) > 0;
-  return {Packet6(source, destination, protocol, payload, extensions, fragment),
-          !later && extensions.size() <= kClassifierExtensionsMax};
+  Shaped out{Packet6(source, destination, protocol, payload, extensions, fragment),
+             extensions.size() <= kClassifierExtensionsMax,
+             true,
+             {}};
+  const auto header = std::find(extensions.begin(), extensions.end(), 44);
+  if (header == extensions.end() || fragment == 0) return out;
+  // What stands behind the fragment header is the datagram's, whatever it is.
+  out.first = fragment != 8;
+  out.part = header + 1 == extensions.end() ? protocol : header[1];
+  return out;
+}
+
+// Of a part only what stands in front of its fragment header must be readable.
+bool PartReadable(const Bytes& packet) {
+  uint32_t walked = 0;
+  size_t at = 40;
+  for (uint8_t next = packet[6]; next != 44; walked++) {
+    next = packet[at];
+    at += packet[at + 1] * 8u + 8;
+  }
+  return walked < kClassifierExtensionsMax;
+}
+
+Judgement JudgePart(const Oracle& oracle, int family, const Addr& source, const Addr& destination,
+                    const Shaped& shaped) {
+  if (family == 6 && !PartReadable(shaped.packet)) return {};
+  return oracle.Part(source, destination, *shaped.part, family == 6);
 }
 
 Sample FlowSample(Random& random, const Oracle& oracle, int family) {
   const Ends e = PickEnds(random, family);
   const Shaped shaped = Shape(random, family, e.source, e.destination, e.protocol, Transport(e));
-  return {OnLink(family, shaped.packet), shaped.readable ? oracle.Flow(e) : Judgement{}};
+  const Bytes frame = OnLink(family, shaped.packet);
+  if (shaped.part) return {frame, JudgePart(oracle, family, e.source, e.destination, shaped)};
+  return {frame, shaped.readable ? oracle.Flow(e) : Judgement{}};
 }
 
 Sample ErrorSample(Random& random, const Oracle& oracle, int family) {
@@ -302,9 +356,12 @@ Sample ErrorSample(Random& random, const Oracle& oracle, int family) {
   const Addr to = random.Below(2) == 0 ? quoted.source : PickAddress(random, family);
   const Shaped outer =
       Shape(random, family, from, to, static_cast<uint8_t>(family == 4 ? 1 : 58), message);
+  const Bytes frame = OnLink(family, outer.packet);
+  if (outer.part) return {frame, JudgePart(oracle, family, from, to, outer)};
+  if (!outer.readable) return {frame, {}};
+  if (type == (family == 4 ? 8 : 128)) return {frame, oracle.Echo(to)};
   const bool error = family == 4 ? type == 3 || type == 4 || type == 11 : type < 128;
-  return {OnLink(family, outer.packet),
-          error && inner.readable && outer.readable ? oracle.Error(to, quoted) : Judgement{}};
+  return {frame, error && inner.readable && inner.first ? oracle.Error(to, quoted) : Judgement{}};
 }
 
 Sample AskSample(Random& random, const Oracle& oracle, int family) {

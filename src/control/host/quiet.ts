@@ -26,6 +26,7 @@ export const CLASSIFIER_KIND = {
   VIRTUAL: 5,
   ANNOUNCE: 6,
   FTP_DATA: 7,
+  FRAGMENT_SOURCE: 8,
 } as const
 
 /** Flags of SOURCE entries: methods whose replies come back through uvs. */
@@ -106,6 +107,7 @@ export function hostFacts(config: Config, host: HostView): HostFacts {
     const flag = method | (source.byAddress ? BY_ADDRESS : 0)
     const protocol = PROTOCOL_NUMBER[source.protocol]
     entries.add(CLASSIFIER_KIND.SOURCE, source.address, source.port, protocol, flag)
+    entries.add(CLASSIFIER_KIND.FRAGMENT_SOURCE, source.address, 0, 0, flag)
   }
   for (const address of virtual) entries.add(CLASSIFIER_KIND.VIRTUAL, address)
   for (const address of local) entries.add(CLASSIFIER_KIND.LOCAL_ADDRESS, address)
