@@ -13,13 +13,13 @@
 //   frame                                            entry that decides         wanted  quiet
 //   ARP request, target T                            {T, kAnnounce}             yes     goes on
 //   ND neighbour solicitation, target T              {T, kAnnounce}             yes     goes on
-//   TCP/UDP to V:p                                   {V, p or 0, kService}      yes     dropped
+//   L4 to V:p                                        {V, p or 0, kService}      yes     dropped
 //   TCP to V:20, or V:1024 and above                 {V, kFtpData}              yes     dropped
 //   any other IP packet to A                         {A, kAnnounce}             no*     dropped
-//   TCP/UDP from D:p to L:q, q a local port,         {L, kLocalAddress}         yes     dropped
+//   L4 from D:p to L:q, q a local port,              {L, kLocalAddress}         yes     dropped
 //     {D, p or 0, kSource} with kEntryFullnat
-//   TCP/UDP from D:p to H                            {H, kHost}                 no      goes on
-//   TCP/UDP from D:p                                 {D, p or 0, kSource}       yes     dropped
+//   L4 from D:p to H                                 {H, kHost}                 no      goes on
+//   L4 from D:p                                      {D, p or 0, kSource}       yes     dropped
 //                                                      with kEntryMasquerade
 //   ICMP error to V                                  {V, kVirtual}              yes     goes on
 //   ICMP error to L about L:q -> D:p, as above       {L, kLocalAddress}         yes     dropped
@@ -28,8 +28,8 @@
 //                                                      with kEntryMasquerade
 //   anything else; VLAN-tagged; later fragments;                                no      goes on
 //     unicast to another link address
-// The first line that fits decides. An ICMP error is ICMP type 3, 4, 11 or ICMPv6 type below 128
-// (spec 5.7) that quotes TCP or UDP with ports; "about C:q -> D:p" is what it quotes.
+// The first line that fits decides. L4 is TCP, UDP or SCTP. An ICMP error is ICMP type 3, 4, 11 or ICMPv6 type below 128
+// (spec 5.7) that quotes L4 with ports; "about C:q -> D:p" is what it quotes.
 #pragma once
 #include <cstdint>
 

@@ -292,7 +292,7 @@ class Dataplane implements DataplanePort {
   #templateRow(row: TemplateRow): ConnectionRow {
     const destination = this.#view?.destinationAddress(row.destinationSlot)
     return {
-      protocol: row.protocol === 0 ? 'ip' : row.protocol === 17 ? 'udp' : 'tcp',
+      protocol: PROTOCOL_NAME[row.protocol] ?? 'ip',
       state: (row.state & TEMPLATE_STATE.ASSURED) !== 0 ? 'ASSURED' : 'NONE',
       expiresSec: Math.max(0, row.expiresSec - nowSec()),
       client: endpoint(row.clientAddress, 0),

@@ -139,6 +139,7 @@ export const SYSCTL_INDEX = {
   lblcr_expiration: 9,
   drop_entry: 10,
   drop_packet: 11,
+  sloppy_sctp: 12,
 } as const
 export const SYSCTL_WORDS = 16
 
@@ -155,6 +156,24 @@ export const TCP_STATE = {
   LAST_ACK: 8,
   LISTEN: 9,
   SYNACK: 10,
+} as const
+
+/** SCTP states in table order (spec 3.6.2). */
+export const SCTP_STATE = {
+  NONE: 0,
+  INIT1: 1,
+  INIT: 2,
+  COOKIE_SENT: 3,
+  COOKIE_REPLIED: 4,
+  COOKIE_WAIT: 5,
+  COOKIE: 6,
+  COOKIE_ECHOED: 7,
+  ESTABLISHED: 8,
+  SHUTDOWN_SENT: 9,
+  SHUTDOWN_RECEIVED: 10,
+  SHUTDOWN_ACK_SENT: 11,
+  REJECTED: 12,
+  CLOSED: 13,
 } as const
 
 /** Worker states in `workerWords.state`, written by the worker. */
@@ -214,6 +233,8 @@ export const RECORDS = {
       stop: ['u32', 0],
       wantedGeneration: ['u32', 4],
       mail: ['u32', 8], // messages posted to the worker's port, wraps
+      dropRate: ['i32', 12], // drop_packet: one of so many new connections; 0: none (spec 3.11)
+      dropReloads: ['u32', 16], // times that the count towards it started anew, wraps
       state: ['u32', 64], // WORKER_STATE
       appliedGeneration: ['u32', 68],
       heartbeat: ['u32', 72], // turns, wraps
@@ -258,7 +279,7 @@ export const RECORDS = {
     fields: {
       address: ['addr', 0],
       port: ['u16', 16],
-      protocol: ['u8', 18], // 6, 17; 0 for a fwmark service
+      protocol: ['u8', 18], // 6, 17, 132; 0 for a fwmark service
       family: ['u8', 19], // 4 or 6
       fwmark: ['u32', 20],
       flags: ['u32', 24], // SERVICE_FLAG
@@ -395,7 +416,7 @@ export const REASONS = [
   ['ip_bad_total_length', 'IP total length smaller than its headers'],
   ['ip6_bad_extension', 'IPv6 extension header chain broken or too long'],
   ['fragment', 'IP fragment: not handled yet'],
-  ['l4_truncated', 'shorter than its TCP, UDP or ICMP header'],
+  ['l4_truncated', 'shorter than its TCP, UDP, SCTP or ICMP header'],
   ['tcp_bad_offset', 'TCP data offset below 20 bytes or beyond the segment'],
   ['udp_bad_length', 'UDP length below 8 or beyond the packet'],
   ['source_bad', 'source address is multicast, broadcast or unspecified'],
@@ -403,11 +424,13 @@ export const REASONS = [
   // Classify.
   ['no_service', 'no virtual service: left to the host'],
   ['not_syn', 'TCP without connection and without SYN: left to the host'],
-  ['protocol_unknown', 'neither TCP, UDP nor ICMP: left to the host'],
+  ['not_init', 'SCTP without association and without INIT: left to the host'],
+  ['protocol_unknown', 'neither TCP, UDP, SCTP nor ICMP: left to the host'],
   ['icmp_unrelated', 'ICMP that concerns no connection: left to the host'],
   ['ftp_data_source', 'new flow from port 20: left to the host'],
   // Schedule and track.
   ['no_destination', 'no destination could take the connection; answered with ICMP'],
+  ['load_dropped', 'new connection given up to save memory (drop_packet)'],
   ['scheduler_failed', 'the scheduler failed; see the log'],
   ['destination_gone', 'the destination of the connection was removed'],
   ['table_full', 'connection table full'],
@@ -444,6 +467,6 @@ export const REASON_LANE_WORDS = 64
 
 /** First four bytes of a digest over everything above: both sides must have the same. */
 export const LAYOUT_HASH = createHash('sha256')
-  .update(JSON.stringify([LIMITS, RECORDS, REASONS, SYSCTL_INDEX, METHOD, TCP_STATE]))
+  .update(JSON.stringify([LIMITS, RECORDS, REASONS, SYSCTL_INDEX, METHOD, TCP_STATE, SCTP_STATE]))
   .digest()
   .readUInt32LE(0)

@@ -43,7 +43,10 @@ Be16 PickPort(Random& random) {
   return Be16::of(kPorts[random.Below(std::size(kPorts))]);
 }
 
-uint8_t PickProtocol(Random& random) { return random.Below(2) == 0 ? 6 : 17; }
+uint8_t PickProtocol(Random& random) {
+  constexpr uint8_t kAll[] = {6, 17, 132};
+  return kAll[random.Below(3)];
+}
 
 struct Ends {
   Addr source, destination;

@@ -114,16 +114,14 @@ export function hostFacts(config: Config, host: HostView): HostFacts {
   }
 }
 
-/**
- * Services that are found by address; a mark says nothing about addresses. SCTP is not forwarded.
- */
+/** Services that are found by address; a mark says nothing about addresses. */
 export function addressServices(config: Config): Service[] {
   const services = [...config.services.values()]
   return services.filter(({ id }) => isByAddress(id))
 }
 
-function isByAddress({ fwmark, protocol }: ServiceId): boolean {
-  return fwmark === 0 && protocol !== 'sctp'
+function isByAddress({ fwmark }: ServiceId): boolean {
+  return fwmark === 0
 }
 
 /**
@@ -196,17 +194,15 @@ export function replySources(config: Config): ReplySource[] {
   }))
   return [...living, ...removed].flatMap(({ destination, id, isPersistent }) => {
     const anyPort = id.fwmark === 0 && (id.port === 0 || (isFtp(id) && isPersistent))
-    const replies = destination.method === 'masquerade' || isFullnat(destination)
-    // A mark service takes any protocol: both that are forwarded.
-    const all: Protocol[] = id.fwmark === 0 ? [id.protocol] : ['tcp', 'udp']
-    return all
-      .filter((protocol) => replies && protocol !== 'sctp')
-      .map((protocol) => ({
-        protocol,
-        address: destination.address,
-        port: anyPort ? 0 : destination.port || id.port,
-        fullnat: isFullnat(destination),
-      }))
+    if (destination.method !== 'masquerade' && !isFullnat(destination)) return []
+    // A mark service takes any protocol: all that are forwarded.
+    const all: Protocol[] = id.fwmark === 0 ? [id.protocol] : ['tcp', 'udp', 'sctp']
+    return all.map((protocol) => ({
+      protocol,
+      address: destination.address,
+      port: anyPort ? 0 : destination.port || id.port,
+      fullnat: isFullnat(destination),
+    }))
   })
 }
 

@@ -38,13 +38,7 @@ function refusedByKernel({ id, destinations, localAddresses }: Service): Control
 }
 
 function refusedByWorkers(service: Service, io: 'af_packet' | 'tun'): ControlError | undefined {
-  const { id, scheduler, engine, destinations } = service
-  if (id.protocol === 'sctp' && id.fwmark === 0) {
-    return new ControlError(
-      'NOT_SUPPORTED',
-      'SCTP services are not supported by this version of uvs',
-    )
-  }
+  const { scheduler, engine, destinations } = service
   if (KERNEL_ONLY_SCHEDULERS.includes(scheduler)) {
     return new ControlError('SCHEDULER_UNKNOWN', `there is no scheduler "${scheduler}" here yet`)
   }
