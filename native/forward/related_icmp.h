@@ -9,8 +9,8 @@
 
 namespace uvs {
 
-// Whether `packet` is an ICMP error that quotes a TCP, UDP or SCTP packet (ICMP types 3, 4, 11; ICMPv6
-// types below 128); sets `inverse` to the quoted ends, swapped. Needs `packet.kind == kIcmp`.
+// Whether `packet` is an ICMP error that quotes a TCP, UDP or SCTP packet (ICMP types 3, 4, 11;
+// ICMPv6 types below 128); sets `inverse` to the quoted ends, swapped. Needs `packet.kind == kIcmp`.
 // False too for a quote that is cut off before its ports or quotes a later fragment.
 bool quoted_flow(const Packet& packet, FlowKey* inverse);
 

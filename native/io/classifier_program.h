@@ -28,8 +28,8 @@
 //                                                      with kEntryMasquerade
 //   anything else; VLAN-tagged; later fragments;                                no      goes on
 //     unicast to another link address
-// The first line that fits decides. L4 is TCP, UDP or SCTP. An ICMP error is ICMP type 3, 4, 11 or ICMPv6 type below 128
-// (spec 5.7) that quotes L4 with ports; "about C:q -> D:p" is what it quotes.
+// The first line that fits decides. L4 is TCP, UDP or SCTP. An ICMP error is ICMP type 3, 4, 11 or
+// ICMPv6 type below 128 (spec 5.7) that quotes L4 with ports; "about C:q -> D:p" is what it quotes.
 #pragma once
 #include <cstdint>
 

@@ -7,6 +7,7 @@
  * classifier as soon as the workers have let go of it, and the host has its traffic back.
  */
 import { collectAddressTables, reconcileSchedulers } from '../scheduler/reconcile.js'
+import { DropTemplates } from '../scheduler/persistence/drop-templates.js'
 import { TemplateTable, type TemplateRow } from '../scheduler/persistence/templates.js'
 import { SchedulerState } from '../scheduler/shared-state.js'
 import { decodeConnections, type ConnectionRecord } from '../dataplane/connections.js'
@@ -27,12 +28,14 @@ import type {
   ConnectionRow,
   DataplaneOptions,
   DataplanePort,
+  Defences,
   Endpoint,
   RowFilter,
   RunningDataplane,
 } from './dataplane-port.js'
 import { HostSide } from './host/host-side.js'
 import { readInterfaces } from './host/interfaces.js'
+import { availablePages } from './host/memory.js'
 import { addressFromMapped } from './model/address.js'
 import { idleSentences, refusalOf } from './model/carried.js'
 import type { Config } from './model/config.js'
@@ -76,6 +79,7 @@ export async function startDataplane(
 }
 
 class Dataplane implements DataplanePort {
+  readonly defences: Defences
   readonly #options: DataplaneOptions
   readonly #ports: NativePortSet
   readonly #host: HostSide
@@ -122,6 +126,14 @@ class Dataplane implements DataplanePort {
       lane,
     )
     this.#templates = new TemplateTable(blocks.templates, this.#load, lane)
+    const dropTemplates = new DropTemplates(this.#templates, Math.random)
+    this.defences = {
+      availablePages,
+      dropPackets: (rate, restarts) => this.#supervisor.dropPackets(rate, restarts),
+      dropTemplates: () => {
+        if (this.#view !== undefined) dropTemplates.run(this.#view, nowSec())
+      },
+    }
   }
 
   async start(onLost: (message: string) => void): Promise<void> {
