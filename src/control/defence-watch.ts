@@ -29,6 +29,12 @@ export class DefenceWatch {
     this.#options = options
   }
 
+  /** What is published for a change of settings: a mode that was written follows memory at once. */
+  settled(before: Sysctls, after: Sysctls): Sysctls {
+    if (sameModes(before, after) || !wantsDefence(after)) return after
+    return defend(after, this.#availablePages()).sysctls
+  }
+
   /** The settings were changed: looks at once, unless it was the change this one asked for. */
   changed(after: Sysctls): void {
     if (this.#decided === undefined || !sameModes(this.#decided, after)) this.look(false)

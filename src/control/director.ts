@@ -222,11 +222,13 @@ export class Director {
     return { config, results }
   }
 
-  /** Makes `next` the configuration; returns why not. */
-  async #publish(next: Config): Promise<ControlError | undefined> {
+  /** Makes `wanted` the configuration; returns why not. */
+  async #publish(wanted: Config): Promise<ControlError | undefined> {
     const before = this.#config
-    if (next === before) return undefined
+    if (wanted === before) return undefined
     const { port } = this.#options
+    const sysctls = this.#defences?.settled(before.sysctls, wanted.sysctls) ?? wanted.sysctls
+    const next = sysctls === wanted.sysctls ? wanted : { ...wanted, sysctls }
     try {
       await port.publish(next)
     } catch (error) {

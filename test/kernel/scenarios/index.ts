@@ -10,6 +10,7 @@ import { METHODS } from './methods.js'
 import { PERSISTENCE } from './persistence.js'
 import { REMOVAL } from './removal.js'
 import { SCHEDULERS } from './schedulers.js'
+import { SCTP } from './sctp.js'
 import { STATES } from './states.js'
 
 export const SCENARIOS: readonly Scenario[] = [
@@ -21,6 +22,7 @@ export const SCENARIOS: readonly Scenario[] = [
   ...STATES,
   ...ICMP,
   ...COMMANDS,
+  ...SCTP,
 ]
 
 /** Minutes on the clock are seconds even where it jumps. */
