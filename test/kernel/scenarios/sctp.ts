@@ -136,6 +136,7 @@ export const SCTP: readonly Scenario[] = [
       const flow = s.sctp('$C1:40000', virtual)
       walk(s, flow, '>INIT >COOKIE-ECHO >INIT >SHUTDOWN >SHUTDOWN-COMPLETE >DATA >INIT')
       s.list()
+      s.wait(10)
     }
   }),
 
@@ -181,7 +182,7 @@ export const SCTP: readonly Scenario[] = [
     s.stats()
   }),
 
-  scenario('drop_packet=3 takes one of so many new connections', (s) => {
+  scenario('load defences: drop_packet=3 takes one of so many new connections', (s) => {
     s.service('-t $V1:80 -s rr', '-r $R1:80 -m', '-r $R2:80 -m')
     s.tcp('$C1:39999', '$V1:80').open()
     s.sysctl('am_droprate', 3)
@@ -198,25 +199,28 @@ export const SCTP: readonly Scenario[] = [
   }),
 
   // A template is drawn about every 32 seconds, so that none lives ten minutes.
-  scenario('drop_entry=3: what nothing assured goes, what is established and busy stays', (s) => {
-    s.service('-t $V1:80 -s rr -p 3000', '-r $R1:80 -m')
-    s.service('--sctp-service $V1:2905 -s rr -p 3000', '-r $R1:2905 -m')
-    const opened = s.tcp('$C1:40000', '$V1:80')
-    opened.open()
-    for (let i = 0; i < 9; i++) opened.send('PA', { payload: 'x' })
-    walk(s, s.sctp('$C1:40000', '$V1:2905'), '>INIT <INIT-ACK', false)
-    for (let i = 2; i < 6; i++) s.tcp(`$C${i}:40000`, '$V1:80').send('S')
-    s.list()
-    s.wait(80)
-    opened.send('A')
-    s.connections()
-    s.sysctl('drop_entry', 3)
-    s.wait(600)
-    s.connections()
-    s.list()
-  }),
+  scenario(
+    'load defences: drop_entry=3, what nothing assured goes, what is established and busy stays',
+    (s) => {
+      s.service('-t $V1:80 -s rr -p 3000', '-r $R1:80 -m')
+      s.service('--sctp-service $V1:2905 -s rr -p 3000', '-r $R1:2905 -m')
+      const opened = s.tcp('$C1:40000', '$V1:80')
+      opened.open()
+      for (let i = 0; i < 9; i++) opened.send('PA', { payload: 'x' })
+      walk(s, s.sctp('$C1:40000', '$V1:2905'), '>INIT <INIT-ACK', false)
+      for (let i = 2; i < 6; i++) s.tcp(`$C${i}:40000`, '$V1:80').send('S')
+      s.list()
+      s.wait(80)
+      opened.send('A')
+      s.connections()
+      s.sysctl('drop_entry', 3)
+      s.wait(600)
+      s.connections()
+      s.list()
+    },
+  ),
 
-  scenario('the automatic defences are idle while memory is there', (s) => {
+  scenario('load defences: automatic modes are idle while memory is there', (s) => {
     s.service('-t $V1:80 -s rr', '-r $R1:80 -g')
     for (const name of ['drop_entry', 'drop_packet', 'secure_tcp']) {
       s.sysctl(name, 1)
@@ -226,7 +230,7 @@ export const SCTP: readonly Scenario[] = [
     s.connections()
   }),
 
-  scenario('the automatic defences act while memory is short of amemthresh', (s) => {
+  scenario('load defences: automatic modes act while memory is short of amemthresh', (s) => {
     s.service('-t $V1:80 -s rr', '-r $R1:80 -g', '-r $R2:80 -g')
     s.sysctl('amemthresh', 2_000_000_000)
     s.sysctl('secure_tcp', 1)
@@ -243,7 +247,7 @@ export const SCTP: readonly Scenario[] = [
     s.connections()
   }),
 
-  scenario('secure_tcp=3: walks of a NAT connection', (s) => {
+  scenario('load defences: secure_tcp=3, walks of a NAT connection', (s) => {
     s.sysctl('secure_tcp', 3)
     s.service('-t $V1:80 -s rr', '-r $R1:80 -m')
     const flow = s.tcp('$C1:40000', '$V1:80')
