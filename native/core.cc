@@ -13,6 +13,7 @@
 #include <cassert>
 
 #include "parse/parse.h"
+#include "parse/sctp.h"
 
 namespace uvs {
 
@@ -33,7 +34,8 @@ Core::Core(const CoreMemory& memory, std::vector<std::unique_ptr<Port>> ports,
       local_ports_(memory.worker, memory.workers, static_cast<uint32_t>(seed)),
       announcer_(*hops_),
       reassembly_(seed),
-      handover_(memory.handover, memory.worker) {
+      handover_(memory.handover, memory.worker),
+      drop_entry_(seed) {
   static_assert(kBurst <= 64);
   tracker_.attach_templates(memory.templates, memory.template_count);
   batch_.attach(memory.misses);
@@ -207,9 +209,13 @@ void Core::handle(uint16_t number) {
   }
 }
 
-// Spec 3.9: a SYN on an old connection may begin a new one.
+// Spec 3.9: a SYN or INIT on an old connection may begin a new one.
 bool Core::starts_over(const Packet& packet, uint32_t id, const DestinationRecord* destination) {
-  if ((packet.tcp_flags & kTcpSyn) == 0 || packet.key.protocol != kProtoTcp) return false;
+  const bool sctp = packet.key.protocol == kProtoSctp;
+  if (sctp ? packet.sctp_first != kChunkInit
+           : (packet.tcp_flags & kTcpSyn) == 0 || packet.key.protocol != kProtoTcp) {
+    return false;
+  }
   if (snapshot_.sysctl(kSysctlExpireNodestConn) != 0 && destination != nullptr &&
       destination->weight == 0) {
     return true;
@@ -217,6 +223,7 @@ bool Core::starts_over(const Packet& packet, uint32_t id, const DestinationRecor
   const uint32_t mode = snapshot_.sysctl(kSysctlConnReuseMode);
   const Conn& conn = table_.at(id);
   if (mode == 0 || table_.cold(id).template_ref != 0 || tracker_.has_master(conn)) return false;
+  if (sctp) return conn.state == kSctpClosed;
   return conn.state == kTcpTimeWait || conn.state == kTcpClose ||
          ((mode & 2) != 0 && conn.state == kTcpFinWait && (conn.flags & kConnNoOutput) != 0);
 }

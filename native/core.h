@@ -85,6 +85,7 @@ class Core {
   // Connections looked at by the timer and the sweep in one poll: bounds the pause.
   static constexpr uint32_t kExpireBudget = 256;
   static constexpr uint32_t kSweepBudget = 1024;
+  static constexpr uint32_t kDropBudget = 256;
   // After traffic the core looks again for this long before it waits in ppoll().
   static constexpr uint32_t kSpinUs = 40;
   // Announcements that wait for their turn are looked at so often.
@@ -128,6 +129,9 @@ class Core {
   void leave(const Packet& packet, const Frame& frame, uint32_t l3);
   void finish();
   void announce();
+  void drop_entries();
+  bool gives_up_new();
+  void leave_virtual_to_host(Packet& packet, Reason reason);
   void housekeeping();
   void count_in(const DestinationRecord& destination, uint16_t slot, uint32_t bytes);
   void count_out(const DestinationRecord& destination, uint16_t slot, uint32_t bytes);
@@ -161,7 +165,12 @@ class Core {
   uint32_t first_port_ = 0;    // whose turn it is to be read first
   uint32_t sweep_cursor_ = 0;  // expire_nodest_conn; at or beyond the end: nothing to sweep
   bool sweeping_ = false;
-  bool open_ = false;  // poll() returned misses that are not resolved yet
+  DropEntry drop_entry_;
+  uint64_t drop_second_ = 0;   // of the last draw
+  uint32_t draws_ = 0;         // that drop_entry has yet to make in this second
+  int32_t drop_counter_ = 0;   // new connections until drop_packet takes one
+  uint32_t drop_reloads_ = 0;  // as the counter was last started anew
+  bool open_ = false;          // poll() returned misses that are not resolved yet
 
   Frame frames_[kBurst];
   Packet packets_[kBurst];

@@ -22,7 +22,7 @@ void Core::read_clock() {
 // How long nothing but a packet, news or the bell needs this thread: work that a budget cut off
 // goes on at once, timers want a look every tick.
 uint32_t Core::idle_us() const {
-  if (sweeping_ || table_.wheel().now() != tick()) return 0;
+  if (sweeping_ || draws_ != 0 || table_.wheel().now() != tick()) return 0;
   if (memory_.worker == 0 && announcer_.pending() != 0) return kAnnounceUs;
   return static_cast<uint32_t>(kTickMs - now_ms_ % kTickMs) * 1000;
 }
@@ -61,8 +61,11 @@ void Core::hear_bell() {
 void Core::housekeeping() {
   tracker_.expire(tick(), kExpireBudget);
   if (sweeping_) sweeping_ = tracker_.sweep_gone(&sweep_cursor_, kSweepBudget);
+  if (draws_ != 0) tracker_.drop_random(drop_entry_, tick(), &draws_, kDropBudget);
   if (now_ms_ == served_ms_) return;
   served_ms_ = now_ms_;
+  if (snapshot_.sysctl(kSysctlDropEntry) >= 2) [[unlikely]]
+    drop_entries();
   egress_.serve_neighbours(static_cast<uint32_t>(now_ms_));
   if (reassembly_.size() != 0) expire_fragments();
   if (const uint32_t lost = reassembly_.take_given_up()) {
@@ -79,6 +82,14 @@ void Core::housekeeping() {
     }
   }
   shared::publish(memory_.words->connections, table_.size());
+}
+
+// Spec 3.11: modes 2 and 3 act, once a second.
+void Core::drop_entries() {
+  const uint64_t second = now_ms_ / 1000;
+  if (second == drop_second_) return;
+  drop_second_ = second;
+  draws_ = drop_entry_.draws(table_.high_water());
 }
 
 void Core::announce() {

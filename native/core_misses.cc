@@ -4,6 +4,7 @@
 
 #include "classify/classify.h"
 #include "core.h"
+#include "parse/sctp.h"
 
 namespace uvs {
 namespace {
@@ -29,6 +30,7 @@ void Core::miss(uint16_t number) {
   }
   const auto now = static_cast<uint32_t>(now_ms_);
   const bool tcp = packet.key.protocol == kProtoTcp;
+  const bool sctp = packet.key.protocol == kProtoSctp;
   if (tcp && ((packet.tcp_flags & kTcpRst) != 0 ||
               ((packet.tcp_flags & kTcpSyn) == 0 && snapshot_.sysctl(kSysctlSloppyTcp) == 0))) {
     if (batch_.join(packet, number)) return;  // its SYN is in this burst
@@ -36,7 +38,23 @@ void Core::miss(uint16_t number) {
     egress_.reset(packet, now);
     return;
   }
+  if (sctp && (packet.sctp_first == kChunkAbort ||
+               (packet.sctp_first != kChunkInit && snapshot_.sysctl(kSysctlSloppySctp) == 0))) {
+    if (batch_.join(packet, number)) return;
+    leave_virtual_to_host(packet, Reason::kNotInit);
+    return;
+  }
+  if (shared::lane_load(memory_.words->drop_rate) != 0) [[unlikely]] {
+    // Another packet of a flow that this burst has let in would find its entry in the kernel.
+    const bool kept = tcp || (snapshot_.service(slot)->flags & kServiceOnePacket) == 0;
+    if (kept && batch_.join(packet, number)) return;
+    if (gives_up_new()) {
+      counters_.count(Reason::kLoadDropped);
+      return;
+    }
+  }
   if (packet.key.source_port == Be16::of(20)) {
+    if (sctp) return leave_virtual_to_host(packet, Reason::kFtpDataSource);
     counters_.count(Reason::kFtpDataSource);
     if (tcp) {
       egress_.reset(packet, now);
@@ -50,10 +68,32 @@ void Core::miss(uint16_t number) {
     if (packet.tcp_flags & kTcpSyn) flags |= kMissTcpSyn;
     if (packet.tcp_flags & kTcpAck) flags |= kMissTcpAck;
     if (packet.tcp_flags & kTcpFin) flags |= kMissTcpFin;
-  } else if (snapshot_.service(slot)->flags & kServiceOnePacket) {
+  } else if (!sctp && snapshot_.service(slot)->flags & kServiceOnePacket) {
     flags |= kMissOnePacket;
   }
   batch_.add(packet, number, slot, flags);
+}
+
+// drop_packet (spec 3.11; kernel: ip_vs.h ip_vs_todrop): one of so many new connections goes. In
+// automatic mode main starts the count anew every second.
+bool Core::gives_up_new() {
+  const int32_t rate = shared::lane_load(memory_.words->drop_rate);
+  const uint32_t reloads = shared::lane_load(memory_.words->drop_reloads);
+  if (reloads != drop_reloads_) {
+    drop_reloads_ = reloads;
+    drop_counter_ = rate;
+  }
+  if (--drop_counter_ > 0) return false;
+  drop_counter_ = rate;
+  return true;
+}
+
+// SCTP that begins nothing: the host's own stack answers it, as it would in the kernel, with an
+// ABORT or "protocol unreachable". An announced address has no stack behind it.
+void Core::leave_virtual_to_host(Packet& packet, Reason reason) {
+  const uint16_t hop = hops_->find(packet.key.destination, static_cast<uint32_t>(now_ms_));
+  if (hops_->at(hop).state == HopState::kLocal) return leave_to_host(packet, reason);
+  counters_.count(reason);
 }
 
 // The kernel's ACCEPT (spec 5.2, 5.3): a reply of a masqueraded destination that is none, say a
@@ -62,6 +102,8 @@ void Core::miss(uint16_t number) {
 void Core::leave_to_host(Packet& packet, Reason reason) {
   counters_.count(reason);
   if (memory_.host_port < 0) return;
+  if (packet.key.protocol == kProtoSctp && packet.checksum_partial()) [[unlikely]]
+    complete_checksum(packet);
   if (packet.fragment_bytes == 0) [[likely]]
     return leave(packet, packet.frame, packet.l3);
   // As it came: the host may forward it, and would call the whole too big.

@@ -7,7 +7,7 @@
 
 namespace uvs {
 
-constexpr uint32_t kLayoutHash = 0x9525f493u;
+constexpr uint32_t kLayoutHash = 0xc779b8d9u;
 constexpr uint32_t kSnapshotMagic = 0x53565531u;
 constexpr uint32_t kTableMagic = 0x54565531u;
 constexpr uint16_t kNoSlot = 65535;
@@ -82,6 +82,7 @@ constexpr uint32_t kSysctlLblcExpiration = 8;
 constexpr uint32_t kSysctlLblcrExpiration = 9;
 constexpr uint32_t kSysctlDropEntry = 10;
 constexpr uint32_t kSysctlDropPacket = 11;
+constexpr uint32_t kSysctlSloppySctp = 12;
 
 constexpr uint8_t kTcpNone = 0;
 constexpr uint8_t kTcpEstablished = 1;
@@ -94,6 +95,21 @@ constexpr uint8_t kTcpCloseWait = 7;
 constexpr uint8_t kTcpLastAck = 8;
 constexpr uint8_t kTcpListen = 9;
 constexpr uint8_t kTcpSynack = 10;
+
+constexpr uint8_t kSctpNone = 0;
+constexpr uint8_t kSctpInit1 = 1;
+constexpr uint8_t kSctpInit = 2;
+constexpr uint8_t kSctpCookieSent = 3;
+constexpr uint8_t kSctpCookieReplied = 4;
+constexpr uint8_t kSctpCookieWait = 5;
+constexpr uint8_t kSctpCookie = 6;
+constexpr uint8_t kSctpCookieEchoed = 7;
+constexpr uint8_t kSctpEstablished = 8;
+constexpr uint8_t kSctpShutdownSent = 9;
+constexpr uint8_t kSctpShutdownReceived = 10;
+constexpr uint8_t kSctpShutdownAckSent = 11;
+constexpr uint8_t kSctpRejected = 12;
+constexpr uint8_t kSctpClosed = 13;
 
 constexpr uint32_t kWorkerStarting = 0;
 constexpr uint32_t kWorkerReady = 1;
@@ -125,10 +141,12 @@ enum class Reason : uint8_t {
   kOffloadBad,
   kNoService,
   kNotSyn,
+  kNotInit,
   kProtocolUnknown,
   kIcmpUnrelated,
   kFtpDataSource,
   kNoDestination,
+  kLoadDropped,
   kSchedulerFailed,
   kDestinationGone,
   kTableFull,
@@ -155,7 +173,7 @@ enum class Reason : uint8_t {
   kTxError,
   kRxOverrun,
 };
-constexpr uint32_t kReasonCount = 52;
+constexpr uint32_t kReasonCount = 54;
 constexpr uint32_t kReasonLaneWords = 64;
 static_assert(kReasonCount <= kReasonLaneWords);
 constexpr const char* kReasonNames[kReasonCount] = {
@@ -182,10 +200,12 @@ constexpr const char* kReasonNames[kReasonCount] = {
     "offload_bad",
     "no_service",
     "not_syn",
+    "not_init",
     "protocol_unknown",
     "icmp_unrelated",
     "ftp_data_source",
     "no_destination",
+    "load_dropped",
     "scheduler_failed",
     "destination_gone",
     "table_full",
@@ -279,7 +299,9 @@ struct WorkerWordsRecord {
   uint32_t stop;
   uint32_t wanted_generation;
   uint32_t mail;
-  uint8_t pad0[52];
+  int32_t drop_rate;
+  uint32_t drop_reloads;
+  uint8_t pad0[44];
   uint32_t state;
   uint32_t applied_generation;
   uint32_t heartbeat;
@@ -299,6 +321,8 @@ static_assert(sizeof(WorkerWordsRecord) == 128);
 static_assert(offsetof(WorkerWordsRecord, stop) == 0);
 static_assert(offsetof(WorkerWordsRecord, wanted_generation) == 4);
 static_assert(offsetof(WorkerWordsRecord, mail) == 8);
+static_assert(offsetof(WorkerWordsRecord, drop_rate) == 12);
+static_assert(offsetof(WorkerWordsRecord, drop_reloads) == 16);
 static_assert(offsetof(WorkerWordsRecord, state) == 64);
 static_assert(offsetof(WorkerWordsRecord, applied_generation) == 68);
 static_assert(offsetof(WorkerWordsRecord, heartbeat) == 72);

@@ -27,7 +27,8 @@ bool service_ok(const ServiceRecord& s, const SnapshotHeaderRecord& h, const Add
     if (!family_ok(s.family, local[i])) return false;
   }
   if (s.fwmark != 0) return s.family == 4 || s.family == 6;
-  return (s.protocol == 6 || s.protocol == 17) && family_ok(s.family, s.address);
+  return (s.protocol == 6 || s.protocol == 17 || s.protocol == 132) &&
+         family_ok(s.family, s.address);
 }
 
 // Only a tunnel leads to another family than its service's: the packets of all other methods are

@@ -11,7 +11,7 @@
 //   free      remove(), start       no        no        `wheel_next` (free list)
 //   live      create()              yes       yes       everything, by the owning core
 //
-// TCP states move only in tcp_state.cc, UDP never moves (spec 3.6, 3.6.1).
+// TCP states move only in tcp_state.cc, SCTP states in sctp_state.cc; UDP never moves (spec 3.6).
 #pragma once
 #include <cstdint>
 
@@ -46,7 +46,7 @@ struct Conn {
   uint16_t destination_index;
   uint16_t local_index;  // FULLNAT only
   uint8_t protocol;
-  uint8_t state;   // kTcp*; 0 for UDP
+  uint8_t state;   // kTcp* or kSctp*; UDP: a reply was seen
   uint16_t flags;  // kConn*
   uint16_t destination_slot;
   uint16_t reserved;

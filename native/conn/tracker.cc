@@ -4,7 +4,7 @@
 
 #include <cassert>
 
-#include "conn/tcp_state.h"
+#include "conn/sctp_state.h"
 
 namespace uvs {
 namespace {
@@ -56,15 +56,16 @@ void Tracker::assure_template(uint32_t id) {
   }
 }
 
+// Which rows a packet moves by; the first reply ends "input only" for good (spec 3.6).
+TcpRows Tracker::rows_for(Conn& conn, bool reply) {
+  if ((conn.flags & kConnNoOutput) == 0) return reply ? TcpRows::kOutput : TcpRows::kInput;
+  if (!reply) return TcpRows::kInputOnly;
+  conn.flags = static_cast<uint16_t>(conn.flags & ~kConnNoOutput);
+  return TcpRows::kOutput;
+}
+
 void Tracker::track_tcp(uint32_t id, Conn& conn, uint8_t tcp_flags, bool reply, uint32_t tick) {
-  TcpRows rows = reply ? TcpRows::kOutput : TcpRows::kInput;
-  if (conn.flags & kConnNoOutput) {
-    if (reply) {
-      conn.flags = static_cast<uint16_t>(conn.flags & ~kConnNoOutput);
-    } else {
-      rows = TcpRows::kInputOnly;
-    }
-  }
+  const TcpRows rows = rows_for(conn, reply);
   const bool fullnat = conn.method == kMethodFullnat;
   const uint8_t next = tcp_next_state(conn.state, tcp_flags, rows, secure_tcp_, fullnat);
   if (next != conn.state) {
@@ -73,6 +74,16 @@ void Tracker::track_tcp(uint32_t id, Conn& conn, uint8_t tcp_flags, bool reply, 
     if (next == kTcpEstablished) assure_template(id);
   }
   table_.wheel().refresh(id, tick + (fullnat ? fullnat_ticks_ : tcp_ticks_)[next]);
+}
+
+void Tracker::track_sctp(uint32_t id, Conn& conn, uint8_t chunk, bool reply, uint32_t tick) {
+  const uint8_t next = sctp_next_state(conn.state, chunk, rows_for(conn, reply));
+  if (next != conn.state) {
+    conn.state = next;
+    set_active(conn, sctp_is_active(next));
+    if (next == kSctpEstablished) assure_template(id);
+  }
+  table_.wheel().refresh(id, tick + sctp_timeout_sec(next) * kTicksPerSec);
 }
 
 void Tracker::track_udp(uint32_t id, Conn& conn, bool reply, uint32_t tick) {
@@ -157,6 +168,26 @@ bool Tracker::sweep_gone(uint32_t* cursor, uint32_t budget) {
     if (gone && !has_slaves(table_.at(*cursor))) end_chain(*cursor);
   }
   return *cursor < stop;
+}
+
+// What the timer was last set to, as far as the state still says it: the initial 3 s, a postponed
+// master's 60 s and what --set changed meanwhile are not remembered.
+uint32_t Tracker::timeout_ticks(const Conn& conn) const {
+  if (conn.protocol == kProtoSctp) return sctp_timeout_sec(conn.state) * kTicksPerSec;
+  if (conn.protocol != kProtoTcp) return udp_ticks_;
+  return (conn.method == kMethodFullnat ? fullnat_ticks_ : tcp_ticks_)[conn.state];
+}
+
+bool Tracker::drop_random(DropEntry& defence, uint32_t tick, uint32_t* draws, uint32_t budget) {
+  for (; *draws != 0 && budget != 0; --*draws, --budget) {
+    const uint32_t id = defence.draw(table_.high_water());
+    if (!table_.live(id)) continue;
+    const Conn& conn = table_.at(id);
+    if (has_slaves(conn)) continue;
+    const auto idle = static_cast<int32_t>(tick + timeout_ticks(conn) - conn.expires);
+    if (defence.takes(conn, idle)) end_chain(id);
+  }
+  return *draws != 0;
 }
 
 }  // namespace uvs

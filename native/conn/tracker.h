@@ -6,6 +6,8 @@
 
 #include "classify/snapshot.h"
 #include "conn/conn_table.h"
+#include "conn/drop_entry.h"
+#include "conn/tcp_state.h"
 #include "report/counters.h"
 
 namespace uvs {
@@ -28,14 +30,16 @@ class Tracker {
   // Gives back one slave of a template: the connection ended, or could not be made.
   void release_template(uint32_t template_ref);
 
-  // Moves state and restarts the timer for one packet (spec 3.6, 3.6.1). `reply`: it came from the
-  // destination.
+  // Moves state and restarts the timer for one packet (spec 3.6 to 3.6.2). `reply`: it came from
+  // the destination.
   void track(uint32_t id, const Packet& packet, bool reply, uint32_t tick) {
     Conn& conn = table_.at(id);
     if (conn.protocol == kProtoTcp) {
       track_tcp(id, conn, packet.tcp_flags, reply, tick);
-    } else {
+    } else if (conn.protocol != kProtoSctp) [[likely]] {
       track_udp(id, conn, reply, tick);
+    } else {
+      track_sctp(id, conn, packet.sctp_chunk, reply, tick);
     }
   }
 
@@ -68,11 +72,17 @@ class Tracker {
   // looks at `budget` records from `*cursor` on; false when the table's end was reached.
   bool sweep_gone(uint32_t* cursor, uint32_t budget);
 
+  // Draws up to `budget` of `*draws` records at random and ends those that drop_entry takes (spec
+  // 3.11), with their masters; false when all were drawn.
+  bool drop_random(DropEntry& defence, uint32_t tick, uint32_t* draws, uint32_t budget);
+
   // A new snapshot was adopted: timeouts in ticks are read from it.
   void adopt();
 
  private:
   void track_tcp(uint32_t id, Conn& conn, uint8_t tcp_flags, bool reply, uint32_t tick);
+  void track_sctp(uint32_t id, Conn& conn, uint8_t chunk, bool reply, uint32_t tick);
+  TcpRows rows_for(Conn& conn, bool reply);
   void track_udp(uint32_t id, Conn& conn, bool reply, uint32_t tick);
   void end(uint32_t id, bool in_wheel);
   uint32_t master_of(const Conn& conn) const {
@@ -83,6 +93,7 @@ class Tracker {
     const ConnExtra* extra = table_.extra(conn);
     return extra != nullptr && extra->slaves != 0;
   }
+  uint32_t timeout_ticks(const Conn& conn) const;
   void set_active(Conn& conn, bool active);
   void assure_template(uint32_t id);
   void expire_template(uint32_t template_ref);

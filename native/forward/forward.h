@@ -16,9 +16,10 @@ struct Ends {
   Be16 destination_port;
 };
 
-// Rewrites addresses and ports (masquerade, FULLNAT; both directions), IPv4 or IPv6, TCP or UDP.
-// IPv4 header checksum and L4 checksum follow incrementally (RFC 1624); a partial checksum gets
-// its pseudo-header sum adjusted; a zero UDP checksum becomes a full one (spec 5.5.2). Needs
+// Rewrites addresses and ports (masquerade, FULLNAT; both directions), IPv4 or IPv6, TCP, UDP or
+// SCTP. IPv4 header checksum and L4 checksum follow incrementally (RFC 1624); a partial checksum
+// gets its pseudo-header sum adjusted; a zero UDP checksum becomes a full one; SCTP's is made anew
+// if a port changed (spec 5.5.2). Needs
 // `packet.kind == kFlow`; both families of old and new ends are equal.
 void rewrite_ends(Packet& packet, const Ends& to);
 
@@ -38,7 +39,8 @@ Fit fit_to_mtu(const Packet& packet, uint32_t mtu);
 bool encapsulate_ipip(Packet& packet, const Addr& local, const Addr& remote, bool pmtu_disc,
                       uint16_t ip_id);
 
-// Finishes a partial checksum in software, so that the packet can be encapsulated.
+// Finishes a partial checksum in software, so that the packet can be encapsulated, or because it is
+// SCTP's: a port can be asked for the Internet checksum only (virtio 1.2, 5.1.6.2).
 void complete_checksum(Packet& packet);
 
 // Cuts a GSO super-packet (TCP v4/v6, UDP_L4) into segments with complete checksums, one after the

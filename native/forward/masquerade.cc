@@ -4,8 +4,10 @@
 
 #include "forward/forward.h"
 #include "parse/checksum.h"
+#include "parse/crc32c.h"
 #include "parse/ip4.h"
 #include "parse/ip6.h"
+#include "parse/sctp.h"
 #include "parse/tcp.h"
 #include "parse/udp.h"
 
@@ -47,10 +49,24 @@ void add_udp_checksum(const Packet& packet, const Ends& to) {
       transport_checksum(*to.source, *to.destination, kProtoUdp, udp.at, udp.bytes().host()));
 }
 
+// The sum covers no address: it is made anew only when a port really changed (spec 5.5.2), or when
+// its sender left it to a network card.
+void rewrite_sctp(Packet& packet, const Ends& to) {
+  write_addresses(packet.ip(), packet.family, *to.source, *to.destination);
+  Sctp sctp(packet.transport());
+  const bool same = sctp.source() == to.source_port && sctp.destination() == to.destination_port;
+  write_ports(sctp.at, to.source_port, to.destination_port);
+  if (packet.checksum_partial()) return complete_checksum(packet);
+  if (same) return;
+  sctp.set_checksum(sctp_checksum(sctp.at, packet.l3 + packet.l3_bytes - packet.l4));
+}
+
 }  // namespace
 
 void rewrite_ends(Packet& packet, const Ends& to) {
   assert(packet.kind == PacketKind::kFlow);
+  if (packet.key.protocol == kProtoSctp) [[unlikely]]
+    return rewrite_sctp(packet, to);
   uint8_t* transport = packet.transport();
   const uint64_t addresses =
       write_addresses(packet.ip(), packet.family, *to.source, *to.destination);

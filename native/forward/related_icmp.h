@@ -9,9 +9,9 @@
 
 namespace uvs {
 
-// Whether `packet` is an ICMP error that quotes a TCP or UDP packet (ICMP types 3, 4, 11; ICMPv6
-// types below 128); sets `inverse` to the quoted ends, swapped. Needs `packet.kind == kIcmp`.
-// False too for a quote that is cut off before its ports or quotes a later fragment.
+// Whether `packet` is an ICMP error that quotes a TCP, UDP or SCTP packet (ICMP types 3, 4, 11;
+// ICMPv6 types below 128); sets `inverse` to the quoted ends, swapped. Needs `packet.kind ==
+// kIcmp`. False too for a quote that is cut off before its ports or quotes a later fragment.
 bool quoted_flow(const Packet& packet, FlowKey* inverse);
 
 // What an ICMP error about a rewritten flow must say on the other side. An end that stays is given

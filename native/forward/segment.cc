@@ -5,8 +5,10 @@
 
 #include "forward/forward.h"
 #include "parse/checksum.h"
+#include "parse/crc32c.h"
 #include "parse/ip4.h"
 #include "parse/ip6.h"
+#include "parse/sctp.h"
 #include "parse/tcp.h"
 #include "parse/udp.h"
 
@@ -91,6 +93,11 @@ void complete_checksum(Packet& packet) {
   assert(packet.checksum_partial());
   assert(vnet.csum_start + vnet.csum_offset + 2u <= packet.frame.length);
   uint8_t* start = packet.frame.data + vnet.csum_start;
+  if (packet.key.protocol == kProtoSctp) {
+    Sctp(start).set_checksum(sctp_checksum(start, packet.frame.length - vnet.csum_start));
+    vnet = VnetHdr{};
+    return;
+  }
   uint8_t* field = start + vnet.csum_offset;
   // The field already holds the pseudo-header sum, so that the plain sum of all is the right one.
   const uint16_t sum = checksum_of(start, packet.frame.length - vnet.csum_start);

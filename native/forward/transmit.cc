@@ -198,6 +198,8 @@ uint32_t Transmitter::request(Packet& packet, Conn& conn, uint32_t now_ms) {
         counters_.count(Reason::kMethodUnsupported);
         return 0;
       }
+      if (packet.key.protocol == kProtoSctp && packet.checksum_partial()) [[unlikely]]
+        complete_checksum(packet);
   }
   out(packet, slot, fragment, virtual_address, now_ms);
   return answered_;

@@ -40,7 +40,10 @@ NewConn wanted_by(const Operation& op) {
   NewConn wanted{};
   wanted.in = FlowKey{Addr::v4(Be32::of(0xc6120000u + op.client % 8)),
                       Addr::v4(Be32::of(0xc6120100u + op.client / 64)), Be16::of(op.port % 16),
-                      Be16::of(80), op.port & 128 ? kProtoUdp : kProtoTcp};
+                      Be16::of(80),
+                      op.port & 128  ? kProtoUdp
+                      : op.port & 64 ? kProtoSctp
+                                     : kProtoTcp};
   wanted.destination = Addr::v4(Be32::of(0xc6130000u + op.method / 4 % 8));
   wanted.destination_port = Be16::of(8080);
   wanted.method = kMethods[op.method % 4];

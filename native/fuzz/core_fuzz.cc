@@ -44,12 +44,15 @@ constexpr uint8_t kLocal = 99;
 
 rig::ConfigText config_by(const Operation& op) {
   rig::ConfigText config;
-  for (uint32_t i = 0; i < 4; i++) {
+  constexpr uint8_t kProtocols[] = {kProtoTcp, kProtoUdp,  kProtoTcp,
+                                    kProtoUdp, kProtoSctp, kProtoSctp};
+  for (uint32_t i = 0; i < 6; i++) {
+    const bool six = i == 2 || i == 3 || i == 5;
     rig::ServiceText service;
-    service.address = address(i / 2 != 0, false, kService);
-    service.protocol = i % 2 == 0 ? kProtoTcp : kProtoUdp;
-    service.flags = (op.a >> i & 1) != 0 ? kServiceOnePacket : 0;
-    if ((op.a & 16) == 0) service.local = {address(i / 2 != 0, true, kLocal)};
+    service.address = address(six, false, kService);
+    service.protocol = kProtocols[i];
+    service.flags = i < 4 && (op.a >> i & 1) != 0 ? kServiceOnePacket : 0;
+    if ((op.a & 16) == 0) service.local = {address(six, true, kLocal)};
     config.services.push_back(service);
   }
   constexpr uint8_t kMethods[] = {kMethodMasquerade, kMethodTunnel, kMethodDirect, kMethodFullnat};
@@ -70,6 +73,8 @@ rig::ConfigText config_by(const Operation& op) {
   config.sloppy_tcp = op.d >> 3 & 1;
   config.pmtu_disc = op.d >> 4 & 1;
   config.secure_tcp = op.d >> 5 & 3;
+  config.sloppy_sctp = op.d >> 7 & 1;
+  config.drop_entry = op.e & 3;
   config.local_port_last = static_cast<uint16_t>(1025 + (op.d >> 8 & 7));
   return config;
 }
@@ -114,6 +119,8 @@ void put_transport(std::vector<uint8_t>& frame, const FlowKey& key, uint8_t flag
   if (key.protocol == kProtoUdp) {
     put16(frame, 8 + payload);
     put16(frame, 0);
+  } else if (key.protocol == kProtoSctp) {
+    frame.insert(frame.end(), {0, 0, 0, 1, 0, 0, 0, 0, flags, 0, 0, 8});
   } else {
     frame.insert(frame.end(), {0, 0, 0, 1, 0, 0, 0, 2, 0x50, flags, 0xff, 0xff, 0, 0, 0, 0});
   }
@@ -123,7 +130,7 @@ void put_transport(std::vector<uint8_t>& frame, const FlowKey& key, uint8_t flag
 // A packet between ends that matter: requests, replies to any destination, strays.
 FlowKey key_by(const Operation& op) {
   const bool six = op.a & 1;
-  const uint8_t protocol = op.a & 2 ? kProtoUdp : kProtoTcp;
+  const uint8_t protocol = op.a & 2 ? kProtoUdp : op.a & 128 ? kProtoSctp : kProtoTcp;
   const Be16 client_port = Be16::of(static_cast<uint16_t>(2000 + op.b % 16));
   const Addr client = address(six, false, static_cast<uint8_t>(1 + op.b / 64));
   if ((op.a & 4) == 0) {
@@ -180,6 +187,8 @@ class World {
   void adopt(const Operation& op) {
     last_ = op;
     adopted_ = true;
+    blocks_.words.get()->drop_rate = op.e >> 2 & 3;
+    blocks_.words.get()->drop_reloads += op.e >> 4 & 1;
     require(rig_->adopt(config_by(op)));
   }
 
@@ -192,7 +201,8 @@ class World {
     const FlowKey key = key_by(op);
     const bool super = op.a & 32;
     const uint32_t payload = super ? op.e : op.e % 1600;
-    const uint32_t transport = key.protocol == kProtoUdp ? 8 : 20;
+    const bool sctp = key.protocol == kProtoSctp;
+    const uint32_t transport = key.protocol == kProtoUdp ? 8 : sctp ? 16 : 20;
     if (payload + transport + 40 > kMaxIpBytes) return;
     std::vector<uint8_t> frame(12, 2);
     put16(frame, key.source.is_v4() ? 0x0800 : 0x86dd);
@@ -203,7 +213,9 @@ class World {
     if (super) {
       vnet.flags = kVnetNeedsCsum;
       vnet.csum_start = l4;
-      vnet.csum_offset = key.protocol == kProtoUdp ? 6 : 16;
+      vnet.csum_offset = key.protocol == kProtoUdp ? 6 : sctp ? 8 : 16;
+    }
+    if (super && !sctp) {
       vnet.gso_size = static_cast<uint16_t>(1 + (op.c | 64u) * 6);
       vnet.gso_type = key.protocol == kProtoUdp ? kVnetGsoUdpL4
                       : key.source.is_v4()      ? kVnetGsoTcp4

@@ -209,6 +209,8 @@ struct ConfigText {
   uint32_t conn_reuse_mode = 1;
   uint32_t expire_nodest_conn = 0;
   uint32_t sloppy_tcp = 0;
+  uint32_t sloppy_sctp = 0;
+  uint32_t drop_entry = 0;
   uint32_t pmtu_disc = 1;
   uint32_t secure_tcp = 0;
   uint32_t nat_icmp_send = 0;
@@ -281,6 +283,8 @@ inline std::vector<uint64_t> block_of(const ConfigText& text) {
   h->sysctls[kSysctlConnReuseMode] = text.conn_reuse_mode;
   h->sysctls[kSysctlExpireNodestConn] = text.expire_nodest_conn;
   h->sysctls[kSysctlSloppyTcp] = text.sloppy_tcp;
+  h->sysctls[kSysctlSloppySctp] = text.sloppy_sctp;
+  h->sysctls[kSysctlDropEntry] = text.drop_entry;
   h->sysctls[kSysctlPmtuDisc] = text.pmtu_disc;
   h->sysctls[kSysctlSecureTcp] = text.secure_tcp;
   h->sysctls[kSysctlNatIcmpSend] = text.nat_icmp_send;

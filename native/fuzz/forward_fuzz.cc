@@ -10,9 +10,11 @@
 #include "forward/forward.h"
 #include "forward/related_icmp.h"
 #include "parse/checksum.h"
+#include "parse/crc32c.h"
 #include "parse/icmp.h"
 #include "parse/ip4.h"
 #include "parse/parse.h"
+#include "parse/sctp.h"
 #include "parse/tcp.h"
 #include "parse/udp.h"
 
@@ -95,10 +97,32 @@ uint16_t transport_field(const Packet& packet) {
 
 // Whether every checksum has one form only: 0 and 0xffff are the same sum.
 bool unambiguous(const Packet& packet) {
+  if (packet.key.protocol == kProtoSctp) return false;  // see check_sctp()
   const uint16_t field = transport_field(packet);
   if (packet.family == 4 && Ip4(packet.ip()).checksum().raw == 0xffff) return false;
   if (packet.checksum_partial()) return field != 0 && field != 0xffff;
   return field != (packet.key.protocol == kProtoUdp ? 0 : 0xffff);
+}
+
+bool sctp_good(const Packet& packet) {
+  const Sctp sctp(packet.transport());
+  return sctp.checksum() == sctp_checksum(sctp.at, packet.l3_bytes - (packet.l4 - packet.l3));
+}
+
+// The sum is right when it was, when a port changed, and when nobody had made it yet.
+void check_sctp(Work work, const Parameters& with) {
+  Packet& packet = work.packet;
+  if (packet.key.protocol != kProtoSctp) return;
+  const bool six = packet.family == 6;
+  const bool was_good = packet.checksum_partial() || sctp_good(packet);
+  const Addr source = usable(with.source, six);
+  const Addr destination = usable(with.destination, six);
+  const FlowKey key = packet.key;
+  rewrite_ends(packet, Ends{&source, &destination, with.source_port, with.destination_port});
+  require(!packet.checksum_partial());
+  const bool same =
+      key.source_port == with.source_port && key.destination_port == with.destination_port;
+  require(sctp_good(packet) == (was_good || !same));
 }
 
 void check_rewrite(Work work, const Parameters& with) {
@@ -266,6 +290,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   } else {
     check_segments(first);
     check_rewrite(Work(bytes, vnet), with);
+    check_sctp(Work(bytes, vnet), with);
   }
   return 0;
 }

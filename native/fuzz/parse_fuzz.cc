@@ -68,7 +68,7 @@ void check_quote(const uint8_t* data, size_t size, uint8_t family) {
   if (!parse_quoted(copy.frame.data, copy.frame.length, family, &key, &l4)) return;
   require(l4 + 4u <= size);
   require(l4 >= (family == 4 ? 20 : 40));
-  require(key.protocol == kProtoTcp || key.protocol == kProtoUdp);
+  require(key.protocol == kProtoTcp || key.protocol == kProtoUdp || key.protocol == kProtoSctp);
 }
 
 }  // namespace

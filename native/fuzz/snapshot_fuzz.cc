@@ -9,6 +9,7 @@
 
 #include "fuzz/core_rig.h"
 #include "parse/checksum.h"
+#include "parse/sctp.h"
 
 namespace {
 
@@ -60,7 +61,7 @@ std::vector<uint8_t> block_from(const uint8_t* data, size_t size) {
   return block;
 }
 
-// A TCP SYN or a UDP datagram from a client to an address, as an Ethernet frame.
+// A TCP SYN, a UDP datagram or an SCTP INIT from a client to an address, as an Ethernet frame.
 std::vector<uint8_t> request(const Addr& to, uint16_t port, uint8_t protocol) {
   std::vector<uint8_t> frame(14 + 60, 0);
   const bool six = !to.is_v4();
@@ -89,8 +90,10 @@ std::vector<uint8_t> request(const Addr& to, uint16_t port, uint8_t protocol) {
   if (protocol == kProtoTcp) {
     l4[12] = 0x50;
     l4[13] = kTcpSyn;
-  } else {
+  } else if (protocol == kProtoUdp) {
     l4[5] = 20;
+  } else {
+    l4[12] = kChunkInit;
   }
   return frame;
 }

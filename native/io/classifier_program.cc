@@ -50,6 +50,7 @@ BpfProgram Writer::write() {
   ip4(unwanted_, &in_fragments4);
   a_.jump_if(Jump::kEqual, kProtocol, IPPROTO_TCP, is_flow);
   a_.jump_if(Jump::kEqual, kProtocol, IPPROTO_UDP, is_flow);
+  a_.jump_if(Jump::kEqual, kProtocol, IPPROTO_SCTP, is_flow);
   a_.jump_if(Jump::kNotEqual, kProtocol, IPPROTO_ICMP, unwanted_);
   icmp4();
 
@@ -58,6 +59,7 @@ BpfProgram Writer::write() {
   ip6(unwanted_, &in_fragments6);
   a_.jump_if(Jump::kEqual, kProtocol, IPPROTO_TCP, is_flow);
   a_.jump_if(Jump::kEqual, kProtocol, IPPROTO_UDP, is_flow);
+  a_.jump_if(Jump::kEqual, kProtocol, IPPROTO_SCTP, is_flow);
   a_.jump_if(Jump::kEqual, kProtocol, IPPROTO_ICMPV6, is_icmp6);
   a_.jump(unwanted_);
   a_.bind(is_icmp6);
@@ -186,6 +188,7 @@ void Writer::extensions(Label plain, Label fail, const Label* part) {
     a_.jump_if(Jump::kEqual, kProtocol, IPPROTO_TCP, found);
     a_.jump_if(Jump::kEqual, kProtocol, IPPROTO_UDP, found);
     a_.jump_if(Jump::kEqual, kProtocol, IPPROTO_ICMPV6, found);
+    a_.jump_if(Jump::kEqual, kProtocol, IPPROTO_SCTP, found);
     if (i == kClassifierExtensionsMax) break;
     const Label fragment = a_.label();
     const Label options = a_.label();
@@ -220,7 +223,8 @@ void Writer::extensions(Label plain, Label fail, const Label* part) {
 void Writer::unless_transport(Label fail) {
   const Label good = a_.label();
   a_.jump_if(Jump::kEqual, kProtocol, IPPROTO_TCP, good);
-  a_.jump_if(Jump::kNotEqual, kProtocol, IPPROTO_UDP, fail);
+  a_.jump_if(Jump::kEqual, kProtocol, IPPROTO_UDP, good);
+  a_.jump_if(Jump::kNotEqual, kProtocol, IPPROTO_SCTP, fail);
   a_.bind(good);
 }
 

@@ -13,7 +13,7 @@
 //   frame                                            entry that decides         wanted  quiet
 //   ARP request, target T                            {T, kAnnounce}             yes     goes on
 //   ND neighbour solicitation, target T              {T, kAnnounce}             yes     goes on
-//   part of a datagram of TCP, UDP or ICMP...
+//   part of a datagram of TCP, UDP, SCTP or ICMP...
 //     to V                                           {V, kVirtual}              yes     dropped
 //     from D to L                                    {D, kFragmentSource}       yes     dropped
 //                                                      with kEntryFullnat,
@@ -21,14 +21,14 @@
 //     from D to H                                    {H, kHost}                 no      goes on
 //     from D                                         {D, kFragmentSource}       yes     dropped
 //                                                      with kEntryMasquerade
-//   TCP/UDP to V:p                                   {V, p or 0, kService}      yes     dropped
+//   L4 to V:p                                        {V, p or 0, kService}      yes     dropped
 //   TCP to V:20, or V:1024 and above                 {V, kFtpData}              yes     dropped
 //   echo request to A, ICMP or ICMPv6                {A, kAnnounce}             yes     dropped
 //   any other IP packet to A                         {A, kAnnounce}             no*     dropped
-//   TCP/UDP from D:p to L:q, q a local port,         {L, kLocalAddress}         yes     dropped
+//   L4 from D:p to L:q, q a local port,              {L, kLocalAddress}         yes     dropped
 //     {D, p or 0, kSource} with kEntryFullnat
-//   TCP/UDP from D:p to H                            {H, kHost}                 no      goes on
-//   TCP/UDP from D:p                                 {D, p or 0, kSource}       yes     dropped
+//   L4 from D:p to H                                 {H, kHost}                 no      goes on
+//   L4 from D:p                                      {D, p or 0, kSource}       yes     dropped
 //                                                      with kEntryMasquerade
 //   ICMP error to V                                  {V, kVirtual}              yes     goes on
 //   ICMP error to L about L:q -> D:p, as above       {L, kLocalAddress}         yes     dropped
@@ -40,10 +40,10 @@
 // A packet belongs to the worker of its client end. Where the entry that decides has
 // kEntryByAddress that end is the client's address alone, so that connections which one of them
 // announces (FTP) reach the worker that knows of them; of kSource entries that of the exact port
-// decides, if there is one. All parts of a datagram go to one worker, by the client's address alone
-// (of FULLNAT replies the local one). The first line that fits decides. An ICMP error is ICMP type
-// 3, 4, 11 or ICMPv6 type below 128 (spec 5.7) that quotes TCP or UDP with ports; "about C:q ->
-// D:p" is what it quotes.
+// decides, if there is one. L4 is TCP, UDP or SCTP. All parts of a datagram go to one worker, by
+// the client's address alone (of FULLNAT replies the local one). The first line that fits decides.
+// An ICMP error is ICMP type 3, 4, 11 or ICMPv6 type below 128 (spec 5.7) that quotes L4 with
+// ports; "about C:q -> D:p" is what it quotes.
 #pragma once
 #include <cstdint>
 

@@ -14,6 +14,7 @@ constexpr uint8_t kProtoTcp = 6;
 constexpr uint8_t kProtoUdp = 17;
 constexpr uint8_t kProtoIp6 = 41;
 constexpr uint8_t kProtoIcmp6 = 58;
+constexpr uint8_t kProtoSctp = 132;
 
 constexpr uint8_t kTcpFin = 0x01;
 constexpr uint8_t kTcpSyn = 0x02;
@@ -24,7 +25,7 @@ constexpr uint8_t kTcpAck = 0x10;
 enum class PacketKind : uint8_t {
   kBad,       // drop, `reason` says why
   kHost,      // well-formed but none of our business: the host's copy goes on, `reason` says why
-  kFlow,      // TCP or UDP with ports
+  kFlow,      // TCP, UDP or SCTP with ports
   kIcmp,      // ICMP or ICMPv6, `l4` at its header
   kArp,       // ARP for IPv4 over Ethernet
   kFragment,  // part of a datagram, `l4` behind its IP or fragment header
@@ -57,6 +58,8 @@ struct Packet {
   // IP bytes of the largest fragment that a datagram came in; 0: it came whole. Such a packet
   // leaves in fragments no larger than that (spec 5.6).
   uint16_t fragment_bytes;
+  uint8_t sctp_first;  // type of the first chunk, SCTP only
+  uint8_t sctp_chunk;  // type of the chunk that moves the state, SCTP only
 
   uint8_t* ip() const { return frame.data + l3; }
   uint8_t* transport() const { return frame.data + l4; }

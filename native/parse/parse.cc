@@ -11,6 +11,7 @@
 #include "parse/icmp.h"
 #include "parse/ip4.h"
 #include "parse/ip6.h"
+#include "parse/sctp.h"
 #include "parse/tcp.h"
 #include "parse/udp.h"
 
@@ -32,9 +33,10 @@ void leave_to_host(Packet& packet, Reason reason) {
 bool offload_fits(const Packet& packet) {
   const VnetHdr& vnet = packet.frame.vnet;
   const uint8_t protocol = packet.key.protocol;
-  const uint32_t field = protocol == kProtoTcp   ? kTcpChecksumOffset
-                         : protocol == kProtoUdp ? kUdpChecksumOffset
-                                                 : kIcmpChecksumOffset;
+  const uint32_t field = protocol == kProtoTcp    ? kTcpChecksumOffset
+                         : protocol == kProtoUdp  ? kUdpChecksumOffset
+                         : protocol == kProtoSctp ? kSctpChecksumOffset
+                                                  : kIcmpChecksumOffset;
   if (!packet.checksum_partial()) return false;
   if (vnet.csum_start != packet.l4 || vnet.csum_offset != field) return false;
   if (vnet.gso_type == kVnetGsoNone) return true;
@@ -99,6 +101,18 @@ void parse_udp(Packet& packet, uint32_t bytes) {
   finish_flow(packet);
 }
 
+// Without a first chunk nothing can be said about it: dropped, as the kernel drops a new one (spec
+// 5.3).
+void parse_sctp(Packet& packet, uint32_t bytes) {
+  if (bytes < kSctpBytes + kSctpChunkBytes) return bad(packet, Reason::kL4Truncated);
+  const Sctp sctp(packet.transport());
+  packet.key.source_port = sctp.source();
+  packet.key.destination_port = sctp.destination();
+  packet.sctp_first = sctp.first_chunk();
+  packet.sctp_chunk = sctp.deciding_chunk(bytes);
+  finish_flow(packet);
+}
+
 bool source_is_unspecified(const Packet& packet) {
   return packet.key.source.is_zero() && packet.key.source.is_v4() == (packet.family == 4);
 }
@@ -127,6 +141,7 @@ void parse_transport(Packet& packet, uint8_t icmp) {
     return parse_tcp(packet, bytes);
   if (protocol == kProtoUdp) return parse_udp(packet, bytes);
   if (protocol == icmp) return parse_icmp(packet, bytes);
+  if (protocol == kProtoSctp) return parse_sctp(packet, bytes);
   leave_to_host(packet, Reason::kProtocolUnknown);
 }
 
@@ -135,6 +150,7 @@ void parse_transport(Packet& packet, uint8_t icmp) {
 void finish_fragment(Packet& packet, uint8_t icmp) {
   const uint8_t protocol = packet.key.protocol;
   const bool ours = protocol == kProtoTcp || protocol == kProtoUdp || protocol == icmp ||
+                    protocol == kProtoSctp ||
                     (packet.family == 6 && (protocol == kIp6Routing || protocol == kIp6Options));
   if (!ours) return leave_to_host(packet, Reason::kProtocolUnknown);
   if (source_is_bad(packet)) return bad(packet, Reason::kSourceBad);
@@ -281,7 +297,9 @@ void parse_ethernet(Packet& packet) {
 // uses (ip_vs_core.c, ip_vs_nat_icmp).
 bool quoted_ports(const uint8_t* data, uint32_t length, uint32_t offset, FlowKey* key) {
   constexpr uint32_t kPorts = 4;
-  if (key->protocol != kProtoTcp && key->protocol != kProtoUdp) return false;
+  if (key->protocol != kProtoTcp && key->protocol != kProtoUdp && key->protocol != kProtoSctp) {
+    return false;
+  }
   if (length < offset + kPorts) return false;
   key->source_port = load16(data + offset);
   key->destination_port = load16(data + offset + 2);

@@ -117,6 +117,16 @@ export interface DataplaneInfo {
   readonly tableSize: number
 }
 
+/** The means of the load defences; secure_tcp and drop_entry's connections follow the settings. */
+export interface Defences {
+  /** Free pages and buffer pages of the host. */
+  availablePages(): number
+  /** One of `rate` new connections is dropped, 0: none; `restarts`: the count starts anew. */
+  dropPackets(rate: number, restarts: boolean): void
+  /** One second of drop_entry among the templates. */
+  dropTemplates(): void
+}
+
 export interface DataplanePort {
   /**
    * Resolves when every worker has adopted the configuration and the host follows it. Rejects with
@@ -140,6 +150,8 @@ export interface DataplanePort {
   /** Destination slots that connections or templates still name. */
   slotsInUse(): Promise<ReadonlySet<number>>
   info(): DataplaneInfo
+  /** Load defences that the director drives (spec 3.11); undefined: the kernel drives its own. */
+  readonly defences?: Defences
   /** A sentence for each thing in `after`, new since `before`, that has no effect here. */
   idle(before: Config | undefined, after: Config): readonly string[]
   /** MTU of an interface of the host by name; undefined: there is none. */

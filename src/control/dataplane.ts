@@ -8,6 +8,7 @@
  */
 import { type MaglevTables, NO_TABLES, ownersOf } from '../scheduler/maglev-tables.js'
 import { collectAddressTables, reconcileSchedulers } from '../scheduler/reconcile.js'
+import { DropTemplates } from '../scheduler/persistence/drop-templates.js'
 import { TemplateTable, type TemplateRow } from '../scheduler/persistence/templates.js'
 import { SchedulerState } from '../scheduler/shared-state.js'
 import { decodeConnections, type ConnectionRecord } from '../dataplane/connections.js'
@@ -29,12 +30,14 @@ import type {
   ConnectionRow,
   DataplaneOptions,
   DataplanePort,
+  Defences,
   Endpoint,
   RowFilter,
   RunningDataplane,
 } from './dataplane-port.js'
 import { HostSide } from './host/host-side.js'
 import { readInterfaces } from './host/interfaces.js'
+import { availablePages } from './host/memory.js'
 import { addressFromMapped } from './model/address.js'
 import { maglevSlots, maglevTurnBits } from './model/maglev-size.js'
 import { idleSentences, refusalOf } from './model/carried.js'
@@ -86,6 +89,7 @@ interface Prepared {
 }
 
 class Dataplane implements DataplanePort {
+  readonly defences: Defences
   readonly #options: DataplaneOptions
   readonly #ports: NativePortSet
   readonly #host: HostSide
@@ -135,6 +139,14 @@ class Dataplane implements DataplanePort {
       lane,
     )
     this.#templates = new TemplateTable(blocks.templates, this.#load, lane)
+    const dropTemplates = new DropTemplates(this.#templates, Math.random)
+    this.defences = {
+      availablePages,
+      dropPackets: (rate, restarts) => this.#supervisor.dropPackets(rate, restarts),
+      dropTemplates: () => {
+        if (this.#view !== undefined) dropTemplates.run(this.#view, nowSec())
+      },
+    }
   }
 
   async start(onLost: (message: string) => void): Promise<void> {
@@ -307,7 +319,7 @@ class Dataplane implements DataplanePort {
   #templateRow(row: TemplateRow): ConnectionRow {
     const destination = this.#view?.destinationAddress(row.destinationSlot)
     return {
-      protocol: row.protocol === 0 ? 'ip' : row.protocol === 17 ? 'udp' : 'tcp',
+      protocol: PROTOCOL_NAME[row.protocol] ?? 'ip',
       state: (row.state & TEMPLATE_STATE.ASSURED) !== 0 ? 'ASSURED' : 'NONE',
       expiresSec: Math.max(0, row.expiresSec - nowSec()),
       client: endpoint(row.clientAddress, 0),

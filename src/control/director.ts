@@ -6,6 +6,7 @@
  */
 import type { ConnectionView, InfoView, Outcome, ServiceView, StatusView } from './api/views.js'
 import type { Clock } from './clock.js'
+import { DefenceWatch } from './defence-watch.js'
 import type { ConnectionRow, DataplanePort, RowFilter, TrafficBook } from './dataplane-port.js'
 import type { Log } from './log.js'
 import { PERIOD_MS, RateBook } from './metrics/rates.js'
@@ -13,6 +14,7 @@ import { apply, applyEvery } from './model/apply.js'
 import type { Command } from './model/commands.js'
 import { findService } from './model/config.js'
 import type { Config } from './model/config.js'
+import { DEFENCE_PERIOD_MS, sameModes } from './model/defence.js'
 import { describeAction, diff } from './model/diff.js'
 import { ControlError, failure } from './model/errors.js'
 import type { Result } from './model/errors.js'
@@ -49,6 +51,7 @@ export class Director {
   readonly #rates: RateBook
   readonly #listeners: ChangeListener[] = []
   readonly #startedMs: number
+  readonly #defences: DefenceWatch | undefined
   #config: Config
   #generation = 1
   #waiting: Waiting[] = []
@@ -62,6 +65,15 @@ export class Director {
     const counters = options.port.counters()
     this.#rates = new RateBook(counters)
     this.#rates.follow(options.config, counters)
+    const { defences } = options.port
+    this.#defences =
+      defences &&
+      new DefenceWatch({
+        defences,
+        log: options.log,
+        sysctls: () => this.#config.sysctls,
+        change: (availablePages) => void this.execute([{ kind: 'defend', availablePages }]),
+      })
   }
 
   get config(): Config {
@@ -76,13 +88,18 @@ export class Director {
     return this.#options.port.traffic?.() ?? this.#rates
   }
 
-  /** Starts the estimator and the trash timer; warns about settings of the first configuration. */
+  /**
+   * Starts the estimator, the trash timer and the load defences; warns about settings of the first
+   * configuration.
+   */
   start(): void {
     const { clock } = this.#options
     this.#warnIdle(undefined)
+    this.#defences?.look(false)
     this.#stopTimers = [
       clock.every(PERIOD_MS, () => this.#estimate()),
       clock.every(TRASH_PERIOD_MS, () => void this.#reap()),
+      clock.every(DEFENCE_PERIOD_MS, () => this.#defences?.look(true)),
     ]
   }
 
@@ -205,11 +222,13 @@ export class Director {
     return { config, results }
   }
 
-  /** Makes `next` the configuration; returns why not. */
-  async #publish(next: Config): Promise<ControlError | undefined> {
+  /** Makes `wanted` the configuration; returns why not. */
+  async #publish(wanted: Config): Promise<ControlError | undefined> {
     const before = this.#config
-    if (next === before) return undefined
+    if (wanted === before) return undefined
     const { port } = this.#options
+    const sysctls = this.#defences?.settled(before.sysctls, wanted.sysctls) ?? wanted.sysctls
+    const next = sysctls === wanted.sysctls ? wanted : { ...wanted, sysctls }
     try {
       await port.publish(next)
     } catch (error) {
@@ -238,6 +257,9 @@ export class Director {
     }
     this.#warnIdle(before)
     for (const listener of this.#listeners) listener(before, this.#config)
+    if (!sameModes(before.sysctls, this.#config.sysctls)) {
+      this.#defences?.changed(this.#config.sysctls)
+    }
     if (this.#config.sysctls.expire_nodest_conn !== 0) this.#sweep(before)
   }
 

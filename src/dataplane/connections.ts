@@ -21,11 +21,34 @@ export interface ConnectionRecord {
 
 const BYTES = RECORDS.connectionRow.bytes
 const PROTOCOL_UDP = 17
+const PROTOCOL_SCTP = 132
 const STATES = Object.keys(TCP_STATE)
+/** By SCTP_STATE, as the kernel lists them (ip_vs_proto_sctp.c, sctp_state_name_table). */
+const SCTP_STATES = [
+  'NONE',
+  'INIT1',
+  'INIT',
+  'C-SENT',
+  'C-REPLIED',
+  'C-WAIT',
+  'COOKIE',
+  'C-ECHOED',
+  'ESTABLISHED',
+  'S-SENT',
+  'S-RECEIVED',
+  'S-ACK-SENT',
+  'REJECTED',
+  'CLOSED',
+]
 const METHODS = Object.keys(METHOD).map((name) => name.toLowerCase())
 
 const at = (field: keyof (typeof RECORDS)['connectionRow']['fields']): number =>
   offsetOf('connectionRow', field)
+
+function stateName(protocol: number, state: number): string {
+  if (protocol === PROTOCOL_UDP) return 'UDP'
+  return (protocol === PROTOCOL_SCTP ? SCTP_STATES : STATES)[state] ?? 'BUG'
+}
 
 /** Every record of a block of rows. */
 export function decodeConnections(rows: Uint8Array): ConnectionRecord[] {
@@ -46,7 +69,7 @@ export function decodeConnections(rows: Uint8Array): ConnectionRecord[] {
       destinationPort: half('destinationPort'),
       localPort: half('localPort'),
       protocol,
-      state: protocol === PROTOCOL_UDP ? 'UDP' : (STATES[rows[base + at('state')]] ?? 'BUG'),
+      state: stateName(protocol, rows[base + at('state')]),
       method: METHODS[rows[base + at('method')]] ?? 'unknown',
       flags: view.getUint32(base + at('flags'), true),
       expiresMs: view.getUint32(base + at('expiresMs'), true),

@@ -147,6 +147,7 @@ export const SYSCTL_INDEX = {
   lblcr_expiration: 9,
   drop_entry: 10,
   drop_packet: 11,
+  sloppy_sctp: 12,
 } as const
 export const SYSCTL_WORDS = 16
 
@@ -163,6 +164,24 @@ export const TCP_STATE = {
   LAST_ACK: 8,
   LISTEN: 9,
   SYNACK: 10,
+} as const
+
+/** SCTP states in table order (spec 3.6.2). */
+export const SCTP_STATE = {
+  NONE: 0,
+  INIT1: 1,
+  INIT: 2,
+  COOKIE_SENT: 3,
+  COOKIE_REPLIED: 4,
+  COOKIE_WAIT: 5,
+  COOKIE: 6,
+  COOKIE_ECHOED: 7,
+  ESTABLISHED: 8,
+  SHUTDOWN_SENT: 9,
+  SHUTDOWN_RECEIVED: 10,
+  SHUTDOWN_ACK_SENT: 11,
+  REJECTED: 12,
+  CLOSED: 13,
 } as const
 
 /** Worker states in `workerWords.state`, written by the worker. */
@@ -222,6 +241,8 @@ export const RECORDS = {
       stop: ['u32', 0],
       wantedGeneration: ['u32', 4],
       mail: ['u32', 8], // messages posted to the worker's port, wraps
+      dropRate: ['i32', 12], // drop_packet: one of so many new connections; 0: none (spec 3.11)
+      dropReloads: ['u32', 16], // times that the count towards it started anew, wraps
       state: ['u32', 64], // WORKER_STATE
       appliedGeneration: ['u32', 68],
       heartbeat: ['u32', 72], // turns, wraps
@@ -267,7 +288,7 @@ export const RECORDS = {
     fields: {
       address: ['addr', 0],
       port: ['u16', 16],
-      protocol: ['u8', 18], // 6, 17; 0 for a fwmark service
+      protocol: ['u8', 18], // 6, 17, 132; 0 for a fwmark service
       family: ['u8', 19], // 4 or 6
       fwmark: ['u32', 20],
       flags: ['u32', 24], // SERVICE_FLAG
@@ -411,7 +432,7 @@ export const REASONS = [
   ['fragment_timeout', 'datagram whose fragments did not all come in time'],
   ['fragment_overflow', 'datagram in fragments, given up unfinished to make room for newer ones'],
   ['fragment_handover', 'datagram that the worker of its flow could not take'],
-  ['l4_truncated', 'shorter than its TCP, UDP or ICMP header'],
+  ['l4_truncated', 'shorter than its TCP, UDP, SCTP or ICMP header'],
   ['tcp_bad_offset', 'TCP data offset below 20 bytes or beyond the segment'],
   ['udp_bad_length', 'UDP length below 8 or beyond the packet'],
   ['source_bad', 'source address is multicast, broadcast or unspecified'],
@@ -419,11 +440,13 @@ export const REASONS = [
   // Classify.
   ['no_service', 'no virtual service: left to the host'],
   ['not_syn', 'TCP without connection and without SYN: left to the host'],
-  ['protocol_unknown', 'neither TCP, UDP nor ICMP: left to the host'],
+  ['not_init', 'SCTP without association and without INIT: left to the host'],
+  ['protocol_unknown', 'neither TCP, UDP, SCTP nor ICMP: left to the host'],
   ['icmp_unrelated', 'ICMP that concerns no connection: left to the host'],
   ['ftp_data_source', 'new flow from port 20: left to the host'],
   // Schedule and track.
   ['no_destination', 'no destination could take the connection; answered with ICMP'],
+  ['load_dropped', 'new connection given up to save memory (drop_packet)'],
   ['scheduler_failed', 'the scheduler failed; see the log'],
   ['destination_gone', 'the destination of the connection was removed'],
   ['table_full', 'connection table full'],
@@ -465,6 +488,6 @@ export const REASON_LANE_WORDS = 64
 
 /** First four bytes of a digest over everything above: both sides must have the same. */
 export const LAYOUT_HASH = createHash('sha256')
-  .update(JSON.stringify([LIMITS, RECORDS, REASONS, SYSCTL_INDEX, METHOD, TCP_STATE]))
+  .update(JSON.stringify([LIMITS, RECORDS, REASONS, SYSCTL_INDEX, METHOD, TCP_STATE, SCTP_STATE]))
   .digest()
   .readUInt32LE(0)

@@ -225,6 +225,17 @@ export class Supervisor extends EventEmitter {
     })
   }
 
+  /**
+   * drop_packet (spec 3.11): every worker drops one of `rate` new connections, 0: none. `restarts`:
+   * their counts start anew.
+   */
+  dropPackets(rate: number, restarts: boolean): void {
+    for (const { words } of this.#handles) {
+      Atomics.store(words, word('dropRate'), rate)
+      if (restarts) Atomics.add(words, word('dropReloads'), 1)
+    }
+  }
+
   /** Ends one worker's thread as a crash would; it is replaced. For tests and for stale workers. */
   kill(worker: number): void {
     this.#handles[worker].abort.abort()

@@ -186,7 +186,6 @@ describe('ipvsadm over a director', () => {
         '-a -t 198.18.0.1:80 -r 224.0.0.1 -m',
         'Invalid operation.  Possibly wrong module version, address not unicast, ...',
       ],
-      ['-A --sctp-service 198.18.0.1:80', 'SCTP services are not supported by this version of uvs'],
       ['--start-daemon master', 'No such device'],
       ['--stop-daemon backup', 'No daemon is running'],
     ]) {

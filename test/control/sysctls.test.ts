@@ -17,6 +17,7 @@ const DEFAULTS = defaultSysctls()
 /** Neither a default nor a value with a meaning of its own. */
 const OTHER: Partial<Record<SysctlName, string>> = {
   conn_reuse_mode: '2',
+  est_cpulist: '0-3',
   pmtu_disc: '0',
   run_estimation: '0',
   secure_tcp: '3',
@@ -67,18 +68,18 @@ describe('settings without effect', () => {
 
   it('are told once when set, not at their default, not by other changes', async () => {
     const log = memoryLog()
-    const config = configOf([{ kind: 'setSysctl', name: 'drop_entry', value: '3' }])
+    const config = configOf([{ kind: 'setSysctl', name: 'conntrack', value: '1' }])
     const clock = new FakeClock()
     const director = new Director({ port: new FakeDataplane(), config, clock, log, version: '1' })
     director.start()
     const warnings = () => log.lines.splice(0).filter((line) => line.startsWith('warn'))
     const set = (name: SysctlName, value: string) =>
       director.execute([{ kind: 'setSysctl', name, value }])
-    assert.deepEqual(warnings(), ['warn drop_entry=3 is accepted but has no effect yet'])
+    assert.deepEqual(warnings(), ['warn conntrack=1 is accepted but has no effect yet'])
     await set('nat_icmp_send', '1')
     assert.deepEqual(warnings(), ['warn nat_icmp_send=1 is accepted but has no effect yet'])
     await set('expire_nodest_conn', '1')
-    await set('drop_entry', '0')
+    await set('conntrack', '0')
     assert.deepEqual(warnings(), [])
     await set('sync_threshold', '4 60')
     assert.deepEqual(warnings(), ['warn sync_threshold=4 60 is accepted but has no effect yet'])
@@ -88,18 +89,71 @@ describe('settings without effect', () => {
   it('say nothing when everything is at its default', () => {
     assert.deepEqual(idleSettings(DEFAULTS, emptyConfig(CAPACITY).sysctls), [])
   })
+})
 
-  it('include secure_tcp=2, which becomes 1 as in a kernel whose memory is not low', () => {
+describe('settings', () => {
+  it('of the automatic defences are idle until memory is looked at', () => {
     for (const name of ['secure_tcp', 'drop_entry', 'drop_packet'] as const) {
-      const set = setSysctl(DEFAULTS, name, '2')
-      assert.ok(set.ok)
-      assert.equal(set.value[name], 1)
-      assert.deepEqual(idleSettings(DEFAULTS, set.value), [name])
+      for (const [value, wanted] of [
+        ['0', 0],
+        ['1', 1],
+        ['2', 1],
+        ['3', 3],
+      ] as const) {
+        const set = setSysctl(DEFAULTS, name, value)
+        assert.equal(set.ok && set.value[name], wanted)
+      }
+      for (const value of ['4', '-1', '', 'x']) {
+        const set = setSysctl(DEFAULTS, name, value)
+        assert.equal(set.ok ? '' : set.error.code, 'SYSCTL_VALUE')
+      }
     }
   })
 
-  it('include secure_tcp=1, which waits for memory to run low', () => {
-    const set = setSysctl(DEFAULTS, 'secure_tcp', '1')
-    assert.deepEqual(set.ok && idleSettings(DEFAULTS, set.value), ['secure_tcp'])
+  it('of the estimator take what the kernel takes', () => {
+    for (const [name, good, bad] of [
+      ['est_cpulist', ['', '0', '0-3,8', ' 1,2 '], ['a', '1-', ',1', '1;2']],
+      ['est_nice', ['-20', '0', '19'], ['-21', '20', '']],
+    ] as const) {
+      for (const value of good) assert.ok(setSysctl(DEFAULTS, name, value).ok, value)
+      for (const value of bad) assert.ok(!setSysctl(DEFAULTS, name, value).ok, value)
+    }
+  })
+
+  it('have the defaults of spec 11', () => {
+    assert.deepEqual(DEFAULTS, {
+      am_droprate: 10,
+      amemthresh: 1024,
+      backup_only: 0,
+      cache_bypass: 0,
+      conn_reuse_mode: 1,
+      conntrack: 0,
+      debug_level: 0,
+      drop_entry: 0,
+      drop_packet: 0,
+      est_cpulist: '',
+      est_nice: 0,
+      expire_nodest_conn: 0,
+      expire_quiescent_template: 0,
+      ignore_tunneled: 0,
+      lblc_expiration: 86400,
+      lblcr_expiration: 86400,
+      nat_icmp_send: 0,
+      pmtu_disc: 1,
+      run_estimation: 1,
+      schedule_icmp: 0,
+      secure_tcp: 0,
+      sloppy_sctp: 0,
+      sloppy_tcp: 0,
+      snat_reroute: 1,
+      sync_persist_mode: 0,
+      sync_ports: 1,
+      sync_qlen_max: 0,
+      sync_refresh_period: 0,
+      sync_retries: 0,
+      sync_sock_size: 0,
+      sync_threshold: [3, 50],
+      sync_version: 1,
+    })
   })
 })

@@ -1,6 +1,7 @@
-/** The screens of `uvs status` and `uvs conns`. */
+/** The screens of `uvs status` and `uvs conns`, and `uvs sysctl`. */
 import assert from 'node:assert/strict'
 import { runUvs } from '../../src/control/cli/uvs.js'
+import { SYSCTL_NAMES } from '../../src/control/model/sysctls.js'
 import { NUMERIC, startRig } from './daemon-rig.js'
 import type { DaemonRig } from './daemon-rig.js'
 
@@ -71,5 +72,67 @@ describe('uvs screens', () => {
       json.map((line) => (JSON.parse(line) as { protocol: string }).protocol),
       ['tcp', 'udp'],
     )
+  })
+
+  describe('sysctl', () => {
+    interface Ran {
+      readonly status: number
+      readonly stdout: string
+      readonly stderr: string
+    }
+
+    async function sysctl(...words: string[]): Promise<Ran> {
+      const said = { stdout: '', stderr: '' }
+      const status = await runUvs(['sysctl', ...words], () => ({
+        program: 'ipvsadm',
+        client: rig.client,
+        resolver: NUMERIC,
+        out: (text) => (said.stdout += text),
+        err: (text) => (said.stderr += text),
+        readInput: () => Promise.resolve(''),
+      }))
+      return { status, ...said }
+    }
+
+    it('shows every setting, or those named', async () => {
+      const { status, stdout } = await sysctl()
+      assert.equal(status, 0)
+      const lines = stdout.trim().split('\n')
+      assert.deepEqual(
+        lines.map((line) => line.split(' =')[0]),
+        [...SYSCTL_NAMES].sort(),
+      )
+      assert.ok(lines.includes('sync_threshold = 3 50'))
+      const two = await sysctl('net.ipv4.vs.amemthresh', 'secure_tcp', 'amemthresh')
+      assert.deepEqual(two, {
+        status: 0,
+        stdout: 'amemthresh = 1024\nsecure_tcp = 0\n',
+        stderr: '',
+      })
+    })
+
+    it('sets while the director runs, as the kernel would take it', async () => {
+      const set = await sysctl('sloppy_sctp=1', 'sync_threshold=4 60', 'net/ipv4/vs/est_nice=-5')
+      const stdout = 'sloppy_sctp = 1\nsync_threshold = 4 60\nest_nice = -5\n'
+      assert.deepEqual(set, { status: 0, stdout, stderr: '' })
+      const { sysctls } = rig.director.config
+      assert.equal(sysctls.sloppy_sctp, 1)
+      assert.deepEqual(sysctls.sync_threshold, [4, 60])
+      const { stdout: json } = await sysctl('--json', 'sloppy_sctp', 'sync_threshold')
+      assert.deepEqual(JSON.parse(json), { sloppy_sctp: 1, sync_threshold: [4, 60] })
+    })
+
+    it('sets what it can, and says what it cannot', async () => {
+      const mixed = await sysctl('secure_tcp=4', 'sloppy_tcp=1', 'nonsense', 'other=1')
+      assert.equal(mixed.status, 1)
+      assert.equal(mixed.stdout, 'sloppy_tcp = 1\n')
+      const lines = mixed.stderr.trim().split('\n')
+      assert.equal(lines.length, 3)
+      assert.match(lines[0], /^uvs: secure_tcp takes an integer from 0 to 3, not "4"$/)
+      assert.match(lines[1], /^uvs: unknown setting "other"; known are: am_droprate, /)
+      assert.match(lines[2], /^uvs: unknown setting "nonsense"; known are: am_droprate, /)
+      assert.equal(rig.director.config.sysctls.secure_tcp, 0)
+      assert.equal((await sysctl('--bad')).status, 2)
+    })
   })
 })

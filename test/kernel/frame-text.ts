@@ -43,7 +43,7 @@ export function isOwnBusiness(frame: Uint8Array): boolean {
 }
 
 function packetText(packet: DecodedPacket, sent: ReadonlySet<string>): string {
-  const { ip, tcp, udp, icmp, inner, payload } = packet
+  const { ip, tcp, udp, sctp, icmp, inner, payload } = packet
   const parts = [`${ip.source} > ${ip.destination} ttl ${ip.ttl} tos ${ip.trafficClass}`]
   const isGenerated =
     inner !== undefined || !sent.has(sentKey(ip.protocol, ip.identification ?? -1))
@@ -65,6 +65,7 @@ function packetText(packet: DecodedPacket, sent: ReadonlySet<string>): string {
   if (udp !== undefined) {
     parts.push(`udp ${udp.source} > ${udp.destination}${udp.checksum === 0 ? ' no checksum' : ''}`)
   }
+  if (sctp !== undefined) parts.push(`sctp ${sctp.source} > ${sctp.destination} tag ${sctp.tag}`)
   if (icmp !== undefined) {
     parts.push(
       `icmp ${icmp.type}/${icmp.code} rest ${icmp.rest} ${quoteText(ip.protocol, payload)}`,
@@ -72,7 +73,8 @@ function packetText(packet: DecodedPacket, sent: ReadonlySet<string>): string {
     return parts.join(' ')
   }
   if (inner !== undefined) return `${parts.join(' ')} [ ${packetText(inner, sent)} ]`
-  if (tcp === undefined && udp === undefined) parts.push(`protocol ${ip.protocol}`)
+  if (tcp === undefined && udp === undefined && sctp === undefined)
+    parts.push(`protocol ${ip.protocol}`)
   return `${parts.join(' ')} ${bytesText(payload)}`
 }
 

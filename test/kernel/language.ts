@@ -11,7 +11,7 @@
  *     s.connections()
  *   })
  */
-import type { Icmp, Ip, IpPacket, Tcp } from '../support/packet-builder.js'
+import type { Icmp, Ip, IpPacket, Sctp, SctpChunk, Tcp } from '../support/packet-builder.js'
 
 /** Something that happens. Addresses everywhere may be `$NAME`s (addresses.ts). */
 export type Step =
@@ -29,7 +29,7 @@ export type Step =
 
 /** A flow as the client sees it. */
 export interface FlowId {
-  readonly protocol: 'tcp' | 'udp'
+  readonly protocol: 'tcp' | 'udp' | 'sctp'
   readonly client: Endpoint
   readonly virtual: Endpoint
 }
@@ -42,6 +42,7 @@ export interface Endpoint {
 /** What a real server answers; addresses and ports come from the packet it got. */
 export interface Segment {
   readonly tcp?: Omit<Tcp, 'source' | 'destination'>
+  readonly sctp?: Omit<Sctp, 'source' | 'destination'>
   readonly ip?: Partial<Ip>
   readonly payload: string
 }
@@ -85,6 +86,32 @@ export interface TcpFlow extends FlowId {
 export interface UdpFlow extends FlowId {
   send(payload?: string, options?: PacketOptions): void
   answer(payload?: string, options?: PacketOptions): void
+}
+
+/** Chunk types by the names of RFC 9260; any other number as its digits. */
+export const CHUNK = {
+  DATA: 0,
+  INIT: 1,
+  'INIT-ACK': 2,
+  SACK: 3,
+  HEARTBEAT: 4,
+  'HEARTBEAT-ACK': 5,
+  ABORT: 6,
+  SHUTDOWN: 7,
+  'SHUTDOWN-ACK': 8,
+  ERROR: 9,
+  'COOKIE-ECHO': 10,
+  'COOKIE-ACK': 11,
+  ECNE: 12,
+  CWR: 13,
+  'SHUTDOWN-COMPLETE': 14,
+} as const
+
+export interface SctpFlow extends FlowId {
+  /** The client sends a packet of these chunks, `DATA+SACK`; their bodies are made up. */
+  send(chunks: string, options?: PacketOptions): void
+  /** The NAT real server that got the last packet sends one back through the director. */
+  answer(chunks: string, options?: PacketOptions): void
 }
 
 const CLIENT_ISN = 1_000_000
@@ -169,6 +196,17 @@ export class Builder {
     }
   }
 
+  sctp(client: string, virtual: string): SctpFlow {
+    const flow = flowId('sctp', client, virtual)
+    return {
+      ...flow,
+      send: (chunks, options = {}) =>
+        this.#sendOf(flow, { sctp: { tag: CLIENT_ISN, chunks: chunksOf(chunks) } }, options),
+      answer: (chunks, options = {}) =>
+        this.#answerOf(flow, { sctp: { tag: SERVER_ISN, chunks: chunksOf(chunks) } }, options),
+    }
+  }
+
   /**
    * `count` HTTP requests, one after the other, by a program on a kernel of its own, to port 80 of
    * `virtual` (IPv4). The real server that can answer is `$S`: web server, tunl0, `virtual` on it.
@@ -202,19 +240,23 @@ export class Builder {
     return { source, destination, identification, dontFragment: true, ...options.ip }
   }
 
-  #sendOf(flow: FlowId, { tcp }: Pick<Segment, 'tcp'>, options: PacketOptions): void {
+  #sendOf(
+    flow: FlowId,
+    { tcp, sctp }: Pick<Segment, 'tcp' | 'sctp'>,
+    options: PacketOptions,
+  ): void {
     const ports = { source: flow.client.port, destination: flow.virtual.port }
     this.fromClient({
       ip: this.#ip(flow.client.address, flow.virtual.address, options),
-      ...(tcp === undefined ? { udp: ports } : { tcp: { ...ports, ...tcp } }),
+      [flow.protocol]: { ...ports, ...tcp, ...sctp },
       payload: options.payload ?? '',
     })
   }
 
-  #answerOf(flow: FlowId, { tcp }: Pick<Segment, 'tcp'>, options: PacketOptions): void {
+  #answerOf(flow: FlowId, own: Pick<Segment, 'tcp' | 'sctp'>, options: PacketOptions): void {
     const { protocol, client, virtual } = flow
     const ip = { identification: this.#identification(), dontFragment: true, ...options.ip }
-    const segment = { ip, payload: options.payload ?? '', ...(tcp === undefined ? {} : { tcp }) }
+    const segment = { ip, payload: options.payload ?? '', ...own }
     this.steps.push({ kind: 'answer', flow: { protocol, client, virtual }, segment })
   }
 }
@@ -226,7 +268,15 @@ export function scenario(name: string, build: (s: Builder) => void): Scenario {
   return { name, steps: builder.steps }
 }
 
-function flowId(protocol: 'tcp' | 'udp', client: string, virtual: string): FlowId {
+function chunksOf(words: string): SctpChunk[] {
+  return words.split('+').map((word) => {
+    const type = Object.hasOwn(CHUNK, word) ? CHUNK[word as keyof typeof CHUNK] : Number(word)
+    if (!Number.isInteger(type)) throw new TypeError(`no chunk ${word}`)
+    return { type, body: new TextEncoder().encode(word) }
+  })
+}
+
+function flowId(protocol: FlowId['protocol'], client: string, virtual: string): FlowId {
   return { protocol, client: endpoint(client), virtual: endpoint(virtual) }
 }
 
@@ -254,7 +304,8 @@ export function stepText(step: Step): string {
       return `real server ${step.server} sends ${packetText(step.packet)}`
     case 'answer': {
       const { protocol, client } = step.flow
-      const what = step.segment.tcp?.flags ?? `${step.segment.payload.length} bytes`
+      const { tcp, sctp, payload } = step.segment
+      const what = tcp?.flags ?? (sctp && chunkText(sctp)) ?? `${payload.length} bytes`
       return `real server answers ${client.address}:${client.port} with ${protocol} ${what}`
     }
     case 'icmpError': {
@@ -265,9 +316,24 @@ export function stepText(step: Step): string {
   }
 }
 
-function packetText({ ip, tcp, udp, icmp }: IpPacket): string {
-  const ports = tcp ?? udp
+function chunkText({ chunks = [] }: Pick<Sctp, 'chunks'>): string {
+  const names = Object.entries(CHUNK)
+  return chunks
+    .map(({ type }) => names.find(([, number]) => number === type)?.[0] ?? String(type))
+    .join('+')
+}
+
+function packetText({ ip, tcp, udp, sctp, icmp }: IpPacket): string {
+  const ports = tcp ?? udp ?? sctp
   const [from, to] = ports === undefined ? ['', ''] : [`:${ports.source}`, `:${ports.destination}`]
-  const name = tcp ? `tcp ${tcp.flags ?? 'A'}` : udp ? 'udp' : icmp ? `icmp ${icmp.type}` : 'ip'
+  const name = tcp
+    ? `tcp ${tcp.flags ?? 'A'}`
+    : udp
+      ? 'udp'
+      : sctp
+        ? `sctp ${chunkText(sctp)}`
+        : icmp
+          ? `icmp ${icmp.type}`
+          : 'ip'
   return `${ip.source}${from} > ${ip.destination}${to} ${name}`
 }

@@ -43,7 +43,10 @@ Be16 PickPort(Random& random) {
   return Be16::of(kPorts[random.Below(std::size(kPorts))]);
 }
 
-uint8_t PickProtocol(Random& random) { return random.Below(2) == 0 ? 6 : 17; }
+uint8_t PickProtocol(Random& random) {
+  constexpr uint8_t kAll[] = {6, 17, 132};
+  return kAll[random.Below(3)];
+}
 
 struct Ends {
   Addr source, destination;
@@ -111,8 +114,8 @@ class Oracle {
 
   // A part of a datagram; `protocol` as its headers say.
   Judgement Part(const Addr& source, const Addr& destination, uint8_t protocol, bool six) const {
-    const bool ours = protocol == 6 || protocol == 17 || protocol == (six ? 58 : 1) ||
-                      (six && (protocol == 43 || protocol == 60));
+    const bool ours = protocol == 6 || protocol == 17 || protocol == 132 ||
+                      protocol == (six ? 58 : 1) || (six && (protocol == 43 || protocol == 60));
     if (!ours) return {};
     if (Has(destination, EntryKind::kVirtual)) {
       return {true, true, worker_of_client(source, Be16{}, workers_)};

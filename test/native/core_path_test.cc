@@ -63,7 +63,7 @@ Bytes CheckAnswer(const std::vector<Sent>& sent, const Text& text, uint8_t type,
 TEST(path_every_method_both_ways) {
   for (const uint8_t method : kMethods) {
     for (const bool six : {false, true}) {
-      for (const uint8_t protocol : {kProtoTcp, kProtoUdp}) {
+      for (const uint8_t protocol : {kProtoTcp, kProtoUdp, kProtoSctp}) {
         World world(method, six, protocol);
         Text text = world.Request(kTcpSyn);
         text.payload = Bytes(100, 7);
@@ -372,8 +372,9 @@ TEST(path_changed_routes_are_asked_for_again) {
 
 TEST(path_icmp_about_a_request_reaches_the_client) {
   for (const uint8_t method : {kMethodMasquerade, kMethodFullnat}) {
-    for (const bool six : {false, true}) {
-      World world(method, six);
+    for (const uint8_t kind : {0, 1, 2, 3}) {
+      const bool six = (kind & 1) != 0;
+      World world(method, six, (kind & 2) != 0 ? kProtoSctp : kProtoTcp);
       world.Open();
       const Bytes request = IpOf(world.Forwarded(world.Request()));
       const std::string router = six ? "2001:db8:1::fe" : "198.19.0.254";
@@ -394,7 +395,7 @@ TEST(path_icmp_about_a_request_reaches_the_client) {
       CHECK_EQ(Part(ip, quote + (six ? 8 : 12), six ? 32 : 8),
                Part(original, six ? 8 : 12, six ? 32 : 8));
       CHECK_EQ(Part(ip, quote + (six ? 40 : 20), 4), Part(original, six ? 40 : 20, 4));
-      CHECK_EQ(world.blocks.total.get()->out_packets, 2);
+      CHECK_EQ(world.blocks.total.get()->out_packets, (kind & 2) != 0 ? 1 : 2);
       CHECK_EQ(world.DueTicks(), due - kTicksPerSec);  // an error restarts no timer
     }
   }
@@ -402,8 +403,9 @@ TEST(path_icmp_about_a_request_reaches_the_client) {
 
 TEST(path_icmp_about_a_reply_reaches_the_destination) {
   for (const uint8_t method : kMethods) {
-    for (const bool six : {false, true}) {
-      World world(method, six);
+    for (const uint8_t kind : {0, 1, 2, 3}) {
+      const bool six = (kind & 1) != 0;
+      World world(method, six, (kind & 2) != 0 ? kProtoSctp : kProtoTcp);
       world.Open();
       const uint64_t bytes = world.blocks.total.get()->in_bytes;
       const uint32_t packets = world.Only()->in_packets;

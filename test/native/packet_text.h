@@ -132,9 +132,12 @@ struct Text {
   uint32_t acknowledgement = 0x01020304;
   uint8_t tcp_flags = 0x10;
   Bytes tcp_options = {};  // a multiple of 4 bytes
-  Bytes payload = {};      // ICMP: everything after type, code and checksum
+  Bytes payload = {};      // ICMP: everything after type, code and checksum; SCTP: of the chunk
   uint8_t icmp_type = 8;
   uint8_t icmp_code = 0;
+  uint8_t sctp_chunk = 1;   // type of the first chunk; the default is INIT
+  Bytes sctp_more = {};     // chunks behind it
+  bool sctp_wrong = false;  // a checksum that does not fit
   bool udp_checksum = true;
   bool partial = false;   // leaves the pseudo-header sum in the checksum field
   uint16_t gso_size = 0;  // with `partial`
@@ -167,22 +170,53 @@ inline Bytes TransportHeader(const Text& text) {
     Put16(out, text.destination_port);
     Put16(out, static_cast<uint32_t>(8 + text.payload.size()));
     Put16(out, 0);
+  } else if (text.protocol == kProtoSctp) {
+    Put16(out, text.source_port);
+    Put16(out, text.destination_port);
+    Put32(out, 0x0a0b0c0d);  // verification tag
+    Put32(out, 0);
+    out.push_back(text.sctp_chunk);
+    out.push_back(0);
+    Put16(out, static_cast<uint32_t>(4 + text.payload.size()));
   } else {
     out.push_back(text.icmp_type);
     out.push_back(text.icmp_code);
     Put16(out, 0);
   }
   PutAll(out, text.payload);
+  if (text.protocol == kProtoSctp) {
+    while (out.size() % 4 != 0) out.push_back(0);
+    PutAll(out, text.sctp_more);
+  }
   return out;
 }
 
 inline size_t ChecksumAt(uint8_t protocol) {
-  return protocol == kProtoTcp ? 16 : protocol == kProtoUdp ? 6 : 2;
+  return protocol == kProtoTcp ? 16 : protocol == kProtoUdp ? 6 : protocol == kProtoSctp ? 8 : 2;
+}
+
+// CRC32c as RFC 9260 appendix B says it, bit by bit, of a packet whose checksum field counts as 0.
+inline uint32_t SlowCrc32c(const Bytes& sctp) {
+  uint32_t crc = ~0u;
+  for (size_t i = 0; i < sctp.size(); i++) {
+    crc ^= i >= 8 && i < 12 ? 0 : sctp[i];
+    for (int bit = 0; bit < 8; bit++) crc = (crc >> 1) ^ ((crc & 1) != 0 ? 0x82f63b78u : 0u);
+  }
+  return ~crc;
+}
+inline uint32_t SctpField(const Bytes& sctp) {
+  return sctp.at(8) | sctp.at(9) << 8 | sctp.at(10) << 16 |
+         static_cast<uint32_t>(sctp.at(11)) << 24;
 }
 
 // Transport header and payload with the checksum that `text` asks for.
 inline Bytes Transport(const Text& text) {
   Bytes out = TransportHeader(text);
+  if (text.protocol == kProtoSctp) {
+    const uint32_t crc = text.partial ? 0 : SlowCrc32c(out) ^ (text.sctp_wrong ? 0x5a : 0);
+    for (size_t i = 0; i < 4; i++) out[8 + i] = static_cast<uint8_t>(crc >> (8 * i));
+    return out;
+  }
   const Bytes pseudo = Pseudo(AddressBytes(text.source), AddressBytes(text.destination),
                               text.protocol, static_cast<uint32_t>(out.size()));
   const uint32_t before = text.protocol == kProtoIcmp ? 0 : SlowSum(pseudo);
@@ -303,6 +337,7 @@ inline std::string WrongIn(const Bytes& ip);
 inline std::string WrongTransport(const Bytes& source, const Bytes& destination, uint32_t protocol,
                                   const Bytes& message) {
   if (protocol == 4 || protocol == 41) return WrongIn(message);
+  if (protocol == 132) return SctpField(message) == SlowCrc32c(message) ? "" : "SCTP checksum";
   const bool known = protocol == 6 || protocol == 17 || protocol == 1 || protocol == 58;
   if (!known) return "transport " + std::to_string(protocol);
   const auto length = static_cast<uint32_t>(message.size());

@@ -25,6 +25,8 @@ Text Tcp4() { return Text{}; }
 Text Udp4() { return Text{.protocol = kProtoUdp, .payload = Hex("01 02 03")}; }
 Text Icmp4() { return Text{.protocol = kProtoIcmp, .payload = Hex("0001 0002 aa*16")}; }
 Text Tcp6() { return Text{.source = kClient6, .destination = kVirtual6}; }
+Text Sctp4() { return Text{.protocol = kProtoSctp}; }
+Text Sctp6() { return Text{.source = kClient6, .destination = kVirtual6, .protocol = kProtoSctp}; }
 Text Udp6() {
   return Text{.source = kClient6,
               .destination = kVirtual6,
@@ -122,6 +124,8 @@ TEST(parse_plain_flows) {
   CheckFlow(Udp4(), 0);
   CheckFlow(Tcp6(), 0);
   CheckFlow(Udp6(), 0);
+  CheckFlow(Sctp4(), 0);
+  CheckFlow(Sctp6(), 0);
 }
 
 TEST(parse_tcp_flags_ttl_and_dont_fragment) {
@@ -224,7 +228,7 @@ TEST(parse_what_is_left_to_the_host) {
   CheckReason("broadcast", Judge(With(tcp, 0, 0xffff), Link::kEthernet), host, Reason::kNoService);
   CheckReason("not ip", Judge(Hex("00*40"), Link::kIp), host, Reason::kNotIp);
   text.ethernet = false;
-  for (const uint8_t protocol : {uint8_t{2}, uint8_t{50}, uint8_t{132}, kProtoIcmp6}) {
+  for (const uint8_t protocol : {uint8_t{2}, uint8_t{50}, uint8_t{33}, kProtoIcmp6}) {
     text.protocol = protocol;
     CheckReason("protocol", Judge(Build(text).bytes, Link::kIp), host, Reason::kProtocolUnknown);
   }
@@ -431,8 +435,27 @@ TEST(parse_offload_must_describe_the_packet) {
               Reason::kOffloadBad);
 }
 
+TEST(parse_offload_of_sctp) {
+  // SCTP has a partial checksum, its own, and no super-packets.
+  for (Text text : {Sctp4(), Sctp6()}) {
+    text.partial = true;
+    Built sctp = Build(text);
+    CHECK_EQ(Judge(sctp.bytes, Link::kIp, sctp.vnet).kind, PacketKind::kFlow);
+    for (const uint8_t type : {kVnetGsoTcp4, kVnetGsoTcp6, kVnetGsoUdpL4}) {
+      sctp.vnet.gso_type = type;
+      sctp.vnet.gso_size = 100;
+      CheckReason("sctp gso", Judge(sctp.bytes, Link::kIp, sctp.vnet), PacketKind::kBad,
+                  Reason::kOffloadBad);
+    }
+    sctp.vnet =
+        VnetHdr{.flags = kVnetNeedsCsum, .csum_start = sctp.vnet.csum_start, .csum_offset = 16};
+    CheckReason("sctp field", Judge(sctp.bytes, Link::kIp, sctp.vnet), PacketKind::kBad,
+                Reason::kOffloadBad);
+  }
+}
+
 TEST(parse_every_truncation_has_a_reason) {
-  for (Text text : {Tcp4(), Udp4(), Icmp4(), Tcp6(), Udp6(), Icmp6()}) {
+  for (Text text : {Tcp4(), Udp4(), Sctp4(), Icmp4(), Tcp6(), Udp6(), Sctp6(), Icmp6()}) {
     for (const bool more : {false, true}) {
       if (more && text.six()) text.extensions = {{0, kOptions16}, {60, kOptions8}};
       if (more && !text.six()) text.ip_options = Hex("01*12");
@@ -454,10 +477,10 @@ TEST(parse_every_truncation_has_a_reason) {
 
 // A packet that is all there by its IP length, but cut after `bytes` of transport.
 TEST(parse_every_truncation_of_the_transport_has_a_reason) {
-  for (const Text& text : {Tcp4(), Udp4(), Icmp4(), Tcp6(), Udp6(), Icmp6()}) {
+  for (const Text& text : {Tcp4(), Udp4(), Sctp4(), Icmp4(), Tcp6(), Udp6(), Sctp6(), Icmp6()}) {
     const size_t header = text.six() ? 40 : 20;
     const Bytes whole = Build(text).bytes;
-    const size_t needed = text.protocol == kProtoTcp ? 20 : 8;
+    const size_t needed = text.protocol == kProtoTcp ? 20 : text.protocol == kProtoSctp ? 16 : 8;
     for (size_t bytes = 0; bytes < needed; bytes++) {
       Bytes cut = test::Part(whole, 0, header + bytes);
       cut = text.six() ? With(cut, 4, static_cast<uint32_t>(bytes))
@@ -469,9 +492,9 @@ TEST(parse_every_truncation_of_the_transport_has_a_reason) {
 
 TEST(parse_random_damage_keeps_the_packet_inside_the_frame) {
   Random random(3);
-  const Text texts[] = {Tcp4(), Udp4(), Icmp4(), Tcp6(), Udp6(), Icmp6()};
+  const Text texts[] = {Tcp4(), Udp4(), Sctp4(), Icmp4(), Tcp6(), Udp6(), Sctp6(), Icmp6()};
   for (int round = 0; round < 60000; round++) {
-    Text text = texts[random.Below(6)];
+    Text text = texts[random.Below(8)];
     text.ethernet = random.Below(2) != 0;
     if (text.six() && random.Below(2) != 0) text.extensions = {{0, kOptions8}, {60, kOptions16}};
     Bytes bytes = Build(text).bytes;
@@ -495,7 +518,7 @@ TEST(parse_random_damage_keeps_the_packet_inside_the_frame) {
 }
 
 TEST(parse_quoted_needs_the_ports) {
-  for (const Text& text : {Tcp4(), Udp4(), Tcp6(), Udp6()}) {
+  for (const Text& text : {Tcp4(), Udp4(), Sctp4(), Tcp6(), Udp6(), Sctp6()}) {
     const Bytes whole = Build(text).bytes;
     const size_t header = text.six() ? 40 : 20;
     const uint8_t family = text.six() ? 6 : 4;

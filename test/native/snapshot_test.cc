@@ -112,7 +112,7 @@ TEST(snapshot_faults) {
       {kRange, [](B& b) { b.header().local_address_count = 1u << 28; }},
       {kRange, [](B& b) { b.header().local_port_first = 0; }},
       {kRange, [](B& b) { b.header().local_port_last = 1; }},
-      {kService, [](B& b) { b.service(0).protocol = 132; }},
+      {kService, [](B& b) { b.service(0).protocol = 33; }},
       {kService, [](B& b) { b.service(0).family = 5; }},
       {kService, [](B& b) { b.service(0).family = 6; }},
       {kService, [](B& b) { b.service(0).local_count = 3; }},

@@ -4,6 +4,7 @@
  */
 import type {
   ConnectionRow,
+  Defences,
   DestinationLoad,
   RunningDataplane,
   TrafficCounters,
@@ -36,6 +37,7 @@ export class FakeDataplane implements RunningDataplane {
   rows: ConnectionRow[] = []
   templateRows: ConnectionRow[] = []
   stopped = false
+  defences?: Defences
   /** Decides whether a configuration is refused; throws to refuse. */
   check: (config: Config) => void = () => undefined
 

@@ -15,6 +15,7 @@ import {
   addressToBytes,
   bigEndian,
   concat,
+  crc32c,
   ETHER_TYPE,
   internetChecksum,
   macToBytes,
@@ -98,6 +99,23 @@ export interface Udp {
   checksum?: Checksum
 }
 
+/** A chunk; its length is computed unless given, and padding follows to a multiple of 4 bytes. */
+export interface SctpChunk {
+  type: number
+  flags?: number
+  length?: number
+  body?: Uint8Array
+}
+
+export interface Sctp {
+  source: number
+  destination: number
+  /** Verification tag. */
+  tag?: number
+  chunks?: SctpChunk[]
+  checksum?: number
+}
+
 export interface Icmp {
   type: number
   code: number
@@ -107,13 +125,14 @@ export interface Icmp {
 }
 
 /**
- * A layer-3 packet. Of `tcp`, `udp`, `icmp` and `inner` at most one, except that an ICMP error
+ * A layer-3 packet. Of `tcp`, `udp`, `sctp`, `icmp` and `inner` at most one, except that an ICMP error
  * quotes its `inner`; `payload` comes last.
  */
 export interface IpPacket {
   ip: Ip
   tcp?: Tcp
   udp?: Udp
+  sctp?: Sctp
   icmp?: Icmp
   /** A packet inside this one: IPIP (RFC 2003), IPv6 in IPv4 and so on (RFC 2473). */
   inner?: IpPacket
@@ -182,6 +201,7 @@ function buildTransport(
     pseudoHeader(source, destination, protocol, length)
   if (packet.tcp) return [PROTOCOL.tcp, buildTcp(packet.tcp, payload, pseudo)]
   if (packet.udp) return [PROTOCOL.udp, buildUdp(packet.udp, payload, pseudo)]
+  if (packet.sctp) return [PROTOCOL.sctp, buildSctp(packet.sctp, payload)]
   if (packet.icmp && source.length === 4) {
     return [PROTOCOL.icmp, buildIcmp(packet.icmp, payload, new Uint8Array())]
   }
@@ -296,6 +316,29 @@ function buildUdp(udp: Udp, payload: Uint8Array, pseudo: Pseudo): Uint8Array {
   const computed = internetChecksum(concat(header, datagram))
   // 0 would mean "none", so a computed 0 is sent as its other form (RFC 768).
   return seal(datagram, 6, header, udp.checksum ?? (computed === 0 ? 0xffff : computed))
+}
+
+/** RFC 9260 section 3; `payload` stands behind the chunks. */
+function buildSctp(sctp: Sctp, payload: Uint8Array): Uint8Array {
+  const chunks = (sctp.chunks ?? []).map(({ type, flags = 0, length, body = new Uint8Array() }) =>
+    concat(
+      Uint8Array.of(type, flags),
+      bigEndian(length ?? 4 + body.length, 2),
+      body,
+      new Uint8Array(-body.length & 3),
+    ),
+  )
+  const packet = concat(
+    bigEndian(sctp.source, 2),
+    bigEndian(sctp.destination, 2),
+    bigEndian(sctp.tag ?? 0, 4),
+    new Uint8Array(4),
+    ...chunks,
+    payload,
+  )
+  // The one field that is sent with its low byte first.
+  packet.set(bigEndian(sctp.checksum ?? crc32c(packet), 4).reverse(), 8)
+  return packet
 }
 
 function buildIcmp(icmp: Icmp, payload: Uint8Array, pseudo: Uint8Array): Uint8Array {

@@ -9,6 +9,7 @@ import {
   type Extension,
   type Icmp,
   type Ip,
+  type Sctp,
   TCP_FLAG_LETTERS,
   type Tcp,
   type Udp,
@@ -16,6 +17,7 @@ import {
 import {
   addressToText,
   concat,
+  crc32c,
   ETHER_TYPE,
   internetChecksum,
   macToText,
@@ -29,6 +31,8 @@ export interface DecodedPacket {
   ip: Required<Pick<Ip, 'source' | 'destination' | 'ttl' | 'protocol' | 'trafficClass'>> & Ip
   tcp?: Required<Tcp>
   udp?: Required<Udp>
+  /** The chunks are in `payload`. */
+  sctp?: Required<Omit<Sctp, 'chunks'>>
   icmp?: Required<Icmp>
   inner?: DecodedPacket
   payload: Uint8Array
@@ -182,6 +186,8 @@ function decodeTransport(
       return decodeTcp(packet, body, pseudo, whole)
     case PROTOCOL.udp:
       return decodeUdp(packet, body, pseudo, whole)
+    case PROTOCOL.sctp:
+      return decodeSctp(packet, body, whole)
     case PROTOCOL.icmp:
       return decodeIcmp(packet, body, new Uint8Array(), whole)
     case PROTOCOL.icmp6:
@@ -253,6 +259,19 @@ function decodeUdp(
     ...(none && packet.ip.source.includes(':') ? ['udp: no checksum'] : []),
   ]
   return { ...packet, udp, payload: bytes.slice(8), problems }
+}
+
+function decodeSctp(packet: DecodedPacket, bytes: Uint8Array, whole: boolean): DecodedPacket {
+  const sctp = {
+    source: readBigEndian(bytes, 0, 2),
+    destination: readBigEndian(bytes, 2, 2),
+    tag: readBigEndian(bytes, 4, 4),
+    checksum: readBigEndian(bytes.slice(8, 12).reverse(), 0, 4),
+  }
+  const zeroed = concat(bytes.subarray(0, 8), new Uint8Array(4), bytes.subarray(12))
+  const isWrong = whole && crc32c(zeroed) !== sctp.checksum
+  const problems = [...packet.problems, ...(isWrong ? ['sctp: checksum'] : [])]
+  return { ...packet, sctp, payload: bytes.slice(12), problems }
 }
 
 function decodeIcmp(

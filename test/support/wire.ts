@@ -123,3 +123,13 @@ export function pseudoHeader(
       : concat(bigEndian(length, 4), Uint8Array.of(0, 0, 0, protocol))
   return concat(source, destination, tail)
 }
+
+/** CRC32c (RFC 9260 appendix B), bit by bit; the checksum of SCTP where its own field is 0. */
+export function crc32c(bytes: Uint8Array): number {
+  let crc = 0xffffffff
+  for (const byte of bytes) {
+    crc ^= byte
+    for (let bit = 0; bit < 8; bit++) crc = (crc >>> 1) ^ ((crc & 1) !== 0 ? 0x82f63b78 : 0)
+  }
+  return ~crc >>> 0
+}

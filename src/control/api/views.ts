@@ -139,7 +139,7 @@ export interface InfoView {
   /** Running halves of the synchronisation daemon, master first. */
   readonly daemons: readonly DaemonView[]
   /** name -> value; sync_threshold is two numbers. */
-  readonly sysctls: Readonly<Record<string, number | readonly number[]>>
+  readonly sysctls: Readonly<Record<string, number | string | readonly number[]>>
 }
 
 /** The answer to one command of a batch. */

@@ -6,6 +6,7 @@ export const GENERAL_HELP = `usage: uvs COMMAND [options]
   ipvsadm   define services and destinations, list them (ipvsadm 1.31 and FULLNAT)
   status    ports, workers, services, rates and drops on one screen
   conns     the connection table
+  sysctl    show and change the IPVS settings (net.ipv4.vs)
   shim      run ipvsadm, keepalived or another IPVS program against this director
   help      this text; "uvs help COMMAND" says more
 
@@ -27,7 +28,7 @@ const COMMANDS: Readonly<Record<string, string>> = {
   --announce on|off      answer ARP and ND for virtual addresses nobody has (default on)
   --lip A[-B][,...]      local addresses for FULLNAT services without their own
   --ftp-ports P[,...]    virtual ports where NAT follows FTP, 21 unless given
-  --set NAME=VALUE       an IPVS sysctl by its kernel name; may be repeated
+  --set NAME=VALUE       an IPVS sysctl by its kernel name; may be repeated ("uvs sysctl")
   --socket PATH          control socket (default UVS_SOCKET or /run/uvs/uvs.sock)
   --http ADDR:PORT       the API and /metrics over TCP (off unless given)
   --log-format text|json lines on stderr (default: text on a terminal)
@@ -55,11 +56,23 @@ Ports, workers, services, rates, and packets that were not forwarded by reason.
 
 Connections and persistence templates.
 
-  --protocol tcp|udp|ip      ip: templates of firewall marks
+  --protocol tcp|udp|sctp|ip ip: templates of firewall marks
   --client ADDR[:PORT]       --virtual ADDR[:PORT]       --destination ADDR[:PORT]
   --state NAME               for example ESTABLISHED
 
 With --json: one JSON object per line.
+`,
+  sysctl: `usage: uvs sysctl [NAME[=VALUE] ...] [--json] [--socket PATH]
+
+Shows the IPVS settings by their kernel names, all of them or those named, and sets those with a
+value until uvs ends. net.ipv4.vs. may stand in front of a name.
+
+  uvs sysctl conn_reuse_mode secure_tcp=1 sync_threshold="3 50"
+
+drop_entry, drop_packet and secure_tcp: 0 off, 1 automatic and idle, 2 automatic and acting because
+less than amemthresh pages are free, 3 always. Settings of the configuration file and --set take
+effect again with the next start.
+Exit status: 0 done, 1 a name is unknown or a value refused (the others are set), 2 wrong usage.
 `,
   shim: `usage: uvs shim [--socket PATH] COMMAND [ARGS...]
        uvs shim [--socket PATH] --env

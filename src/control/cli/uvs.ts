@@ -13,6 +13,7 @@ import {
   shimLibrary,
 } from './shim.js'
 import { formatConnections, formatStatus } from './status.js'
+import { runSysctl } from './sysctl.js'
 import { commandHelp, GENERAL_HELP } from './uvs-help.js'
 
 /** Standard streams and the daemon behind `socket`. */
@@ -64,6 +65,10 @@ export async function runUvs(
         return await showStatus(rest, environmentFor)
       case 'conns':
         return await showConnections(rest, environmentFor)
+      case 'sysctl': {
+        const flags = flagsOf('sysctl', rest, {}, true)
+        return await runSysctl(flags.words, flags.json, environmentFor(flags.socket))
+      }
       case 'shim':
         return await runShim(rest, environment)
       default:
@@ -89,13 +94,24 @@ function showHelp(command: string | undefined, environment: CliEnvironment): num
 
 type FlagTypes = Record<string, { type: 'string' | 'boolean' }>
 
-/** Parses flags; --socket and --json are common to all. */
-function flagsOf(command: string, argv: readonly string[], own: FlagTypes) {
+/** Parses flags, and words where they are allowed; --socket and --json are common to all. */
+function flagsOf(
+  command: string,
+  argv: readonly string[],
+  own: FlagTypes,
+  allowPositionals = false,
+) {
   try {
     const options: FlagTypes = { ...own, socket: { type: 'string' }, json: { type: 'boolean' } }
-    const { values } = parseArgs({ args: [...argv], options, strict: true })
+    const { values, positionals: words } = parseArgs({
+      args: [...argv],
+      options,
+      strict: true,
+      allowPositionals,
+    })
     const text = (name: string) => (typeof values[name] === 'string' ? values[name] : undefined)
-    return { text, json: values.json === true, socket: text('socket') ?? defaultSocket() }
+    const socket = text('socket') ?? defaultSocket()
+    return { text, words, json: values.json === true, socket }
   } catch (error) {
     const [sentence] = (error as Error).message.split('. ')
     throw new WrongUsage(`${sentence}; see "uvs help ${command}"`)

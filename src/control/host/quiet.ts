@@ -124,16 +124,14 @@ export function hostFacts(config: Config, host: HostView): HostFacts {
   }
 }
 
-/**
- * Services that are found by address; a mark says nothing about addresses. SCTP is not forwarded.
- */
+/** Services that are found by address; a mark says nothing about addresses. */
 export function addressServices(config: Config): Service[] {
   const services = [...config.services.values()]
   return services.filter(({ id }) => isByAddress(id))
 }
 
-function isByAddress({ fwmark, protocol }: ServiceId): boolean {
-  return fwmark === 0 && protocol !== 'sctp'
+function isByAddress({ fwmark }: ServiceId): boolean {
+  return fwmark === 0
 }
 
 /**
@@ -238,10 +236,10 @@ export function replySources(config: Config): ReplySource[] {
     const data = (isFtp(id) && isPersistent) || isHelped(config, id, destination)
     const anyPort = id.fwmark === 0 && (id.port === 0 || data)
     const replies = destination.method === 'masquerade' || isFullnat(destination)
-    // A mark service takes any protocol: both that are forwarded.
-    const all: Protocol[] = id.fwmark === 0 ? [id.protocol] : ['tcp', 'udp']
+    // A mark service takes any protocol: all that are forwarded.
+    const all: Protocol[] = id.fwmark === 0 ? [id.protocol] : ['tcp', 'udp', 'sctp']
     return all
-      .filter((protocol) => replies && protocol !== 'sctp')
+      .filter(() => replies)
       .flatMap((protocol) => {
         const { address } = destination
         const fullnat = isFullnat(destination)

@@ -155,6 +155,6 @@ export const APPLICATION_FILE = 'prot port    usecnt name\n'
 export function sysctlFile(sysctls: Sysctls, name: string): string | undefined {
   const known = SYSCTL_NAMES.find((other) => other === name)
   if (known === undefined) return undefined
-  const value: number | readonly number[] = sysctls[known]
-  return `${typeof value === 'number' ? value : value.join('\t')}\n`
+  const value: number | string | readonly number[] = sysctls[known]
+  return `${typeof value === 'object' ? value.join('\t') : value}\n`
 }

@@ -8,6 +8,7 @@ import type { Command } from './commands.js'
 import { findService, withService } from './config.js'
 import type { Config, Timeouts } from './config.js'
 import { addDestination, deleteDestination, editDestination } from './apply-destination.js'
+import { defend } from './defence.js'
 import { failure, success } from './errors.js'
 import type { Result } from './errors.js'
 import { maglevSlots } from './maglev-size.js'
@@ -77,6 +78,10 @@ export function apply(config: Config, command: Command): Result<Config> {
       return stopDaemon(config, command.role)
     case 'reap':
       return success(reapTrash(config, command.nowMs, command.slotsInUse))
+    case 'defend': {
+      const { sysctls } = defend(config.sysctls, command.availablePages)
+      return success(sysctls === config.sysctls ? config : { ...config, sysctls })
+    }
   }
 }
 

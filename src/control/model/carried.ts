@@ -36,13 +36,7 @@ function refusedByKernel({ id, destinations, localAddresses }: Service): Control
 }
 
 function refusedByWorkers(service: Service, io: 'af_packet' | 'tun'): ControlError | undefined {
-  const { id, engine, destinations } = service
-  if (id.protocol === 'sctp' && id.fwmark === 0) {
-    return new ControlError(
-      'NOT_SUPPORTED',
-      'SCTP services are not supported by this version of uvs',
-    )
-  }
+  const { engine, destinations } = service
   if (engine !== '') {
     return new ControlError('ENGINE_UNKNOWN', `there is no persistence engine "${engine}" here yet`)
   }

@@ -62,8 +62,10 @@ export type Command =
       readonly nowMs: number
       readonly slotsInUse: ReadonlySet<number>
     }
+  /** The defences' modes follow the host's memory (spec 3.11); by the director's own timer only. */
+  | { readonly kind: 'defend'; readonly availablePages: number }
 
 export type CommandKind = Command['kind']
 
 /** What callers outside the process may send. */
-export type PublicCommand = Exclude<Command, { kind: 'reap' }>
+export type PublicCommand = Exclude<Command, { kind: 'reap' | 'defend' }>

@@ -2,7 +2,8 @@
 import { failure, success } from './errors.js'
 import type { Result } from './errors.js'
 
-type Kind = 'integer' | 'unsigned' | 'boolean' | 'mode3' | 'retries' | 'version' | 'powerOfTwo'
+type Kind =
+  'integer' | 'unsigned' | 'boolean' | 'mode3' | 'retries' | 'version' | 'powerOfTwo' | 'nice'
 
 /** name -> [default, what it accepts]. Booleans take any integer; non-zero is true. */
 const TABLE = {
@@ -33,26 +34,34 @@ const TABLE = {
   ignore_tunneled: [0, 'boolean'],
   run_estimation: [1, 'boolean'],
   debug_level: [0, 'integer'],
+  est_nice: [0, 'nice'],
   lblc_expiration: [86400, 'unsigned'],
   lblcr_expiration: [86400, 'unsigned'],
 } as const satisfies Record<string, readonly [number, Kind]>
 
 export type ScalarSysctl = keyof typeof TABLE
-export type SysctlName = ScalarSysctl | 'sync_threshold'
+export type SysctlName = ScalarSysctl | 'sync_threshold' | 'est_cpulist'
 
 export type Sysctls = Readonly<Record<ScalarSysctl, number>> & {
   /** Packets before the first synchronisation, and the period after it. */
   readonly sync_threshold: readonly [number, number]
+  /** Processors of the kernel's estimator, such as `0-3,8`; empty: all. */
+  readonly est_cpulist: string
 }
 
 export const SYSCTL_NAMES: readonly SysctlName[] = [
   ...(Object.keys(TABLE) as ScalarSysctl[]),
   'sync_threshold',
+  'est_cpulist',
 ].sort() as SysctlName[]
 
 /** The settings that something follows; the others are kept and shown, nothing more. */
 const FOLLOWED: ReadonlySet<SysctlName> = new Set<SysctlName>([
+  'am_droprate',
+  'amemthresh',
   'conn_reuse_mode',
+  'drop_entry',
+  'drop_packet',
   'expire_nodest_conn',
   'expire_quiescent_template',
   'lblc_expiration',
@@ -62,6 +71,7 @@ const FOLLOWED: ReadonlySet<SysctlName> = new Set<SysctlName>([
   'run_estimation',
   'schedule_icmp',
   'secure_tcp',
+  'sloppy_sctp',
   'sloppy_tcp',
 ])
 
@@ -71,8 +81,7 @@ export function idleSettings(before: Sysctls, after: Sysctls): SysctlName[] {
   return SYSCTL_NAMES.filter((name) => {
     const value = String(after[name])
     if (value === String(before[name]) || value === String(defaults[name])) return false
-    // 1 means "when memory runs low" (amemthresh), and memory is fixed at start.
-    return !FOLLOWED.has(name) || (name === 'secure_tcp' && value === '1')
+    return !FOLLOWED.has(name)
   })
 }
 
@@ -81,7 +90,7 @@ export function defaultSysctls(): Sysctls {
   const scalars = Object.fromEntries(
     Object.entries(TABLE).map(([name, [value]]) => [name, value]),
   ) as Record<ScalarSysctl, number>
-  return { ...scalars, sync_threshold: [3, 50] }
+  return { ...scalars, sync_threshold: [3, 50], est_cpulist: '' }
 }
 
 const RANGES: Readonly<Record<Kind, readonly [number, number]>> = {
@@ -92,11 +101,13 @@ const RANGES: Readonly<Record<Kind, readonly [number, number]>> = {
   retries: [0, 3],
   version: [0, 1],
   powerOfTwo: [1, 64],
+  nice: [-20, 19],
 }
 
 /** Sets one value from its text; a value outside its range leaves everything unchanged. */
 export function setSysctl(sysctls: Sysctls, name: string, text: string): Result<Sysctls> {
   if (name === 'sync_threshold') return setThreshold(sysctls, text)
+  if (name === 'est_cpulist') return setProcessors(sysctls, text)
   if (!isScalar(name)) {
     return failure(
       'SYSCTL_UNKNOWN',
@@ -115,9 +126,8 @@ export function setSysctl(sysctls: Sysctls, name: string, text: string): Result<
 }
 
 /**
- * The automatic modes: 1 waits for memory to run low, 2 acts because it has. The kernel corrects
- * one to the other (ip_vs_ctl.c, update_defense_level); here memory never runs low, because all of
- * it is taken at start.
+ * The automatic modes: 1 waits for memory to run low, 2 acts because it has (defence.ts). Which of
+ * them it is is not for a user to say: the kernel corrects it at once.
  */
 function defenceMode(value: number): number {
   return value === 2 ? 1 : value
@@ -142,6 +152,15 @@ function setThreshold(sysctls: Sysctls, text: string): Result<Sysctls> {
     )
   }
   return success({ ...sysctls, sync_threshold: [first, second] })
+}
+
+/** A list as the kernel reads it (lib/bitmap.c, bitmap_parselist), without its rarer forms. */
+function setProcessors(sysctls: Sysctls, text: string): Result<Sysctls> {
+  const list = text.trim()
+  if (list !== '' && !/^\d+(-\d+)?(,\d+(-\d+)?)*$/.test(list)) {
+    return failure('SYSCTL_VALUE', `est_cpulist takes processors such as 0-3,8, not "${text}"`)
+  }
+  return success({ ...sysctls, est_cpulist: list })
 }
 
 function isScalar(name: string): name is ScalarSysctl {

@@ -390,8 +390,8 @@ class KernelDataplane implements RunningDataplane {
 }
 
 /** As /proc/sys shows it: two numbers with a tab. */
-function settingText(value: number | readonly number[]): string {
-  return typeof value === 'number' ? String(value) : value.join('\t')
+function settingText(value: number | string | readonly number[]): string {
+  return typeof value === 'object' ? value.join('\t') : String(value)
 }
 
 /** The kernel has changed since the plan was made: the object is there already, or gone. */

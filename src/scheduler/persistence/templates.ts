@@ -10,6 +10,7 @@
  * |---|---|---|
  * | free -> used | worker, bucket lock | `create`: key, destination; +1 persistent in its lane |
  * | used, hit | worker, bucket lock | `connections` + 1, timer restarted |
+ * | used | main, no lock | `expireNow`: drop_entry ends it (drop-templates.ts) |
  * | used | core, no lock | `connections` - 1 when a slave ends or could not be made; ASSURED |
  * | used -> invalid | worker, bucket lock | destination unusable: cannot be found again, runs out |
  * | due, slaves alive | whoever looks | timeout becomes 60 s, timer restarted (spec 3.7) |
@@ -98,6 +99,18 @@ export interface TemplateRow {
   readonly expiresSec: number
   readonly fwmark: number
   readonly packets: number
+}
+
+/** What `peek` tells. */
+export interface PeekedTemplate {
+  /** TEMPLATE_STATE bits. */
+  readonly state: number
+  readonly connections: number
+  readonly serviceSlot: number
+  readonly serviceIncarnation: number
+  readonly packets: number
+  /** Since the timer was last started. */
+  readonly idleSec: number
 }
 
 /** One thread's access to the table. A template is named by its reference: index + 1, 0 is none. */
@@ -233,6 +246,30 @@ export class TemplateTable {
   /** Templates in the table, invalid ones included. */
   get usedCount(): number {
     return Atomics.load(this.#index, USED_COUNT)
+  }
+
+  /** References ever given out: 1 to this many, free ones among them. */
+  get referenceCount(): number {
+    return Atomics.load(this.#index, FRESH)
+  }
+
+  /** What drop_entry asks about a reference, without a lock: it may change while it is read. */
+  peek(ref: number, nowSec: number): PeekedTemplate {
+    const at = this.#at(ref)
+    const entries = this.#entries
+    return {
+      state: Atomics.load(entries, at + STATE),
+      connections: Atomics.load(entries, at + CONNECTIONS),
+      serviceSlot: entries[at + SERVICE_SLOT] >>> 0,
+      serviceIncarnation: entries[at + SERVICE_INCARNATION] >>> 0,
+      packets: entries[at + PACKETS] >>> 0,
+      idleSec: nowSec + entries[at + TIMEOUT_SEC] - entries[at + EXPIRES_SEC],
+    }
+  }
+
+  /** Makes a template due at once, as the core does; one that gets a slave meanwhile lives on. */
+  expireNow(ref: number): void {
+    Atomics.store(this.#entries, this.#at(ref) + EXPIRES_SEC, 0)
   }
 
   /** Main, every second: frees what is due. Returns how many were freed. */

@@ -82,6 +82,16 @@ describe('classifier entries', () => {
     assert.match(header, new RegExp(`sizeof\\(ClassifierEntry\\) == ${ENTRY_BYTES}\\)`))
   })
 
+  it('an SCTP service', () => {
+    const id = { ...serviceId('198.18.0.100', 2905), protocol: 'sctp' as const }
+    const config = configOf([addService(id), addDestination(id, '198.18.0.21', {}, 2906)])
+    assert.deepEqual(entriesOf(config, HOST).slice(0, 3), [
+      'SERVICE 198.18.0.100 2905 132 0',
+      'SOURCE 198.18.0.21 2906 132 1',
+      'VIRTUAL 198.18.0.100 0 0 0',
+    ])
+  })
+
   it('a masquerade service', () => {
     const id = serviceId('198.18.0.100', 80)
     const config = configOf([addService(id), addDestination(id, '198.18.0.21', {}, 8080)])

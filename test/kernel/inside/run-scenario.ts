@@ -182,16 +182,16 @@ class Run {
     return []
   }
 
-  #answer(flow: FlowId, { tcp, ip, payload }: Segment): Seen[] | undefined {
+  #answer(flow: FlowId, { tcp, sctp, ip, payload }: Segment): Seen[] | undefined {
     const asked = this.#lastOf('server', flow)?.frame
-    const ports = asked?.tcp ?? asked?.udp
+    const ports = asked?.[flow.protocol]
     if (asked?.ip === undefined || ports === undefined) return undefined
     // A server of direct routing answers the client itself, not through the director.
     if (asked.ip.destination === this.#named(flow.virtual.address)) return undefined
     const answered = { source: ports.destination, destination: ports.source }
     return this.#send('server', asked.ethernet.destination, {
       ip: { ...ip, source: asked.ip.destination, destination: asked.ip.source },
-      ...(tcp === undefined ? { udp: answered } : { tcp: { ...tcp, ...answered } }),
+      [flow.protocol]: { ...tcp, ...sctp, ...answered },
       payload,
     })
   }

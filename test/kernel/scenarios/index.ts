@@ -12,6 +12,7 @@ import { METHODS } from './methods.js'
 import { PERSISTENCE } from './persistence.js'
 import { REMOVAL } from './removal.js'
 import { SCHEDULERS } from './schedulers.js'
+import { SCTP } from './sctp.js'
 import { STATES } from './states.js'
 
 export const SCENARIOS: readonly Scenario[] = [
@@ -25,6 +26,7 @@ export const SCENARIOS: readonly Scenario[] = [
   ...COMMANDS,
   ...LATER_SCHEDULERS,
   ...FTP,
+  ...SCTP,
 ]
 
 /** Minutes on the clock are seconds even where it jumps. */

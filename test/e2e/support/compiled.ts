@@ -1,0 +1,19 @@
+/** Helper programs of this folder that are written in C++: compiled when their source is newer. */
+import { execFileSync, spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, renameSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { ROOT } from './paths.js'
+
+/** Path of the program made from `NAME.cc`. */
+export function compiled(name: string): string {
+  const source = join(ROOT, 'test/e2e/support', `${name}.cc`)
+  const binary = join(ROOT, 'build', name)
+  if (existsSync(binary) && statSync(binary).mtimeMs > statSync(source).mtimeMs) return binary
+  mkdirSync(join(ROOT, 'build'), { recursive: true })
+  const compiler = process.env.CXX ?? (spawnSync('g++', ['--version']).error ? 'clang++' : 'g++')
+  // Renamed at the end: two runs at a time must not start half a file.
+  const half = `${binary}.${process.pid}`
+  execFileSync(compiler, ['-std=c++20', '-O2', '-Wall', '-Wextra', '-o', half, source])
+  renameSync(half, binary)
+  return binary
+}
