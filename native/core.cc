@@ -217,6 +217,10 @@ Core::Hit Core::hit_in(Packet& packet, uint32_t id) {
     return Hit::kMiss;
   }
   if (destination == nullptr || (destination->flags & kDestinationAvailable) == 0) [[unlikely]] {
+    if (table_.at(id).method == kMethodBypass) {
+      forward_past(packet, id);
+      return Hit::kDone;
+    }
     // Spec 3.10: dropped in silence, timer untouched, unless the operator wants it to end.
     if (snapshot_.sysctl(kSysctlExpireNodestConn) != 0) {
       tracker_.give_way(id);
@@ -274,12 +278,15 @@ void Core::icmp(Packet& packet) {
     egress_.enqueue(packet.frame.port, packet.frame);
     return;
   }
+  QuotedTunnel quoted;
+  const bool of_tunnel = quoted_tunnel(packet, &quoted);
+  if (of_tunnel && tunnel_error(packet, quoted)) return;
   FlowKey inverse;
   uint32_t entry = kNoEntry;
   if (quoted_flow(packet, &inverse)) entry = table_.find(inverse, table_.hash(inverse));
   if (entry == kNoEntry) {
-    // Messages to a virtual address are the host's too and it has its own copy of them.
-    if (snapshot_.is_virtual(packet.key.destination)) {
+    // Of messages to a virtual address, and of those about tunnels, the host has its own copy.
+    if (of_tunnel || snapshot_.is_virtual(packet.key.destination)) {
       counters_.count(Reason::kIcmpUnrelated);
     } else {
       leave_to_host(packet, Reason::kIcmpUnrelated);

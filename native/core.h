@@ -17,6 +17,7 @@
 #include "forward/egress.h"
 #include "forward/next_hops.h"
 #include "forward/transmit.h"
+#include "forward/tunnel_error.h"
 #include "io/port.h"
 #include "report/counters.h"
 #include "upcall/miss_batch.h"
@@ -111,6 +112,9 @@ class Core {
   bool choose_local(const MissRecord& miss, const ServiceRecord& service, NewConn* wanted);
   void refuse(const MissRecord& miss, Packet& packet);
   void icmp(Packet& packet);
+  bool tunnel_error(Packet& packet, const QuotedTunnel& quoted);
+  bool bypass(const MissRecord& miss, uint16_t number);
+  void forward_past(Packet& packet, uint32_t id);
   void leave_to_host(Packet& packet, Reason reason);
   void finish();
   void announce();

@@ -62,6 +62,7 @@ void Core::housekeeping() {
   if (now_ms_ == served_ms_) return;
   served_ms_ = now_ms_;
   egress_.serve_neighbours(static_cast<uint32_t>(now_ms_));
+  transmitter_.service(static_cast<uint32_t>(now_ms_));
   if (memory_.worker == 0 && announcer_.pending() != 0) announce();
   for (uint16_t number = 0; number < ports_.size(); number++) {
     PortWordsRecord& words = memory_.port_words[number];

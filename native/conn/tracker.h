@@ -77,6 +77,10 @@ class Tracker {
     const ConnExtra* extra = table_.extra(conn);
     return extra != nullptr && extra->slaves != 0;
   }
+  // Null for a connection without destination (spec 5.4, 2).
+  LoadRecord* load_of(const Conn& conn) const {
+    return conn.destination_slot == kNoSlot ? nullptr : &counters_.loads[conn.destination_slot];
+  }
   void set_active(Conn& conn, bool active);
   void assure_template(uint32_t id);
   void expire_template(uint32_t template_ref);

@@ -42,6 +42,9 @@ class Egress {
   uint32_t answer(const Packet& packet, IcmpError error, uint32_t mtu, const Addr& local,
                   uint32_t now_ms);
 
+  // Passes on to the sender of an IPv4 packet what a router said of it (spec 5.7.3); as answer().
+  uint32_t relay(const Packet& packet, const IcmpWords& words, const Addr& local, uint32_t now_ms);
+
   // RST to the sender of a TCP packet that belongs to no connection (RFC 9293 3.10.7.1); the host
   // would send it, but it is kept quiet about virtual addresses.
   void reset(const Packet& packet, uint32_t now_ms);

@@ -1,11 +1,12 @@
-// In: an IPv4 packet larger than its path that may be cut. Does: cuts it (RFC 791 2.3, 3.2).
-// Next: transmit.cc sends the pieces.
+// In: a packet larger than its path that may be cut. Does: cuts it (RFC 791 2.3, 3.2; RFC
+// 8200 4.5). Next: transmit.cc sends the pieces.
 #include <algorithm>
 #include <cassert>
 
 #include "forward/forward.h"
 #include "parse/checksum.h"
 #include "parse/ip4.h"
+#include "parse/ip6.h"
 
 namespace uvs {
 namespace {
@@ -14,6 +15,7 @@ constexpr uint8_t kOptionEnd = 0;
 constexpr uint8_t kOptionNop = 1;
 constexpr uint8_t kOptionCopied = 0x80;  // goes into every fragment (RFC 791 3.1)
 constexpr uint32_t kUnit = 8;            // fragment offsets count in these
+constexpr uint32_t kIp6FragmentBytes = 8;
 
 // The header that later fragments carry: without the options that only the first one keeps.
 // Returns its length.
@@ -91,6 +93,36 @@ uint32_t fragment_ip4(const Packet& packet, uint32_t mtu, Frame* out, uint32_t m
     header_bytes = later_bytes;
   }
   return 0;
+}
+
+uint32_t fragment_ip6(const Packet& packet, uint32_t mtu, uint32_t id, Frame* out, uint32_t max) {
+  assert(!packet.checksum_partial());
+  const uint8_t* header = packet.ip();
+  const uint8_t* payload = header + kIp6Bytes;
+  uint32_t left = packet.l3_bytes - kIp6Bytes;
+  const uint32_t room = payload_room(mtu, kIp6Bytes + kIp6FragmentBytes);
+  if (room == 0 || (left + room - 1) / room > max) return 0;
+  uint32_t offset = 0;
+  for (uint32_t count = 0;; count++) {
+    const bool last = left <= room;
+    const uint32_t bytes = last ? left : room;
+    uint8_t* at = out[count].data;
+    std::memcpy(at, header, kIp6Bytes);
+    at[6] = kIp6Fragment;
+    Ip6(at).set_payload_bytes(kIp6FragmentBytes + bytes);
+    uint8_t* fragment = at + kIp6Bytes;
+    fragment[0] = Ip6(header).next_header();
+    fragment[1] = 0;
+    store16(fragment + 2, Be16::of(static_cast<uint16_t>(offset | (last ? 0 : 1))));
+    store32(fragment + 4, Be32::of(id));
+    std::memcpy(fragment + kIp6FragmentBytes, payload + offset, bytes);
+    out[count].length = kIp6Bytes + kIp6FragmentBytes + bytes;
+    out[count].vnet = VnetHdr{};
+    out[count].port = packet.frame.port;
+    if (last) return count + 1;
+    offset += bytes;
+    left -= bytes;
+  }
 }
 
 }  // namespace uvs

@@ -3,8 +3,6 @@
 //
 // Offsets count from the network header, which is set at all three hooks while the start of the
 // data differs (socket filter: Ethernet header; fanout and TUN: IP header; tc: Ethernet header).
-#include "io/classifier_program.h"
-
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
 #include <linux/pkt_cls.h>
@@ -15,96 +13,10 @@
 #include <cstddef>
 #include <utility>
 
+#include "io/classifier_writer.h"
 #include "io/steering.h"
 
-namespace uvs {
-namespace {
-
-// Stack, offsets from the frame pointer.
-constexpr int16_t kKey = -24;             // ClassifierKey
-constexpr int16_t kSourceEnd = -40;       // Addr
-constexpr int16_t kDestinationEnd = -56;  // Addr
-constexpr int16_t kPorts = -64;           // source, destination, as in the packet
-constexpr int16_t kOuter = -80;           // Addr: destination of an ICMP error
-constexpr int16_t kHeader = -128;         // bytes of the packet
-constexpr int16_t kConfigKey = -136;      // u32 0
-
-constexpr int16_t kKeyPort = kKey + static_cast<int16_t>(offsetof(ClassifierKey, port));
-constexpr int16_t kKeyProtocol = kKey + static_cast<int16_t>(offsetof(ClassifierKey, protocol));
-constexpr int16_t kKeyKind = kKey + static_cast<int16_t>(offsetof(ClassifierKey, kind));
-constexpr int16_t kKeyZero = kKey + static_cast<int16_t>(offsetof(ClassifierKey, zero));
-constexpr int16_t kSourcePort = kPorts;
-constexpr int16_t kDestinationPort = kPorts + 2;
-constexpr int16_t kNoPort = 0;
-
-constexpr int32_t kFtpDataPort = 20;
-// Default of net.ipv4.ip_unprivileged_port_start (spec 1.2); classify/classify.cc has the same.
-constexpr int32_t kUnprivilegedStart = 1024;
-
-// Registers that live through the program.
-constexpr Reg kContext = Reg::r6;
-constexpr Reg kProtocol = Reg::r7;
-constexpr Reg kOffset = Reg::r9;  // of the header being read; later: flags of a kSource entry
-constexpr Reg kFlags = Reg::r9;
-constexpr Reg kConfig = Reg::r8;  // after headers are read: ClassifierConfig; before: scratch
-
-constexpr int32_t kMappedPrefix = static_cast<int32_t>(0xffff0000);  // ::ffff:0:0/96, third word
-constexpr int32_t kNetworkHeader = BPF_HDR_START_NET;
-
-constexpr int32_t network16(uint16_t host) { return __builtin_bswap16(host); }
-
-enum class Action : uint8_t { kKeep, kTake };  // kQuiet: goes on, or is dropped
-
-class Writer {
- public:
-  Writer(ClassifierUse use, int entries, int config, uint32_t workers)
-      : use_(use), entries_(entries), config_(config), workers_(workers) {}
-  BpfProgram write();
-
- private:
-  using Label = BpfAssembler::Label;
-
-  // Headers: each reads one and falls through when it fits.
-  void read(int16_t to, int32_t bytes, Label fail);
-  void arp();
-  void drop_announced(int32_t header, int16_t address, int16_t bytes);
-  void ip4(Label fail);
-  void ip6(Label fail);
-  void extensions(Label plain, Label fail);
-  void unless_transport(Label fail);
-
-  // Entries.
-  void key_address(int16_t from);
-  void key_port(int16_t from);
-  void find(EntryKind kind);
-  void find_address(int16_t address, EntryKind kind);
-  void find_ftp_data(Label found);
-  void find_source(int16_t address, int16_t port, Label none);
-  void read_config();
-  void unless_fullnat(int16_t port, Label none);
-  void require_host_frame();
-
-  // Kinds of packets.
-  void flow();
-  void icmp4();
-  void icmp6();
-  void open_quote();
-  void icmp_error();
-
-  // Ends.
-  void leave(int32_t result);
-  void wanted(Action action);
-  void by_client(int16_t address, int16_t port, Action action);
-  void by_local_port(int16_t port, Action action);
-  void unwanted();
-
-  BpfAssembler a_;
-  ClassifierUse use_;
-  int entries_;
-  int config_;
-  uint32_t workers_;
-  Label unwanted_{};
-};
+namespace uvs::classifier {
 
 BpfProgram Writer::write() {
   unwanted_ = a_.label();
@@ -453,6 +365,7 @@ void Writer::icmp4() {
   a_.bind(error);
   open_quote();
   ip4(unwanted_);
+  tunnel_error();
   icmp_error();
 }
 
@@ -577,11 +490,13 @@ void Writer::by_local_port(int16_t port, Action action) {
 // (cls_bpf_classify in net/sched/cls_bpf.c), and when there is none the frame goes on.
 void Writer::unwanted() { leave(use_ == ClassifierUse::kQuiet ? TC_ACT_UNSPEC : 0); }
 
-}  // namespace
+}  // namespace uvs::classifier
+
+namespace uvs {
 
 BpfProgram classifier_program(ClassifierUse use, int entries_map, int config_map,
                               uint32_t workers) {
-  return Writer(use, entries_map, config_map, workers).write();
+  return classifier::Writer(use, entries_map, config_map, workers).write();
 }
 
 }  // namespace uvs

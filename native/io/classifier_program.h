@@ -21,6 +21,8 @@
 //   TCP/UDP from D:p to H                            {H, kHost}                 no      goes on
 //   TCP/UDP from D:p                                 {D, p or 0, kSource}       yes     dropped
 //                                                      with kEntryMasquerade
+//   ICMP error to H about a tunnel packet to D       {H, kHost}                 yes     goes on
+//                                                      and {D, t, kTunnel}
 //   ICMP error to V                                  {V, kVirtual}              yes     goes on
 //   ICMP error to L about L:q -> D:p, as above       {L, kLocalAddress}         yes     dropped
 //   ICMP error to H                                  {H, kHost}                 no      goes on
@@ -29,7 +31,10 @@
 //   anything else; VLAN-tagged; later fragments;                                no      goes on
 //     unicast to another link address
 // The first line that fits decides. An ICMP error is ICMP type 3, 4, 11 or ICMPv6 type below 128
-// (spec 5.7) that quotes TCP or UDP with ports; "about C:q -> D:p" is what it quotes.
+// (spec 5.7) that quotes TCP or UDP with ports; "about C:q -> D:p" is what it quotes. "About a
+// tunnel packet" is an ICMP (v4) error that quotes IPIP or GRE (t is 0), or GUE over UDP to port t,
+// with IPv4 TCP or UDP inside, of which the ports are there (spec 5.7.3): steered like what is
+// inside.
 #pragma once
 #include <cstdint>
 
@@ -48,6 +53,7 @@ enum class EntryKind : uint8_t {
   kAnnounce = 6,      // address that uvs answers ARP/ND for; port and protocol 0
   kFtpData = 7,       // address of a persistent service of port 21, which takes connections to the
                       //   ports of FTP's data too (spec 1.2); port 0, protocol TCP
+  kTunnel = 8,        // where a tunnel ends, IPv4; protocol IPIP, GRE or UDP, port for UDP only
 };
 
 constexpr uint32_t kEntryMasquerade = 1;  // kSource: a masquerade destination

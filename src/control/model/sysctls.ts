@@ -52,6 +52,7 @@ export const SYSCTL_NAMES: readonly SysctlName[] = [
 
 /** The settings that something follows; the others are kept and shown, nothing more. */
 const FOLLOWED: ReadonlySet<SysctlName> = new Set<SysctlName>([
+  'cache_bypass',
   'conn_reuse_mode',
   'expire_nodest_conn',
   'expire_quiescent_template',
