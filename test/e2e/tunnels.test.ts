@@ -1,6 +1,6 @@
 /**
- * Tunnels with real programs: GRE and GUE with every checksum option, IPv4 and IPv6 in either, taken
- * apart at the real server by support/tunnel-end.cc; and a router on the way whose path is narrower
+ * Tunnels with real programs: GRE and GUE with every checksum option, IPv4 and IPv6 in either,
+ * taken apart at the real server by support/tunnel-end.cc; and a router on the way whose path is narrower
  * than the director's route says.
  *
  *   client --- router --- director eth1 198.18.6.254 --- narrow --- r1 198.18.7.11
@@ -97,7 +97,8 @@ describe('tunnels of every type', function () {
           const address = virtualAddress(inner, count)
           await lab.acceptVirtual('tun', address)
           await addTunnel(director, address, realAddress(outer, 1), kind)
-          const filter = `src host ${directorAddress(outer)} and ${IP[outer]} proto ${kind.protocol}`
+          const from = `src host ${directorAddress(outer)}`
+          const filter = `${from} and ${IP[outer]} proto ${kind.protocol}`
           const capture = await Capture.start(lab.reals[0], DEVICE, filter, routerAddress(4))
           assert.equal(await curl(lab.client, `http://${endpoint(address)}/`), 'r1')
           assert.ok((await capture.stop()).length > 0, 'nothing came through such a tunnel')

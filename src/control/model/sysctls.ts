@@ -56,6 +56,7 @@ const FOLLOWED: ReadonlySet<SysctlName> = new Set<SysctlName>([
   'conn_reuse_mode',
   'expire_nodest_conn',
   'expire_quiescent_template',
+  'ignore_tunneled',
   'lblc_expiration',
   'lblcr_expiration',
   'pmtu_disc',

@@ -281,14 +281,17 @@ describe('interfaces of the host', () => {
         ifname: 'eth0',
         flags: ['UP'],
         mtu: 1500,
+        link_type: 'ether',
         addr_info: [{ local: 'x', prefixlen: 3 }, 7],
       },
       { ifindex: 3, ifname: 'b', addr_info: [{ local: '198.18.0.1', prefixlen: 33 }] },
+      { ifindex: 4, ifname: 'gre1', mtu: 1476, link_type: 'gre' },
       null,
     ])
     assert.deepEqual(parseInterfaces(text), [
-      { ifindex: 2, name: 'eth0', up: true, mtu: 1500, addresses: [] },
-      { ifindex: 3, name: 'b', up: false, mtu: 0, addresses: [] },
+      { ifindex: 2, name: 'eth0', up: true, mtu: 1500, isTunnel: false, addresses: [] },
+      { ifindex: 3, name: 'b', up: false, mtu: 0, isTunnel: false, addresses: [] },
+      { ifindex: 4, name: 'gre1', up: false, mtu: 1476, isTunnel: true, addresses: [] },
     ])
     assert.deepEqual(parseInterfaces(''), [])
     assert.throws(() => parseInterfaces('no'), /iproute2/)

@@ -16,8 +16,8 @@ export const GUE_PORT = 6080
 
 /**
  * Makes `tunl0` on a host, up and without reverse path filter, and opens it for IPv4 and IPv6
- * inside IPIP, GRE and GUE (port GUE_PORT) over IPv4 and IPv6. The kernels of many machines lack the
- * modules that would do it.
+ * inside IPIP, GRE and GUE (port GUE_PORT) over IPv4 and IPv6. The kernels of many machines lack
+ * the modules that would do it.
  */
 export async function openTunnelEnd(host: Host): Promise<void> {
   const program = host.spawn([binary(), TUNNEL_DEVICE])

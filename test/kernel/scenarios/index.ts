@@ -11,6 +11,7 @@ import { PERSISTENCE } from './persistence.js'
 import { REMOVAL } from './removal.js'
 import { SCHEDULERS } from './schedulers.js'
 import { STATES } from './states.js'
+import { TUNNELS } from './tunnels.js'
 
 export const SCENARIOS: readonly Scenario[] = [
   ...BASICS,
@@ -21,6 +22,7 @@ export const SCENARIOS: readonly Scenario[] = [
   ...STATES,
   ...ICMP,
   ...COMMANDS,
+  ...TUNNELS,
 ]
 
 /** Minutes on the clock are seconds even where it jumps. */
