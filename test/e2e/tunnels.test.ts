@@ -1,7 +1,7 @@
 /**
  * Tunnels with real programs: GRE and GUE with every checksum option, IPv4 and IPv6 in either,
- * taken apart at the real server by support/tunnel-end.cc; and a router on the way whose path is narrower
- * than the director's route says.
+ * taken apart at the real server by support/tunnel-end.cc; and a router on the way whose path is
+ * narrower than the director's route says.
  *
  *   client --- router --- director eth1 198.18.6.254 --- narrow --- r1 198.18.7.11
  *                                          198.18.6.1  (MTU 1400 here)  198.18.7.1

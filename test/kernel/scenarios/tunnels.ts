@@ -60,7 +60,7 @@ function fragmentationNeeded(s: Builder, flow: FlowId, mtu: number): void {
   s.icmpError({ from: 'server', flow, icmp, source: ROUTER, quotedBytes: 548 })
 }
 
-/** A service of its own for each kind, on $V1 from port 80 on, with real servers from `first` on. */
+/** A service of its own for each kind, $V1 from port 80 on, with real servers from `first` on. */
 function services(
   s: Builder,
   kinds: readonly Kind[],
