@@ -235,6 +235,10 @@ Core::Hit Core::hit_in(Packet& packet, uint32_t id) {
     return Hit::kMiss;
   }
   if (destination == nullptr || (destination->flags & kDestinationAvailable) == 0) [[unlikely]] {
+    if (table_.at(id).method == kMethodBypass) {
+      forward_past(packet, id);
+      return Hit::kDone;
+    }
     // Spec 3.10: dropped in silence, timer untouched, unless the operator wants it to end.
     if (snapshot_.sysctl(kSysctlExpireNodestConn) != 0) {
       tracker_.give_way(id);

@@ -18,6 +18,7 @@
 #include "forward/egress.h"
 #include "forward/next_hops.h"
 #include "forward/transmit.h"
+#include "forward/tunnel_error.h"
 #include "io/handover.h"
 #include "io/port.h"
 #include "parse/reassembly.h"
@@ -124,6 +125,9 @@ class Core {
   void follow(Packet& packet, uint32_t entry);
   bool schedule_related(uint16_t number, const FlowKey& flow);
   bool answer_unknown_reply(const Packet& packet);
+  bool tunnel_error(Packet& packet, const QuotedTunnel& quoted);
+  bool bypass(const MissRecord& miss, uint16_t number);
+  void forward_past(Packet& packet, uint32_t id);
   void leave_to_host(Packet& packet, Reason reason);
   bool is_hosts(const Packet& packet, uint16_t slot);
   void leave(const Packet& packet, const Frame& frame, uint32_t l3);

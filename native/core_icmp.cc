@@ -24,15 +24,18 @@ void Core::icmp(uint16_t number) {
     transmitter_.echo(packet, static_cast<uint32_t>(now_ms_));
     return;
   }
+  QuotedTunnel quoted;
+  const bool of_tunnel = quoted_tunnel(packet, &quoted);
+  if (of_tunnel && tunnel_error(packet, quoted)) return;
   FlowKey inverse;
   if (quoted_flow(packet, &inverse)) {
     const uint32_t entry = table_.find(inverse, table_.hash(inverse));
     if (entry != kNoEntry) return follow(packet, entry);
     if (snapshot_.sysctl(kSysctlScheduleIcmp) != 0 && schedule_related(number, inverse)) return;
   }
-  // Messages to a virtual address are the host's too and it has its own copy of them, but not of
-  // what came in fragments.
-  if (snapshot_.is_virtual(packet.key.destination) && packet.fragment_bytes == 0) {
+  // Messages to a virtual address, and those about tunnels, are the host's too and it has its own
+  // copy of them, but not of what came in fragments.
+  if ((of_tunnel || snapshot_.is_virtual(packet.key.destination)) && packet.fragment_bytes == 0) {
     counters_.count(Reason::kIcmpUnrelated);
   } else {
     leave_to_host(packet, Reason::kIcmpUnrelated);

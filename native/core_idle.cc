@@ -71,6 +71,7 @@ void Core::housekeeping() {
   if (const uint32_t lost = reassembly_.take_given_up()) {
     counters_.count(Reason::kFragmentOverflow, lost);
   }
+  transmitter_.service(static_cast<uint32_t>(now_ms_));
   if (memory_.worker == 0 && announcer_.pending() != 0) announce();
   for (uint16_t number = 0; number < ports_.size(); number++) {
     PortWordsRecord& words = memory_.port_words[number];

@@ -11,6 +11,12 @@ namespace {
 
 constexpr uint16_t kFtpPort = 21;
 
+// 127.0.0.0/8, ::1.
+bool is_loopback(const Addr& address) {
+  const uint8_t one[16] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1};
+  return address.is_v4() ? address.bytes[12] == 127 : address == Addr::v6(one);
+}
+
 }  // namespace
 
 // Stops 4 and 5: no connection; spec 5.3. What the kernel would leave to the host's own stack is
@@ -26,6 +32,11 @@ void Core::miss(uint16_t number) {
   }
   if (is_hosts(packet, slot)) {
     leave_to_host(packet, Reason::kNoService);
+    return;
+  }
+  // Such a packet must not leave (spec 5.5.7), and nobody could be answered.
+  if (is_loopback(packet.key.source)) {
+    counters_.count(Reason::kSourceBad);
     return;
   }
   const auto now = static_cast<uint32_t>(now_ms_);
@@ -144,6 +155,7 @@ void Core::resolve_one(uint32_t record) {
   const MissRecord& miss = batch_.record(record);
   uint16_t number = batch_.first(record);
   uint32_t id;
+  if (miss.verdict == kVerdictNone && bypass(miss, number)) return;
   if (miss.verdict < 0 || !create(miss, &id)) {
     for (; number != MissBatch::kEnd; number = batch_.next(number)) {
       refuse(miss, packets_[number]);

@@ -7,7 +7,7 @@
 
 namespace uvs {
 
-constexpr uint32_t kLayoutHash = 0xc779b8d9u;
+constexpr uint32_t kLayoutHash = 0xe20d868au;
 constexpr uint32_t kSnapshotMagic = 0x53565531u;
 constexpr uint32_t kTableMagic = 0x54565531u;
 constexpr uint16_t kNoSlot = 65535;
@@ -31,6 +31,13 @@ constexpr uint8_t kMethodTunnel = 2;
 constexpr uint8_t kMethodDirect = 3;
 constexpr uint8_t kMethodBypass = 4;
 constexpr uint8_t kMethodFullnat = 5;
+
+constexpr uint8_t kTunnelIpip = 0;
+constexpr uint8_t kTunnelGue = 1;
+constexpr uint8_t kTunnelGre = 2;
+
+constexpr uint8_t kTunnelFlagCsum = 1;
+constexpr uint8_t kTunnelFlagRemcsum = 2;
 
 constexpr uint32_t kServicePersistent = 1;
 constexpr uint32_t kServiceHashed = 2;
@@ -83,6 +90,7 @@ constexpr uint32_t kSysctlLblcrExpiration = 9;
 constexpr uint32_t kSysctlDropEntry = 10;
 constexpr uint32_t kSysctlDropPacket = 11;
 constexpr uint32_t kSysctlSloppySctp = 12;
+constexpr uint32_t kSysctlCacheBypass = 15;
 
 constexpr uint8_t kTcpNone = 0;
 constexpr uint8_t kTcpEstablished = 1;
@@ -169,11 +177,12 @@ enum class Reason : uint8_t {
   kIcmp6Fragment,
   kEchoAnswered,
   kNatUnknown,
+  kRouteRefused,
   kTxFull,
   kTxError,
   kRxOverrun,
 };
-constexpr uint32_t kReasonCount = 54;
+constexpr uint32_t kReasonCount = 55;
 constexpr uint32_t kReasonLaneWords = 64;
 static_assert(kReasonCount <= kReasonLaneWords);
 constexpr const char* kReasonNames[kReasonCount] = {
@@ -228,6 +237,7 @@ constexpr const char* kReasonNames[kReasonCount] = {
     "icmp6_fragment",
     "echo_answered",
     "nat_unknown",
+    "route_refused",
     "tx_full",
     "tx_error",
     "rx_overrun",
@@ -353,7 +363,9 @@ struct SnapshotHeaderRecord {
   uint32_t announce_count;
   uint32_t announce_offset;
   uint32_t udp_timeout_sec;
-  uint32_t tcp_timeout_sec[12];
+  uint32_t tcp_timeout_sec[11];
+  uint16_t ephemeral_port_first;
+  uint16_t ephemeral_port_last;
   uint32_t fullnat_tcp_timeout_sec[12];
   uint32_t sysctls[20];
   uint16_t ftp_ports[8];
@@ -377,6 +389,8 @@ static_assert(offsetof(SnapshotHeaderRecord, announce_count) == 52);
 static_assert(offsetof(SnapshotHeaderRecord, announce_offset) == 56);
 static_assert(offsetof(SnapshotHeaderRecord, udp_timeout_sec) == 60);
 static_assert(offsetof(SnapshotHeaderRecord, tcp_timeout_sec) == 64);
+static_assert(offsetof(SnapshotHeaderRecord, ephemeral_port_first) == 108);
+static_assert(offsetof(SnapshotHeaderRecord, ephemeral_port_last) == 110);
 static_assert(offsetof(SnapshotHeaderRecord, fullnat_tcp_timeout_sec) == 112);
 static_assert(offsetof(SnapshotHeaderRecord, sysctls) == 160);
 static_assert(offsetof(SnapshotHeaderRecord, ftp_ports) == 240);

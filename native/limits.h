@@ -30,6 +30,9 @@ constexpr uint32_t kRouteCacheEntries = 32768;  // addresses whose route is reme
 constexpr uint32_t kNeighbourWaiting = 256;     // packets waiting for link addresses, in all
 constexpr uint32_t kNeighbourWaitingEach = 16;  // of one neighbour
 constexpr uint32_t kNeighbourWaitMs = 3000;     // then they are dropped, as the kernel's 3 probes
+constexpr uint32_t kPathMtus = 1024;      // destinations whose path is narrower than its route
+constexpr uint32_t kPathMtuMs = 600'000;  // how long that is believed (ip_rt_mtu_expires)
+constexpr uint32_t kMinPathMtu = 552;     // no path is narrower (ip_rt_min_pmtu)
 static_assert(kNextHops < kNoSlot, "a connection holds next hops as u16");
 static_assert(kNeighbourWaitingEach <= kNeighbourWaiting);
 

@@ -25,6 +25,8 @@ export function snapshotOf(config: Config, generation = 1): Uint8Array {
   return writeSnapshot(config, generation, {
     localPortFirst: 1025,
     localPortLast: 65535,
+    ephemeralPortFirst: 32768,
+    ephemeralPortLast: 60999,
     announces: [],
   })
 }

@@ -73,7 +73,8 @@ SnapshotError check_snapshot(const uint8_t* block, size_t bytes) {
       !in_range<uint32_t>(h.order_offset, h.order_count, bytes) ||
       !in_range<Addr>(h.local_address_offset, h.local_address_count, bytes) ||
       !in_range<AnnounceRecord>(h.announce_offset, h.announce_count, bytes) ||
-      h.local_port_first == 0 || h.local_port_last < h.local_port_first) {
+      h.local_port_first == 0 || h.local_port_last < h.local_port_first ||
+      h.ephemeral_port_first == 0 || h.ephemeral_port_last < h.ephemeral_port_first) {
     return SnapshotError::kOutOfRange;
   }
   const auto* services = reinterpret_cast<const ServiceRecord*>(block + h.service_offset);

@@ -31,7 +31,7 @@ CreateError Tracker::create(const NewConn& wanted, uint32_t tick, uint32_t* id) 
   }
   Conn& conn = table_.at(*id);
   conn.flags |= kConnInactive;
-  shared::lane_add(counters_.loads[conn.destination_slot].inactive, 1);
+  if (LoadRecord* load = load_of(conn)) shared::lane_add(load->inactive, 1);
   return error;
 }
 
@@ -43,10 +43,11 @@ void Tracker::release_template(uint32_t template_ref) {
 
 void Tracker::set_active(Conn& conn, bool active) {
   if (active != ((conn.flags & kConnInactive) != 0)) return;
-  LoadRecord& load = counters_.loads[conn.destination_slot];
-  shared::lane_add(load.active, active ? 1 : -1);
-  shared::lane_add(load.inactive, active ? -1 : 1);
   conn.flags ^= kConnInactive;
+  LoadRecord* load = load_of(conn);
+  if (load == nullptr) return;
+  shared::lane_add(load->active, active ? 1 : -1);
+  shared::lane_add(load->inactive, active ? -1 : 1);
 }
 
 void Tracker::assure_template(uint32_t id) {
@@ -135,11 +136,8 @@ void Tracker::give_way(uint32_t id) {
 void Tracker::end(uint32_t id, bool in_wheel) {
   assert(!has_slaves(table_.at(id)));
   Conn& conn = table_.at(id);
-  LoadRecord& load = counters_.loads[conn.destination_slot];
-  if (conn.flags & kConnInactive) {
-    shared::lane_add(load.inactive, -1);
-  } else {
-    shared::lane_add(load.active, -1);
+  if (LoadRecord* load = load_of(conn)) {
+    shared::lane_add((conn.flags & kConnInactive) != 0 ? load->inactive : load->active, -1);
   }
   release_template(table_.cold(id).template_ref);
   if (const uint32_t master = master_of(conn)) table_.extra(table_.at(master - 1))->slaves--;
@@ -162,7 +160,7 @@ uint32_t Tracker::expire(uint32_t tick, uint32_t budget) {
 bool Tracker::sweep_gone(uint32_t* cursor, uint32_t budget) {
   const uint32_t stop = table_.high_water();
   for (; *cursor < stop && budget > 0; ++*cursor, --budget) {
-    if (!table_.live(*cursor)) continue;
+    if (!table_.live(*cursor) || table_.at(*cursor).method == kMethodBypass) continue;
     const DestinationRecord* d = snapshot_.destination(table_.at(*cursor).destination_slot);
     const bool gone = d == nullptr || (d->flags & kDestinationAvailable) == 0;
     if (gone && !has_slaves(table_.at(*cursor))) end_chain(*cursor);

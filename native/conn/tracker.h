@@ -94,6 +94,10 @@ class Tracker {
     return extra != nullptr && extra->slaves != 0;
   }
   uint32_t timeout_ticks(const Conn& conn) const;
+  // Null for a connection without destination (spec 5.4, 2).
+  LoadRecord* load_of(const Conn& conn) const {
+    return conn.destination_slot == kNoSlot ? nullptr : &counters_.loads[conn.destination_slot];
+  }
   void set_active(Conn& conn, bool active);
   void assure_template(uint32_t id);
   void expire_template(uint32_t template_ref);

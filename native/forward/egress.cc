@@ -120,6 +120,16 @@ uint32_t Egress::answer(const Packet& packet, IcmpError error, uint32_t mtu, con
   return bytes;
 }
 
+uint32_t Egress::relay(const Packet& packet, const IcmpWords& words, const Addr& local,
+                       uint32_t now_ms) {
+  if (!allow_answer(now_ms)) return 0;
+  Frame* frame = scratch(Scratch::kAnswers, 1);
+  if (!build_icmp_relay(packet, words, local, ++answer_id_, frame)) return 0;
+  const uint32_t bytes = frame->length;
+  answer_frame(frame, packet.key.source, now_ms);
+  return bytes;
+}
+
 void Egress::reset(const Packet& packet, uint32_t now_ms) {
   if (packet.tcp_flags & kTcpRst || !allow_answer(now_ms)) return;
   Frame* frame = scratch(Scratch::kAnswers, 1);

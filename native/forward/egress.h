@@ -46,6 +46,8 @@ class Egress {
   bool allow_answer(uint32_t now_ms);
   // IPv4 identification of the next packet that the core makes itself.
   uint16_t next_answer_id() { return ++answer_id_; }
+  // Passes on to the sender of an IPv4 packet what a router said of it (spec 5.7.3); as answer().
+  uint32_t relay(const Packet& packet, const IcmpWords& words, const Addr& local, uint32_t now_ms);
 
   // RST to the sender of a TCP packet that belongs to no connection (RFC 9293 3.10.7.1); the host
   // would send it, but it is kept quiet about virtual addresses.

@@ -31,14 +31,6 @@ void decrement_ttl(Packet& packet);
 enum class Fit : uint8_t { kFits, kTooBig, kFragment };
 Fit fit_to_mtu(const Packet& packet, uint32_t mtu);
 
-// Puts an outer IPv4 or IPv6 header (family of `remote`) in front of the IP packet (spec 5.5.3).
-// The TTL is already decremented. `pmtu_disc`: copy DF of an IPv4 inner packet. Afterwards
-// packet.l3 is the outer header. The packet must not be GSO and its checksum complete.
-// Precondition: headroom for the outer header. False, and nothing changed: the result would be
-// longer than IP can say (65535 bytes).
-bool encapsulate_ipip(Packet& packet, const Addr& local, const Addr& remote, bool pmtu_disc,
-                      uint16_t ip_id);
-
 // Finishes a partial checksum in software, so that the packet can be encapsulated, or because it is
 // SCTP's: a port can be asked for the Internet checksum only (virtio 1.2, 5.1.6.2).
 void complete_checksum(Packet& packet);
@@ -46,8 +38,8 @@ void complete_checksum(Packet& packet);
 // Cuts a GSO super-packet (TCP v4/v6, UDP_L4) into segments with complete checksums, one after the
 // other into `out` buffers (each with kHeadroom in front, frame.data at the IP header, no link
 // header). Returns how many, 0 if `max` is too few. FIN/PSH only on the last, CWR on the first
-// (RFC 3168), IPv4 id counts up.
-uint32_t segment(const Packet& packet, Frame* out, uint32_t max);
+// (RFC 3168), IPv4 id counts up. `partial`: their checksums are left partial, as the whole's was.
+uint32_t segment(const Packet& packet, Frame* out, uint32_t max, bool partial = false);
 
 // Cuts an IPv4 packet into fragments that fit `mtu` (RFC 791 2.3), as segment(). They have DF only
 // if it came in fragments with DF.
@@ -75,6 +67,17 @@ enum class IcmpError : uint8_t {
 };
 bool build_icmp_error(const Packet& packet, IcmpError error, uint32_t mtu, const Addr& local,
                       uint16_t id, Frame* out);
+
+// Type, code and second word of an ICMP error.
+struct IcmpWords {
+  uint8_t type;
+  uint8_t code;
+  uint32_t rest;
+};
+
+// Passes on to the sender of an IPv4 packet what a router said of it; as build_icmp_error().
+bool build_icmp_relay(const Packet& packet, const IcmpWords& words, const Addr& local, uint16_t id,
+                      Frame* out);
 
 // Puts the link header of `hop` in front of the IP packet and makes vnet offsets count from it.
 // The frame starts with its IP header at packet.l3 whatever the receiving port's link was.

@@ -79,12 +79,10 @@ uint32_t write_message(uint8_t* at, TypeCode what, uint32_t rest, const Packet& 
   return kIcmpBytes + quote;
 }
 
-uint32_t write_answer4(uint8_t* at, const Packet& packet, IcmpError error, uint32_t mtu,
-                       const Addr& local, uint16_t id) {
-  // Next-hop MTU in the lower half of the second word (RFC 1191 4).
-  const uint32_t rest = error == IcmpError::kPacketTooBig ? std::min(mtu, kMaxIpBytes) : 0;
-  const uint32_t message =
-      write_message(at + kIp4Bytes, type_code4(error), rest, packet, kMaxAnswer4 - kIp4Bytes);
+uint32_t write_answer4(uint8_t* at, const Packet& packet, const IcmpWords& words, const Addr& local,
+                       uint16_t id) {
+  const uint32_t message = write_message(at + kIp4Bytes, {words.type, words.code}, words.rest,
+                                         packet, kMaxAnswer4 - kIp4Bytes);
   Icmp(at + kIp4Bytes).set_checksum(checksum_of(at + kIp4Bytes, message));
   Ip4 ip(at);
   at[0] = 0x45;
@@ -123,9 +121,24 @@ uint32_t write_answer6(uint8_t* at, const Packet& packet, IcmpError error, uint3
 
 bool build_icmp_error(const Packet& packet, IcmpError error, uint32_t mtu, const Addr& local,
                       uint16_t id, Frame* out) {
+  if (packet.family == 4) {
+    const TypeCode what = type_code4(error);
+    // Next-hop MTU in the lower half of the second word (RFC 1191 4).
+    const uint32_t rest = error == IcmpError::kPacketTooBig ? std::min(mtu, kMaxIpBytes) : 0;
+    return build_icmp_relay(packet, {what.type, what.code, rest}, local, id, out);
+  }
   if (!may_answer(packet, error, local)) return false;
-  out->length = packet.family == 4 ? write_answer4(out->data, packet, error, mtu, local, id)
-                                   : write_answer6(out->data, packet, error, mtu, local);
+  out->length = write_answer6(out->data, packet, error, mtu, local);
+  out->vnet = VnetHdr{};
+  out->port = packet.frame.port;
+  return true;
+}
+
+bool build_icmp_relay(const Packet& packet, const IcmpWords& words, const Addr& local, uint16_t id,
+                      Frame* out) {
+  // Which error it is matters to IPv6 alone.
+  if (!may_answer(packet, IcmpError::kPacketTooBig, local)) return false;
+  out->length = write_answer4(out->data, packet, words, local, id);
   out->vnet = VnetHdr{};
   out->port = packet.frame.port;
   return true;

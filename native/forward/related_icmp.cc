@@ -24,11 +24,6 @@ uint64_t sum_outside(const Packet& packet) {
                     message_bytes(packet));
 }
 
-bool checksum_good(const Packet& packet) {
-  const uint64_t message = sum_bytes(packet.transport(), message_bytes(packet));
-  return fold(add_sums(message, sum_outside(packet))) == 0xffff;
-}
-
 void write_addresses(uint8_t* at, uint8_t family, const Addr& source, const Addr& destination) {
   if (family == 6) {
     Ip6 ip(at);
@@ -50,6 +45,11 @@ bool parse_quote(const Packet& packet, FlowKey* key, uint16_t* l4) {
 
 }  // namespace
 
+bool icmp_checksum_good(const Packet& packet) {
+  const uint64_t message = sum_bytes(packet.transport(), message_bytes(packet));
+  return fold(add_sums(message, sum_outside(packet))) == 0xffff;
+}
+
 bool quoted_flow(const Packet& packet, FlowKey* inverse) {
   assert(packet.kind == PacketKind::kIcmp);
   if (!is_related_error(packet)) return false;
@@ -69,7 +69,7 @@ bool rewrite_related(Packet& packet, const RelatedEnds& to) {
   assert(usable);
   if (!usable) return false;
   if (packet.checksum_partial()) complete_checksum(packet);
-  if (!checksum_good(packet)) return false;
+  if (!icmp_checksum_good(packet)) return false;
 
   Icmp icmp(packet.transport());
   write_addresses(packet.ip(), packet.family, *to.source, *to.destination);

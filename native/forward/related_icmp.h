@@ -14,6 +14,9 @@ namespace uvs {
 // kIcmp`. False too for a quote that is cut off before its ports or quotes a later fragment.
 bool quoted_flow(const Packet& packet, FlowKey* inverse);
 
+// Whether the ICMP checksum is right; of a packet of kind kIcmp with a complete one.
+bool icmp_checksum_good(const Packet& packet);
+
 // What an ICMP error about a rewritten flow must say on the other side. An end that stays is given
 // as it is.
 struct RelatedEnds {

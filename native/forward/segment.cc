@@ -1,5 +1,5 @@
 // In: a packet whose checksum or segmentation was left to the device. Does: both in software, for
-// paths no device can do it on (tunnels, fragments). Next: tunnel_ipip.cc, fragment_out.cc.
+// paths no device can do it on (tunnels, fragments). Next: tunnel.cc, fragment_out.cc.
 #include <algorithm>
 #include <cassert>
 
@@ -23,6 +23,7 @@ struct Cut {
   uint32_t transport;  // TCP or UDP header with options
   uint32_t payload;    // of the whole super-packet
   uint32_t each;       // payload of one segment, the last may have less
+  bool partial;        // leave the checksums partial
 };
 
 void finish_ip(const Cut& cut, uint8_t* at, uint32_t total, uint32_t index) {
@@ -47,18 +48,25 @@ void finish_tcp(uint8_t* at, uint32_t offset, bool first, bool last) {
   tcp.set_checksum(0);
 }
 
-// Addresses as they stand in the packet now; `key` may be from before a rewrite.
-uint16_t segment_checksum(const Cut& cut, const uint8_t* ip, uint32_t bytes) {
-  const uint8_t* transport = ip + cut.ip_header;
+// The checksum field of a segment whose own field is 0 now. Addresses as they stand in the packet;
+// `key` may be from before a rewrite.
+void finish_checksum(const Cut& cut, Frame& out, uint32_t bytes) {
+  const uint8_t* ip = out.data;
+  uint8_t* transport = out.data + cut.ip_header;
   const uint8_t protocol = cut.tcp ? kProtoTcp : kProtoUdp;
-  if (cut.packet.family == 6) {
-    const Ip6 header(ip);
-    return transport_checksum(Addr::v6(header.source()), Addr::v6(header.destination()), protocol,
-                              transport, bytes);
+  const bool six = cut.packet.family == 6;
+  const Addr source = six ? Addr::v6(Ip6(ip).source()) : Addr::v4(Ip4(ip).source());
+  const Addr destination = six ? Addr::v6(Ip6(ip).destination()) : Addr::v4(Ip4(ip).destination());
+  const uint32_t field = cut.tcp ? kTcpChecksumOffset : kUdpChecksumOffset;
+  if (cut.partial) {
+    out.vnet.flags = kVnetNeedsCsum;
+    out.vnet.csum_start = static_cast<uint16_t>(cut.ip_header);
+    out.vnet.csum_offset = static_cast<uint16_t>(field);
+    store16(transport + field, Be16{fold(sum_pseudo(source, destination, protocol, bytes))});
+    return;
   }
-  const Ip4 header(ip);
-  return transport_checksum(Addr::v4(header.source()), Addr::v4(header.destination()), protocol,
-                            transport, bytes);
+  const uint16_t sum = transport_checksum(source, destination, protocol, transport, bytes);
+  store16(transport + field, Be16{sum});
 }
 
 void write_segment(const Cut& cut, uint32_t index, Frame& out) {
@@ -74,15 +82,14 @@ void write_segment(const Cut& cut, uint32_t index, Frame& out) {
   const uint32_t bytes = cut.transport + payload;
   if (cut.tcp) {
     finish_tcp(transport, offset, index == 0, offset + payload == cut.payload);
-    Tcp(transport).set_checksum(segment_checksum(cut, out.data, bytes));
   } else {
     Udp udp(transport);
     udp.set_bytes(bytes);
     udp.set_checksum(0);
-    udp.set_checksum(segment_checksum(cut, out.data, bytes));
   }
   out.length = headers + payload;
   out.vnet = VnetHdr{};
+  finish_checksum(cut, out, bytes);
   out.port = cut.packet.frame.port;
 }
 
@@ -106,7 +113,7 @@ void complete_checksum(Packet& packet) {
   vnet = VnetHdr{};
 }
 
-uint32_t segment(const Packet& packet, Frame* out, uint32_t max) {
+uint32_t segment(const Packet& packet, Frame* out, uint32_t max, bool partial) {
   assert(packet.kind == PacketKind::kFlow && packet.is_gso());
   constexpr uint32_t kRoom = kFrameSlotBytes - kHeadroom;
   const bool tcp = packet.key.protocol == kProtoTcp;
@@ -119,7 +126,7 @@ uint32_t segment(const Packet& packet, Frame* out, uint32_t max) {
     if (!tcp) return 0;  // datagrams have borders of their own
     each = kRoom - headers;
   }
-  const Cut cut{packet, tcp, ip_header, transport, packet.l3_bytes - headers, each};
+  const Cut cut{packet, tcp, ip_header, transport, packet.l3_bytes - headers, each, partial};
   // A super-packet without payload still is one packet.
   const uint32_t count = std::max(1u, (cut.payload + each - 1) / each);
   if (count > max) return 0;

@@ -5,27 +5,10 @@
 #include <algorithm>
 
 #include "forward/payload.h"
+#include "forward/piece.h"
 #include "forward/related_icmp.h"
 
 namespace uvs {
-namespace {
-
-constexpr uint32_t kOuter4Bytes = 20;
-constexpr uint32_t kOuter6Bytes = 40;
-constexpr uint32_t kMinMtu4 = 68;  // spec 5.6
-constexpr uint32_t kMinMtu6 = 1280;
-
-// One segment of `whole` as a packet of its own.
-Packet piece_of(const Packet& whole, const Frame& frame) {
-  Packet piece = whole;
-  piece.frame = frame;
-  piece.l4 = static_cast<uint16_t>(whole.l4 - whole.l3);
-  piece.l3 = 0;
-  piece.l3_bytes = frame.length;
-  return piece;
-}
-
-}  // namespace
 
 void Transmitter::refresh_hops(Conn& conn) {
   if (conn.hop_generation == hops_.generation()) [[likely]]
@@ -38,7 +21,9 @@ void Transmitter::refresh_hops(Conn& conn) {
 uint16_t Transmitter::hop_in(Conn& conn, uint32_t now_ms) {
   refresh_hops(conn);
   if (conn.hop_in == kNoSlot) [[unlikely]] {
-    conn.hop_in = hops_.find(table_.address(conn.destination_index), now_ms);
+    // A bypassed packet goes where it is addressed to (spec 5.5.6).
+    const uint16_t to = conn.method == kMethodBypass ? conn.virtual_index : conn.destination_index;
+    conn.hop_in = hops_.find(table_.address(to), now_ms);
   }
   return conn.hop_in;
 }
@@ -109,9 +94,9 @@ bool Transmitter::admit_reply(Packet& packet, const NextHop& hop, const NextHop&
   return true;
 }
 
-void Transmitter::out(Packet& packet, uint16_t slot, bool fragment, const Addr& answer_from,
+void Transmitter::out(Packet& packet, uint16_t slot, uint32_t cut_to, const Addr& answer_from,
                       uint32_t now_ms) {
-  if (!fragment) [[likely]] {
+  if (cut_to == 0) [[likely]] {
     if (!egress_.send(packet.frame, packet.l3, packet.family, slot, now_ms)) {
       counters_.count(Reason::kNoRoute);
       answer(packet, IcmpError::kHostUnreachable, 0, answer_from, now_ms);
@@ -120,7 +105,7 @@ void Transmitter::out(Packet& packet, uint16_t slot, bool fragment, const Addr& 
   }
   if (!packet.is_gso()) {
     if (packet.checksum_partial()) complete_checksum(packet);
-    cut(packet, slot, now_ms);
+    cut(packet, slot, cut_to, now_ms);
     return;
   }
   // A super-packet whose segments are too long: segments first, as the kernel does.
@@ -129,7 +114,7 @@ void Transmitter::out(Packet& packet, uint16_t slot, bool fragment, const Addr& 
   if (count == 0) counters_.count(Reason::kOffloadBad);
   for (uint32_t i = 0; i < count; i++) {
     Packet piece = piece_of(packet, pieces[i]);
-    cut(piece, slot, now_ms);
+    cut(piece, slot, cut_to, now_ms);
   }
 }
 
@@ -155,11 +140,11 @@ Frame* Transmitter::pieces_of(const Packet& packet, uint32_t mtu, uint32_t* coun
   return pieces;
 }
 
-// Sends a packet in fragments that fit the next hop.
-void Transmitter::cut(Packet& packet, uint16_t slot, uint32_t now_ms) {
+// Sends a packet in fragments of at most `mtu` bytes.
+void Transmitter::cut(Packet& packet, uint16_t slot, uint32_t mtu, uint32_t now_ms) {
   if (packet.fragment_bytes == 0) counters_.count(Reason::kFragmentNeeded);
   uint32_t count;
-  Frame* pieces = pieces_of(packet, hops_.at(slot).mtu, &count);
+  Frame* pieces = pieces_of(packet, mtu, &count);
   if (count == 0) counters_.count(Reason::kTooBigSilent);
   for (uint32_t i = 0; i < count; i++) egress_.send(pieces[i], 0, packet.family, slot, now_ms);
 }
@@ -192,17 +177,26 @@ uint32_t Transmitter::request(Packet& packet, Conn& conn, uint32_t now_ms) {
                         conn.local_port, conn.destination_port});
       break;
     default:
-      // DR, local and bypass: the IP packet stays as it is (spec 5.5.6). Without link layer the
-      // port cannot say which real server is meant.
-      if (hop.link_bytes == 0 && hop.state != HopState::kLocal) {
-        counters_.count(Reason::kMethodUnsupported);
-        return 0;
-      }
+      // DR, local and bypass: the IP packet stays as it is (spec 5.5.6).
+      if (!stays_as_it_is(conn, hop)) return 0;
       if (packet.key.protocol == kProtoSctp && packet.checksum_partial()) [[unlikely]]
         complete_checksum(packet);
   }
-  out(packet, slot, fragment, virtual_address, now_ms);
+  out(packet, slot, fragment ? hop.mtu : 0, virtual_address, now_ms);
   return answered_;
+}
+
+// Whether the methods that change nothing can send to `hop`. Without link layer the port cannot say
+// which real server is meant; and what is bypassed must not end here (spec 5.5.7).
+bool Transmitter::stays_as_it_is(const Conn& conn, const NextHop& hop) {
+  const bool local = hop.state == HopState::kLocal;
+  if (conn.method == kMethodBypass) {
+    if (local) counters_.count(Reason::kRouteRefused);
+    return !local;
+  }
+  if (hop.link_bytes != 0 || local) return true;
+  counters_.count(Reason::kMethodUnsupported);
+  return false;
 }
 
 bool Transmitter::reply(Packet& packet, Conn& conn, uint32_t now_ms) {
@@ -218,7 +212,7 @@ bool Transmitter::reply(Packet& packet, Conn& conn, uint32_t now_ms) {
   }
   rewrite_ends(packet, Ends{&table_.address(conn.virtual_index), &conn.client, conn.virtual_port,
                             conn.client_port});
-  out(packet, slot, fragment, back.source, now_ms);
+  out(packet, slot, fragment ? hop.mtu : 0, back.source, now_ms);
   return true;
 }
 
@@ -245,7 +239,7 @@ bool Transmitter::related(Packet& packet, Conn& conn, bool from_client, uint32_t
   bool fragment;
   const NextHop& hop = hops_.at(slot);
   if (!admit(packet, hop, hop.mtu, virtual_address, &fragment, now_ms)) return true;
-  out(packet, slot, fragment, virtual_address, now_ms);
+  out(packet, slot, fragment ? hop.mtu : 0, virtual_address, now_ms);
   return true;
 }
 
@@ -258,81 +252,9 @@ void Transmitter::echo(Packet& packet, uint32_t now_ms) {
   counters_.count(Reason::kEchoAnswered);
   const uint16_t slot = hops_.find(packet.key.source, now_ms);
   if (packet.l3_bytes > hops_.at(slot).mtu || packet.fragment_bytes != 0) {
-    cut(packet, slot, now_ms);
+    cut(packet, slot, hops_.at(slot).mtu, now_ms);
   } else if (!egress_.send(packet.frame, packet.l3, packet.family, slot, now_ms)) {
     counters_.count(Reason::kNoRoute);
-  }
-}
-
-void Transmitter::tunnel_one(Packet& packet, const Addr& remote, uint16_t slot, uint32_t now_ms) {
-  const NextHop& hop = hops_.at(slot);
-  const uint32_t outer = remote.is_v4() ? kOuter4Bytes : kOuter6Bytes;
-  if (packet.frame.headroom + packet.l3 < outer + hop.link_bytes + kVnetHeaderBytes) {
-    counters_.count(Reason::kNoHeadroom);
-    return;
-  }
-  const bool pmtu_disc = snapshot_.sysctl(kSysctlPmtuDisc) != 0;
-  ip_id_ = static_cast<uint16_t>(ip_id_ + ip_id_step_);
-  if (!encapsulate_ipip(packet, hop.source, remote, pmtu_disc, ip_id_)) {
-    counters_.count(Reason::kTooBigSilent);
-    return;
-  }
-  // Without pmtu_disc, and of what came in fragments, the outer packet may be too big for the path:
-  // it is cut (spec 5.6).
-  const bool fragment = packet.fragment_bytes != 0 || (remote.is_v4() && packet.l3_bytes > hop.mtu);
-  const uint8_t inner_family = packet.family;
-  packet.family = remote.is_v4() ? 4 : 6;
-  out(packet, slot, fragment, hop.source, now_ms);
-  packet.family = inner_family;
-}
-
-// An IPv6 outer packet cannot be cut (RFC 8200 4.5 leaves that to the source), so an IPv4 packet
-// with DF clear that is too long for it goes as fragments, each in a tunnel of its own.
-void Transmitter::tunnel_fitting(Packet& packet, const Addr& remote, uint16_t slot,
-                                 uint32_t inner_mtu, uint32_t now_ms) {
-  if (remote.is_v4() || packet.family == 6 || packet.l3_bytes <= inner_mtu ||
-      packet.fragment_bytes != 0) [[likely]] {
-    tunnel_one(packet, remote, slot, now_ms);
-    return;
-  }
-  counters_.count(Reason::kFragmentNeeded);
-  Frame* pieces = egress_.scratch(Egress::Scratch::kFragments, kFragmentsPerPacket);
-  const uint32_t count = fragment_ip4(packet, inner_mtu, pieces, kFragmentsPerPacket);
-  if (count == 0) counters_.count(Reason::kTooBigSilent);
-  for (uint32_t i = 0; i < count; i++) {
-    Packet piece = piece_of(packet, pieces[i]);
-    tunnel_one(piece, remote, slot, now_ms);
-  }
-}
-
-// A super-packet is cut first: virtio headers cannot describe IPIP.
-void Transmitter::tunnel(Packet& packet, Conn& conn, uint16_t slot, uint32_t now_ms) {
-  const NextHop& hop = hops_.at(slot);
-  const Addr& remote = table_.address(conn.destination_index);
-  const bool outer4 = remote.is_v4();
-  const uint32_t outer = outer4 ? kOuter4Bytes : kOuter6Bytes;
-  const uint32_t mtu = hop.mtu > outer ? hop.mtu - outer : 0;
-  if (hop.state != HopState::kUnreachable && mtu < (outer4 ? kMinMtu4 : kMinMtu6)) {
-    counters_.count(Reason::kTooBigSilent);
-    return;
-  }
-  const bool may_cut = packet.family == 4 && snapshot_.sysctl(kSysctlPmtuDisc) == 0;
-  bool fragment;
-  if (!admit(packet, hop, may_cut ? kMaxIpBytes : mtu, table_.address(conn.virtual_index),
-             &fragment, now_ms)) {
-    return;
-  }
-  if (!packet.is_gso()) {
-    if (packet.checksum_partial()) complete_checksum(packet);
-    tunnel_fitting(packet, remote, slot, mtu, now_ms);
-    return;
-  }
-  Frame* pieces = egress_.scratch(Egress::Scratch::kSegments, kSegmentsPerSuperFrame);
-  const uint32_t count = segment(packet, pieces, kSegmentsPerSuperFrame);
-  if (count == 0) counters_.count(Reason::kOffloadBad);
-  for (uint32_t i = 0; i < count; i++) {
-    Packet piece = piece_of(packet, pieces[i]);
-    tunnel_fitting(piece, remote, slot, mtu, now_ms);
   }
 }
 

@@ -5,6 +5,8 @@
 #include "conn/conn_table.h"
 #include "forward/egress.h"
 #include "forward/ftp_helper.h"
+#include "forward/path_mtus.h"
+#include "forward/tunnel.h"
 
 namespace uvs {
 
@@ -18,8 +20,8 @@ class Transmitter {
         ftp_(ftp),
         counters_(counters),
         snapshot_(snapshot),
-        ip_id_(static_cast<uint16_t>(worker)),
-        ip_id_step_(static_cast<uint16_t>(workers)),
+        ip_id_(worker),
+        ip_id_step_(workers),
         fragment_count_(worker),
         fragment_step_(workers),
         fragment_key_(static_cast<uint32_t>(seed >> 32)) {}
@@ -44,6 +46,18 @@ class Transmitter {
   // cannot be cut so.
   Frame* pieces_of(const Packet& packet, uint32_t mtu, uint32_t* count);
 
+  // A router said that `told` bytes of tunnel packet fit on the way to the destination of `conn`.
+  // Returns what fits from now on.
+  uint32_t narrow_path(Conn& conn, uint32_t told, uint32_t now_ms);
+
+  // The address that tunnel packets of `conn` leave from now.
+  const Addr& tunnel_source(Conn& conn, uint32_t now_ms) {
+    return hops_.at(hop_in(conn, now_ms)).source;
+  }
+
+  // Timers; call now and then.
+  void service(uint32_t now_ms) { path_mtus_.expire(now_ms); }
+
  private:
   uint16_t hop_in(Conn& conn, uint32_t now_ms);
   uint16_t hop_out(Conn& conn, uint32_t now_ms);
@@ -56,15 +70,20 @@ class Transmitter {
                uint32_t now_ms);
   bool fits(const Packet& packet, uint32_t mtu, const Addr& answer_from, bool* fragment,
             uint32_t now_ms);
-  void out(Packet& packet, uint16_t slot, bool fragment, const Addr& answer_from, uint32_t now_ms);
+  bool stays_as_it_is(const Conn& conn, const NextHop& hop);
+  // `cut_to`: MTU for its fragments, 0 where it leaves whole.
+  void out(Packet& packet, uint16_t slot, uint32_t cut_to, const Addr& answer_from,
+           uint32_t now_ms);
   void answer(const Packet& packet, IcmpError error, uint32_t mtu, const Addr& from,
               uint32_t now_ms);
   uint32_t next_fragment_id();
-  void cut(Packet& packet, uint16_t slot, uint32_t now_ms);
+  void cut(Packet& packet, uint16_t slot, uint32_t mtu, uint32_t now_ms);
+
+  // transmit_tunnel.cc
+  struct TunnelWay;
   void tunnel(Packet& packet, Conn& conn, uint16_t slot, uint32_t now_ms);
-  void tunnel_fitting(Packet& packet, const Addr& remote, uint16_t slot, uint32_t inner_mtu,
-                      uint32_t now_ms);
-  void tunnel_one(Packet& packet, const Addr& remote, uint16_t slot, uint32_t now_ms);
+  void tunnel_one(Packet& packet, const TunnelWay& way, uint32_t now_ms);
+  Be16 source_port(const Conn& conn, const Tunnel& tunnel) const;
 
   ConnTable& table_;
   NextHops& hops_;
@@ -72,13 +91,15 @@ class Transmitter {
   FtpHelper& ftp_;
   Counters& counters_;
   const Snapshot& snapshot_;
-  // Outer IPv4 ids: each worker counts its own, or fragments of two workers could mix.
-  uint16_t ip_id_;
-  uint16_t ip_id_step_;
+  // Outer IPv4 ids (the low 16 bits): each worker counts its own, or fragments of two workers could
+  // mix.
+  uint32_t ip_id_;
+  uint32_t ip_id_step_;
   // IPv6 fragment ids: again each worker counts its own, and nobody can guess the next (RFC 7739).
   uint32_t fragment_count_;
   uint32_t fragment_step_;
   uint32_t fragment_key_;
+  PathMtus path_mtus_;
   uint32_t answered_ = 0;  // bytes of ICMP errors since request() began
 };
 

@@ -190,6 +190,7 @@ struct ServiceText {
   uint8_t protocol = kProtoTcp;
   uint32_t flags = 0;
   std::vector<Addr> local;
+  uint32_t fwmark = 0;
 };
 
 // Its slot is its place in the list.
@@ -200,6 +201,9 @@ struct DestinationText {
   uint32_t service = 0;
   int32_t weight = 1;
   bool available = true;
+  uint8_t tunnel_type = kTunnelIpip;
+  uint8_t tunnel_flags = 0;
+  uint16_t tunnel_port = 0;
 };
 
 // A configuration in words; the values of a fresh kernel unless said otherwise.
@@ -215,6 +219,7 @@ struct ConfigText {
   uint32_t secure_tcp = 0;
   uint32_t nat_icmp_send = 0;
   uint32_t schedule_icmp = 0;
+  uint32_t cache_bypass = 0;
   uint16_t local_port_first = 1025;
   uint16_t local_port_last = 65535;
   uint16_t ftp_ports[kMaxFtpPorts] = {21};
@@ -230,6 +235,7 @@ inline void write_service(ServiceRecord* record, const ServiceText& text, uint32
   record->protocol = text.protocol;
   record->family = text.address.is_v4() ? 4 : 6;
   record->flags = text.flags;
+  record->fwmark = text.fwmark;
   record->scheduler_id = kSchedulerRr;
   record->local_first = local_first;
   record->local_count = static_cast<uint32_t>(text.local.size());
@@ -243,6 +249,9 @@ inline void write_destination(DestinationRecord* record, const DestinationText& 
   record->method = text.method;
   record->family = text.address.is_v4() ? 4 : 6;
   record->weight = text.weight;
+  record->tunnel_type = text.tunnel_type;
+  record->tunnel_flags = text.tunnel_flags;
+  record->tunnel_port = text.tunnel_port;
   record->service_slot = text.available ? text.service : uint32_t{kNoSlot};
   record->flags = text.available ? kDestinationAvailable : 0;
   record->used = 1;
@@ -277,6 +286,8 @@ inline std::vector<uint64_t> block_of(const ConfigText& text) {
   h->local_port_first = text.local_port_first;
   h->local_port_last = text.local_port_last;
   std::copy(std::begin(text.ftp_ports), std::end(text.ftp_ports), h->ftp_ports);
+  h->ephemeral_port_first = 32768;
+  h->ephemeral_port_last = 60999;
   h->udp_timeout_sec = text.udp_sec;
   std::copy(std::begin(text.tcp_sec), std::end(text.tcp_sec), h->tcp_timeout_sec);
   std::copy(std::begin(text.fullnat_sec), std::end(text.fullnat_sec), h->fullnat_tcp_timeout_sec);
@@ -289,6 +300,7 @@ inline std::vector<uint64_t> block_of(const ConfigText& text) {
   h->sysctls[kSysctlSecureTcp] = text.secure_tcp;
   h->sysctls[kSysctlNatIcmpSend] = text.nat_icmp_send;
   h->sysctls[kSysctlScheduleIcmp] = text.schedule_icmp;
+  h->sysctls[kSysctlCacheBypass] = text.cache_bypass;
   auto* services = reinterpret_cast<ServiceRecord*>(start + services_at);
   auto* addresses = reinterpret_cast<Addr*>(start + local_at);
   uint32_t local_first = 0;

@@ -9,10 +9,13 @@
 
 #include "forward/forward.h"
 #include "forward/related_icmp.h"
+#include "forward/tunnel.h"
+#include "forward/tunnel_error.h"
 #include "parse/checksum.h"
 #include "parse/crc32c.h"
 #include "parse/icmp.h"
 #include "parse/ip4.h"
+#include "parse/ip6.h"
 #include "parse/parse.h"
 #include "parse/sctp.h"
 #include "parse/tcp.h"
@@ -39,7 +42,7 @@ struct Parameters {
   uint8_t error;
   uint8_t outer_six;
   uint8_t pmtu_disc;
-  uint8_t reserved;
+  uint8_t tunnel;  // type in the low two bits, flags above
 };
 static_assert(sizeof(Parameters) == 44);
 
@@ -150,24 +153,59 @@ void check_ttl(Work work) {
   require(seen.kind == work.packet.kind && seen.ttl == work.packet.ttl - 1);
 }
 
+// What stands between outer header and packet; every length that it says must be true.
+uint32_t middle_of(const Packet& outer, uint8_t protocol) {
+  const uint8_t* at = outer.transport();
+  if (protocol == kProtoGre) return kGreBytes + ((at[0] & kGreChecksumFlag) != 0 ? 4 : 0);
+  if (protocol != kProtoUdp) return 0;
+  require(Udp(at).bytes().host() == outer.l3 + outer.l3_bytes - outer.l4);
+  return kUdpBytes + kGueBytes + 4u * (at[kUdpBytes] & 0x1f);
+}
+
 void check_tunnel(Work work, const Parameters& with) {
   Packet& packet = work.packet;
-  if (packet.checksum_partial()) complete_checksum(packet);
+  const Tunnel tunnel{static_cast<uint8_t>(with.tunnel % 3),
+                      static_cast<uint8_t>(with.tunnel >> 2 & 3), Be16::of(6080)};
+  if (packet.is_gso()) packet.frame.vnet.gso_type = kVnetGsoNone;
+  const bool partial = leaves_checksum(tunnel, packet);
+  if (packet.checksum_partial() && !partial) complete_checksum(packet);
   const uint32_t inner = packet.l3_bytes;
   const bool six = with.outer_six & 1;
-  const uint32_t outer = six ? 40 : 20;
+  const uint32_t front = tunnel_bytes(tunnel, !six, partial);
+  require(front + kEthernetBytes + kVnetHeaderBytes <= kHeadroom);
   const Addr local = usable(with.source, six);
   const Addr remote = usable(with.destination, six);
-  if (!encapsulate_ipip(packet, local, remote, with.pmtu_disc & 1, with.id)) {
-    return require(inner + outer > kMaxIpBytes);
-  }
-  require(packet.l3 == 0 && packet.frame.length == inner + outer);
+  const TunnelEnds ends{local, remote, with.source_port, with.id, (with.pmtu_disc & 1) != 0};
+  if (!encapsulate(packet, tunnel, ends)) return require(inner + front > kMaxIpBytes);
+  require(packet.l3 == 0 && packet.frame.length == inner + front);
+  require(packet.frame.headroom == kHeadroom - front);
   Packet seen = parsed(packet.frame);
-  require(seen.kind == PacketKind::kHost && seen.reason == Reason::kProtocolUnknown);
-  seen.frame.data += outer;
-  seen.frame.length -= outer;
+  const uint8_t protocol = seen.key.protocol;
+  require(protocol == kProtoUdp ? seen.kind == PacketKind::kFlow
+                                : seen.reason == Reason::kProtocolUnknown);
+  require(seen.key.source == local && seen.key.destination == remote);
+  require(seen.l4 + middle_of(seen, protocol) == front);
+  seen.frame.data += front;
+  seen.frame.length -= front;
   parse(seen, Link::kIp);
   require(seen.kind == packet.kind && seen.l3_bytes == inner);
+}
+
+// An ICMP error about the packet inside a tunnel is understood up to its ports, and passed on.
+void check_tunnel_error(const Work& work, const Parameters& with) {
+  QuotedTunnel quoted;
+  if (!quoted_tunnel(work.packet, &quoted)) return;
+  const Packet& client = quoted.client;
+  require(client.l3 + client.l3_bytes == work.packet.l3 + work.packet.l3_bytes);
+  require(client.l4 + 4u <= client.l3 + client.l3_bytes && client.family == 4);
+  require(quoted.header_bytes >= kIp4Bytes);
+  Pieces pieces;
+  Frame& out = pieces.frames[0];
+  const IcmpWords words{kIcmpUnreachable, 4, with.mtu};
+  if (!build_icmp_relay(client, words, usable(with.source, false), with.id, &out)) return;
+  const Packet seen = parsed(out);
+  require(seen.kind == PacketKind::kIcmp && is_icmp_error(seen));
+  require(seen.key.destination == client.key.source);
 }
 
 void check_segments(const Work& work) {
@@ -194,10 +232,28 @@ void check_segments(const Work& work) {
   if (count != 0) require(payload == whole.l3_bytes - (whole.l4 - whole.l3) - header);
 }
 
+// Of an IPv6 packet as if it were an outer one; those have no extension headers.
+void check_fragments6(Work work, const Parameters& with) {
+  Packet& packet = work.packet;
+  if (packet.checksum_partial()) complete_checksum(packet);
+  Pieces pieces;
+  const uint32_t count = fragment_ip6(packet, with.mtu, 7, pieces.frames.data(), kPieces);
+  uint32_t payload = 0;
+  for (uint32_t i = 0; i < count; i++) {
+    const Frame& frame = pieces.frames[i];
+    require(frame.length <= with.mtu);
+    payload += frame.length - kIp6Bytes - 8;
+  }
+  if (count != 0) require(payload == packet.l3_bytes - kIp6Bytes);
+}
+
 void check_fragments(Work work, const Parameters& with) {
   Packet& packet = work.packet;
   const Fit fit = fit_to_mtu(packet, with.mtu);
-  if (packet.family != 4) return require(fit != Fit::kFragment);
+  if (packet.family != 4) {
+    require(fit != Fit::kFragment);
+    return check_fragments6(std::move(work), with);
+  }
   if (packet.checksum_partial()) complete_checksum(packet);
   Pieces pieces;
   const uint32_t count = fragment_ip4(packet, with.mtu, pieces.frames.data(), kPieces);
@@ -287,6 +343,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   check_answer(first, with);
   if (kind == PacketKind::kIcmp) {
     check_related(Work(bytes, vnet), with);
+    check_tunnel_error(first, with);
   } else {
     check_segments(first);
     check_rewrite(Work(bytes, vnet), with);

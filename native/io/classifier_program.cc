@@ -3,8 +3,6 @@
 //
 // Offsets count from the network header, which is set at all three hooks while the start of the
 // data differs (socket filter: Ethernet header; fanout and TUN: IP header; tc: Ethernet header).
-#include "io/classifier_program.h"
-
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
 #include <linux/pkt_cls.h>
@@ -348,6 +346,19 @@ void Writer::unless_fullnat(int16_t port, Label none) {
   a_.jump_if(Jump::kGreater, Reg::r1, Reg::r2, none);
 }
 
+// kFlags becomes what the entry of requests to these ends says, for who steers by it; 0 for none.
+void Writer::request_flags(int16_t address, int16_t port) {
+  if (use_ != ClassifierUse::kSteer) return;
+  const Label known = a_.label();
+  const Label done = a_.label();
+  find_request(address, port, known);
+  a_.move(kFlags, 0);
+  a_.jump(done);
+  a_.bind(known);
+  a_.load(Size::k32, kFlags, Reg::r0, 0);
+  a_.bind(done);
+}
+
 // Goes on when kFlags has kEntryMasquerade.
 void Writer::unless_masquerade() {
   const Label masquerade = a_.label();
@@ -403,6 +414,7 @@ void Writer::icmp4() {
   a_.bind(error);
   open_quote();
   ip4(unwanted_, nullptr);
+  tunnel_error();
   icmp_error();
 }
 
@@ -457,16 +469,7 @@ void Writer::icmp_error() {
 
   // About a reply V:p -> C:q: the client end is where it went.
   a_.bind(to_client);
-  if (use_ == ClassifierUse::kSteer) {
-    const Label known = a_.label();
-    const Label flags = a_.label();
-    find_request(kSourceEnd, kSourcePort, known);
-    a_.move(kFlags, 0);
-    a_.jump(flags);
-    a_.bind(known);
-    a_.load(Size::k32, kFlags, Reg::r0, 0);
-    a_.bind(flags);
-  }
+  request_flags(kSourceEnd, kSourcePort);
   by_client(kDestinationEnd, kDestinationPort, Action::kKeep);
   a_.bind(to_local);
   by_local_port(kSourcePort, Action::kTake);

@@ -30,6 +30,8 @@
 //   L4 from D:p to H                                 {H, kHost}                 no      goes on
 //   L4 from D:p                                      {D, p or 0, kSource}       yes     dropped
 //                                                      with kEntryMasquerade
+//   ICMP error to H about a tunnel packet to D       {H, kHost}                 yes     goes on
+//                                                      and {D, t, kTunnel}
 //   ICMP error to V                                  {V, kVirtual}              yes     goes on
 //   ICMP error to L about L:q -> D:p, as above       {L, kLocalAddress}         yes     dropped
 //   ICMP error to H                                  {H, kHost}                 no      goes on
@@ -43,7 +45,9 @@
 // decides, if there is one. L4 is TCP, UDP or SCTP. All parts of a datagram go to one worker, by
 // the client's address alone (of FULLNAT replies the local one). The first line that fits decides.
 // An ICMP error is ICMP type 3, 4, 11 or ICMPv6 type below 128 (spec 5.7) that quotes L4 with
-// ports; "about C:q -> D:p" is what it quotes.
+// ports; "about C:q -> D:p" is what it quotes. "About a tunnel packet" is an ICMP (v4) error that
+// quotes IPIP or GRE (t is 0), or GUE over UDP to port t, with an IPv4 packet of L4 inside, of
+// which the ports are there (spec 5.7.3): steered like what is inside.
 #pragma once
 #include <cstdint>
 
@@ -63,6 +67,7 @@ enum class EntryKind : uint8_t {
   kFtpData = 7,       // address of an FTP service that takes data connections too: persistent (spec
                       //   1.2) or with a helper (spec 6); port 0, protocol TCP
   kFragmentSource = 8,  // destination's address; port and protocol 0; flags as of kSource
+  kTunnel = 9,          // where a tunnel ends, IPv4; protocol IPIP, GRE or UDP, port for UDP only
 };
 
 constexpr uint32_t kEntryMasquerade = 1;  // kSource: a masquerade destination

@@ -74,6 +74,7 @@ class Writer {
   void read_config();
   void unless_fullnat(int16_t port, Label none);
   void unless_masquerade();
+  void request_flags(int16_t address, int16_t port);
   void require_host_frame();
 
   // Kinds of packets.
@@ -84,6 +85,9 @@ class Writer {
   void icmp4();
   void icmp6();
   void open_quote();
+  void tunnel_error();
+  void open_gre(Label opened, Label none);
+  void open_gue(Label none);
   void icmp_error();
 
   // Ends.

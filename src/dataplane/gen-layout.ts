@@ -22,6 +22,8 @@ import {
   TABLE_MAGIC,
   TCP_STATE,
   TEMPLATE_STATE,
+  TUNNEL,
+  TUNNEL_FLAG,
   VERDICT,
   WORKER_STATE,
 } from './layout.js'
@@ -117,6 +119,8 @@ export function generateLayoutHeader(): string {
     constants('Max', 'uint32_t', LIMITS),
     constants('Verdict', 'int32_t', VERDICT),
     constants('Method', 'uint8_t', METHOD),
+    constants('Tunnel', 'uint8_t', TUNNEL),
+    constants('TunnelFlag', 'uint8_t', TUNNEL_FLAG),
     constants('Service', 'uint32_t', SERVICE_FLAG),
     constants('Scheduler', 'uint32_t', SCHEDULER_ID),
     constants('Destination', 'uint32_t', DESTINATION_FLAG),

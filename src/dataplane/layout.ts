@@ -71,6 +71,12 @@ export const METHOD = {
   FULLNAT: 5,
 } as const
 
+/** Tunnel types of a destination, the kernel's IP_VS_CONN_F_TUNNEL_TYPE_* values. */
+export const TUNNEL = { IPIP: 0, GUE: 1, GRE: 2 } as const
+
+/** Flags of a tunnel, the kernel's IP_VS_TUNNEL_ENCAP_FLAG_* bits. */
+export const TUNNEL_FLAG = { CSUM: 0x1, REMCSUM: 0x2 } as const
+
 /** Service flags, the kernel's IP_VS_SVC_F_* bits (spec 1.1). */
 export const SERVICE_FLAG = {
   PERSISTENT: 0x1,
@@ -148,6 +154,7 @@ export const SYSCTL_INDEX = {
   drop_entry: 10,
   drop_packet: 11,
   sloppy_sctp: 12,
+  cache_bypass: 15,
 } as const
 export const SYSCTL_WORDS = 16
 
@@ -277,6 +284,8 @@ export const RECORDS = {
       announceOffset: ['u32', 56],
       udpTimeoutSec: ['u32', 60],
       tcpTimeoutSec: ['u32', 64], // 11 words, by TCP_STATE
+      ephemeralPortFirst: ['u16', 108], // the host's, source ports of GUE tunnels, both ends
+      ephemeralPortLast: ['u16', 110], //   included
       fullnatTcpTimeoutSec: ['u32', 112], // 11 words, by TCP_STATE (spec 12.8)
       sysctls: ['u32', 160], // SYSCTL_WORDS words, by SYSCTL_INDEX
       ftpPorts: ['u16', 240], // LIMITS.FTP_PORTS virtual ports of the FTP helper, 0 for none
@@ -317,9 +326,9 @@ export const RECORDS = {
       lowerThreshold: ['u32', 32],
       serviceSlot: ['u32', 36], // NO_SLOT when its service is gone
       flags: ['u32', 40], // DESTINATION_FLAG
-      tunnelType: ['u8', 44],
-      tunnelFlags: ['u8', 45],
-      tunnelPort: ['u16', 46],
+      tunnelType: ['u8', 44], // TUNNEL
+      tunnelFlags: ['u8', 45], // TUNNEL_FLAG
+      tunnelPort: ['u16', 46], // GUE only
       used: ['u32', 48],
       incarnation: ['u32', 52],
       reserved: ['u32', 56],
@@ -470,6 +479,7 @@ export const REASONS = [
   ['icmp6_fragment', 'ICMPv6 error in fragments'],
   ['echo_answered', 'echo request to an announced address: answered'],
   ['nat_unknown', 'of a NAT server, no connection; answered with ICMP (nat_icmp_send)'],
+  ['route_refused', 'its route now leads where the forwarding method must not go'],
   // Out.
   ['tx_full', 'the port did not take the frame'],
   ['tx_error', 'the port refused the frame'],

@@ -19,6 +19,8 @@ import {
   SNAPSHOT_MAGIC,
   SYSCTL_INDEX,
   TCP_STATE,
+  TUNNEL,
+  TUNNEL_FLAG,
 } from './layout.js'
 import type { Field, RecordName } from './layout.js'
 
@@ -37,8 +39,12 @@ function schedulerId(name: string): number {
 }
 
 /** Codes of the netlink interface (spec 9.1). */
-const TUNNEL_TYPE = { ipip: 0, gue: 1, gre: 2 } as const
-const TUNNEL_CHECKSUM = { nocsum: 0, csum: 1, remcsum: 2 } as const
+const TUNNEL_TYPE = { ipip: TUNNEL.IPIP, gue: TUNNEL.GUE, gre: TUNNEL.GRE } as const
+const TUNNEL_CHECKSUM = {
+  nocsum: 0,
+  csum: TUNNEL_FLAG.CSUM,
+  remcsum: TUNNEL_FLAG.REMCSUM,
+} as const
 
 /** Seconds by TCP state: spec 3.6, with ESTABLISHED and FIN_WAIT as set by the operator. */
 const TCP_TIMEOUT_SEC: Readonly<Record<keyof typeof TCP_STATE, number>> = {
@@ -124,6 +130,9 @@ export interface HostFacts {
   /** FULLNAT local ports, both ends included. */
   readonly localPortFirst: number
   readonly localPortLast: number
+  /** Ports the host chooses its own from, both ends included: source ports of GUE tunnels. */
+  readonly ephemeralPortFirst: number
+  readonly ephemeralPortLast: number
   /** Addresses to answer ARP and ND for, with the index of the port that does. */
   readonly announces: readonly { readonly address: Address; readonly port: number }[]
 }
@@ -157,6 +166,8 @@ export function writeSnapshot(config: Config, generation: number, host: HostFact
     localAddressOffset,
     localPortFirst: host.localPortFirst,
     localPortLast: host.localPortLast,
+    ephemeralPortFirst: host.ephemeralPortFirst,
+    ephemeralPortLast: host.ephemeralPortLast,
     announceCount: host.announces.length,
     announceOffset,
     udpTimeoutSec: config.timeouts.udpSec,

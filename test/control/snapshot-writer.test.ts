@@ -27,7 +27,13 @@ import {
   serviceIn,
 } from './fixtures.js'
 
-const HOST = { localPortFirst: 5000, localPortLast: 65535, announces: [] }
+const HOST = {
+  localPortFirst: 5000,
+  localPortLast: 65535,
+  ephemeralPortFirst: 32768,
+  ephemeralPortLast: 60999,
+  announces: [],
+}
 
 /** Reads one field of a block. */
 function reader(block: Uint8Array) {
@@ -90,6 +96,8 @@ describe('snapshot writer', () => {
     assert.ok(block.buffer instanceof SharedArrayBuffer)
     assert.deepEqual([read.header('serviceCount'), read.header('destinationCount')], [3, 3])
     assert.deepEqual([read.header('localPortFirst'), read.header('localPortLast')], [5000, 65535])
+    const ephemeral = [read.header('ephemeralPortFirst'), read.header('ephemeralPortLast')]
+    assert.deepEqual(ephemeral, [32768, 60999])
   })
 
   it('writes services by slot', () => {

@@ -74,6 +74,7 @@ describe('routing rules in the kernel', () => {
       tunName: 'uvs0',
       own: OWN,
       localPorts: ROUTED_LOCAL_PORTS,
+      tunnels: ['inner0'],
     }
     const wanted = config === undefined ? NO_RULES : wantedRules(config, options)
     for (const family of FAMILIES) {
@@ -103,6 +104,25 @@ describe('routing rules in the kernel', () => {
     assert.equal(await way('198.18.0.21', '198.18.0.254', 'sport 8080 dport 9'), 'local')
     assert.equal(await way('198.18.0.22', '198.18.9.240', 'sport 443 dport 5000'), 'uvs0')
     assert.equal(await way('198.18.0.22', '198.18.9.240', 'sport 443 dport 4999'), 'eth0')
+  })
+
+  it('with ignore_tunneled leave what the host took out of a tunnel to the host', async () => {
+    director.ip('tuntap', 'add', 'mode', 'tun', 'inner0')
+    director.ip('link', 'set', 'inner0', 'up')
+    const config = services('198.18.9.1', '2001:db8:9::1')
+    const ignoring = { ...config, sysctls: { ...config.sysctls, ignore_tunneled: 1 } }
+    for (const [now, expected] of [
+      [config, 'uvs0'],
+      [ignoring, 'eth0'],
+      [config, 'uvs0'],
+    ] as const) {
+      await change(now)
+      const ports = 'sport 1 dport 80'
+      assert.equal(await way(CLIENTS[4], '198.18.9.1', ports, 'inner0'), expected)
+      assert.equal(await way(CLIENTS[6], '2001:db8:9::1', ports, 'inner0'), expected)
+      assert.equal(await way(CLIENTS[4], '198.18.9.1', ports), 'uvs0')
+    }
+    director.ip('link', 'del', 'inner0')
   })
 
   it('leave what comes out of the TUN device alone', async () => {

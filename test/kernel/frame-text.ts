@@ -4,12 +4,14 @@
  * Left out because it may differ:
  *   identification of packets the director made itself (tunnel headers, ICMP errors, resets): the
  *     kernel draws them from counters of its own. Those of forwarded packets are compared.
+ *   source port of GUE packets: a hash of the flow, keyed at random at boot.
  *   checksums as numbers: they follow from the rest. A wrong one is named, on either side.
  */
 import { createHash } from 'node:crypto'
 import { type DecodedPacket, decodeFrame } from '../support/packet-decoder.js'
-import { readBigEndian } from '../support/wire.js'
-import { linkName } from './addresses.js'
+import { PROTOCOL, readBigEndian } from '../support/wire.js'
+import { linkName, SERVER_SIDE } from './addresses.js'
+import { GUE_PORT, openTunnel } from './tunnel-text.js'
 
 const IGMP = 2
 const ICMP6 = 58
@@ -43,7 +45,9 @@ export function isOwnBusiness(frame: Uint8Array): boolean {
 }
 
 function packetText(packet: DecodedPacket, sent: ReadonlySet<string>): string {
-  const { ip, tcp, udp, sctp, icmp, inner, payload } = packet
+  const { ip, tcp, udp, sctp, icmp, payload } = packet
+  const tunnel = openTunnel(packet)
+  const inner = packet.inner ?? tunnel?.inner
   const parts = [`${ip.source} > ${ip.destination} ttl ${ip.ttl} tos ${ip.trafficClass}`]
   const isGenerated =
     inner !== undefined || !sent.has(sentKey(ip.protocol, ip.identification ?? -1))
@@ -56,14 +60,18 @@ function packetText(packet: DecodedPacket, sent: ReadonlySet<string>): string {
   }
   if (ip.options !== undefined) parts.push(`options ${hex(ip.options)}`)
   if (ip.flowLabel) parts.push(`flow label ${ip.flowLabel}`)
-  for (const { type, body } of ip.extensions ?? []) parts.push(`extension ${type} ${hex(body)}`)
+  for (const { type, body } of ip.extensions ?? []) {
+    const isOwn = type === PROTOCOL.fragment && ip.source === SERVER_SIDE.address6
+    parts.push(`extension ${type} ${hex(isOwn ? body.subarray(0, 2) : body)}`)
+  }
   if (tcp !== undefined) {
     parts.push(`tcp ${tcp.source} > ${tcp.destination} ${tcp.flags}`)
     parts.push(`seq ${tcp.sequence} ack ${tcp.acknowledgment} window ${tcp.window}`)
     if (tcp.options.length > 0) parts.push(`tcp options ${hex(tcp.options)}`)
   }
   if (udp !== undefined) {
-    parts.push(`udp ${udp.source} > ${udp.destination}${udp.checksum === 0 ? ' no checksum' : ''}`)
+    const source = udp.destination === GUE_PORT ? 'some port' : udp.source
+    parts.push(`udp ${source} > ${udp.destination}${udp.checksum === 0 ? ' no checksum' : ''}`)
   }
   if (sctp !== undefined) parts.push(`sctp ${sctp.source} > ${sctp.destination} tag ${sctp.tag}`)
   if (icmp !== undefined) {
@@ -72,6 +80,7 @@ function packetText(packet: DecodedPacket, sent: ReadonlySet<string>): string {
     )
     return parts.join(' ')
   }
+  if (tunnel !== undefined) parts.push(tunnel.header)
   if (inner !== undefined) return `${parts.join(' ')} [ ${packetText(inner, sent)} ]`
   if (tcp === undefined && udp === undefined && sctp === undefined)
     parts.push(`protocol ${ip.protocol}`)

@@ -132,6 +132,14 @@ class Oracle {
     return {Has(destination, EntryKind::kAnnounce), false, 0};
   }
 
+  // An error about a tunnel packet to `end`; `inside` is what the tunnel carries.
+  Judgement TunnelError(const Addr& outer, const Addr& end, Be16 port, uint8_t protocol,
+                        const Ends& inside) const {
+    if (!Has(outer, EntryKind::kHost) || !Find(end, port, protocol, EntryKind::kTunnel)) return {};
+    const auto request = Request(inside.destination, inside.destination_port, inside.protocol);
+    return {true, false, Worker(inside.source, inside.source_port, request.value_or(0))};
+  }
+
   Judgement Error(const Addr& outer, const Ends& quoted) const {
     if (Has(outer, EntryKind::kVirtual)) {
       const auto request = Request(quoted.source, quoted.source_port, quoted.protocol);
@@ -255,6 +263,10 @@ std::vector<ClassifierEntry> RandomEntries(Random& random) {
     }
     entries.push_back(Entry(PickAddress(random, family), 0, 6, EntryKind::kFtpData,
                             random.Below(2) == 0 ? kEntryByAddress : 0));
+    for (const uint8_t protocol : {4, 47, 17, 17}) {
+      const uint16_t port = protocol == 17 ? PickPort(random).host() : 0;
+      entries.push_back(Entry(PickAddress(random, 4), port, protocol, EntryKind::kTunnel));
+    }
     for (EntryKind kind :
          {EntryKind::kLocalAddress, EntryKind::kHost, EntryKind::kVirtual, EntryKind::kAnnounce}) {
       for (int i = 0; i < 3; i++) {
@@ -367,6 +379,56 @@ Sample ErrorSample(Random& random, const Oracle& oracle, int family) {
   return {frame, error && inner.readable && inner.first ? oracle.Error(to, quoted) : Judgement{}};
 }
 
+// What a tunnel of this outer protocol carries in front of its packet. `good`: as IPVS sends it.
+Bytes Middle(Random& random, uint8_t protocol, Be16 port, bool* good) {
+  Bytes middle;
+  *good = true;
+  if (protocol == 4) return middle;
+  const uint64_t flaw = random.Below(8);
+  *good = flaw > 2;
+  if (protocol == 47) {
+    const bool checksum = random.Below(2) == 0;
+    Append16(middle, static_cast<uint16_t>((checksum ? 0x8000 : 0) | (flaw == 0 ? 0x2000 : 0) |
+                                           (flaw == 1 ? 1 : 0)));
+    Append16(middle, flaw == 2 ? 0x86dd : 0x0800);
+    if (checksum) middle.insert(middle.end(), 4, 0x77);
+    return middle;
+  }
+  Append16(middle, 40000);
+  Append(middle, &port.raw, 2);
+  middle.insert(middle.end(), 4, 0x11);
+  const auto words = static_cast<uint8_t>(random.Below(2) == 0 ? 0 : random.Below(6));
+  middle.push_back(static_cast<uint8_t>(words | (flaw == 0 ? 0x20 : 0) | (flaw == 1 ? 0x40 : 0)));
+  middle.push_back(flaw == 2 ? 41 : 4);
+  middle.insert(middle.end(), 2 + 4 * words, 0);
+  return middle;
+}
+
+Sample TunnelErrorSample(Random& random, const Oracle& oracle) {
+  const uint8_t protocol = std::array<uint8_t, 3>{4, 47, 17}[random.Below(3)];
+  const Ends inside = PickEnds(random, 4);
+  const Be16 port = protocol == 17 ? PickPort(random) : Be16{};
+  bool good = true;
+  const Shaped inner =
+      Shape(random, 4, inside.source, inside.destination, inside.protocol, Transport(inside, 8));
+  Bytes tunnel = Middle(random, protocol, port, &good);
+  Append(tunnel, inner.packet.data(), inner.packet.size());
+  const Addr director = PickAddress(random, 4);
+  const Addr end = PickAddress(random, 4);
+  const Shaped quoted = Shape(random, 4, director, end, protocol, tunnel);
+  Bytes message = {3, 4, 0, 0, 0, 0, 5, 120};
+  Append(message, quoted.packet.data(), quoted.packet.size());
+  const Shaped outer = Shape(random, 4, PickAddress(random, 4), director, 1, message);
+  if (!quoted.readable || !outer.readable) return {OnLink(4, outer.packet), {}};
+  const Judgement judged = oracle.TunnelError(director, end, port, protocol, inside);
+  if (judged.wanted && good) {
+    return {OnLink(4, outer.packet), inner.readable ? judged : Judgement{}};
+  }
+  // An ordinary UDP packet, for all that can be said.
+  const Ends plain{director, end, Be16::of(40000), port, 17};
+  return {OnLink(4, outer.packet), protocol == 17 ? oracle.Error(director, plain) : Judgement{}};
+}
+
 Sample AskSample(Random& random, const Oracle& oracle, int family) {
   const Addr target = PickAddress(random, family);
   const bool announced = oracle.Has(target, EntryKind::kAnnounce);
@@ -426,6 +488,7 @@ TEST(programs_agree_with_the_table_on_random_frames) {
   Random random(0x75767331);
   uint32_t wanted = 0;
   uint32_t taken = 0;
+  uint32_t tunnels = 0;
   for (uint32_t workers : {1u, 2u, 3u, 8u}) {
     IoError error;
     const auto classifier = Classifier::open(workers, &error);
@@ -438,16 +501,18 @@ TEST(programs_agree_with_the_table_on_random_frames) {
       const auto last = static_cast<uint16_t>(world == 5 ? 0 : 5999);
       REQUIRE(classifier->set_local_ports(first, last, &error));
       const Oracle oracle(entries, first, last, workers);
-      for (uint64_t i = 0; i < 1500; i++) {
+      for (uint64_t i = 0; i < 1800; i++) {
         const int family = random.Below(2) == 0 ? 4 : 6;
-        const uint64_t kind = random.Below(10);
-        const Sample sample = kind < 5   ? FlowSample(random, oracle, family)
+        const uint64_t kind = random.Below(12);
+        const Sample sample = kind >= 10 ? TunnelErrorSample(random, oracle)
+                              : kind < 5 ? FlowSample(random, oracle, family)
                               : kind < 9 ? ErrorSample(random, oracle, family)
                                          : AskSample(random, oracle, family);
         const int failures = test::Failures();
         CheckSample(*classifier, oracle, sample, i);
         if (test::Failures() != failures) return;
         wanted += sample.want.wanted;
+        tunnels += kind >= 10 && sample.want.wanted;
         taken += sample.want.taken;
       }
     }
@@ -455,6 +520,7 @@ TEST(programs_agree_with_the_table_on_random_frames) {
   // The world is small enough that every verdict occurs often.
   CHECK_GT(wanted, 5000);
   CHECK_GT(wanted - taken, 500);
+  CHECK_GT(tunnels, 200);
   CHECK_LT(wanted, 30000);
 }
 

@@ -222,29 +222,6 @@ TEST(path_tunnel_without_pmtu_discovery) {
   CHECK_EQ(Reassembled(sent), IpOf(world.Forwarded(text)));
 }
 
-// Found by reading: such a packet left longer than the path, behind an outer header that no router
-// may cut.
-TEST(path_tunnel_over_ip6_cuts_the_inner_packet) {
-  World world(kMethodTunnel);
-  world.config.destinations[0].address = test::Address(EndsOf(true).destination);
-  world.Adopt();
-  world.Open();
-  Text text = world.Request();
-  text.fragment = 0;  // DF clear
-  text.payload = Bytes(1455, 3);
-  const std::vector<Sent> sent = world.Pass(text);
-  REQUIRE(sent.size() == 2);
-  std::vector<Sent> inner = sent;
-  for (Sent& each : inner) {
-    CHECK(each.ip.size() <= 1500);
-    CHECK_EQ(each.ip[0] >> 4, 6);
-    each.ip = Inner(each.ip, true);
-  }
-  const Bytes whole = IpOf(world.Forwarded(text));
-  CHECK_EQ(Reassembled(inner), Part(whole, 20, whole.size() - 20));
-  CHECK_EQ(world.rig.reason(Reason::kFragmentNeeded), 1);
-}
-
 TEST(path_tunnel_through_too_small_a_path_is_silent) {
   for (const bool six : {false, true}) {
     World world(kMethodTunnel, six);

@@ -5,6 +5,7 @@
 #include "check.h"
 #include "forward/forward.h"
 #include "forward/related_icmp.h"
+#include "forward/tunnel.h"
 #include "packet_text.h"
 #include "parse/parse.h"
 
@@ -111,6 +112,28 @@ bool ApplyRelated(Work& work, Words& words) {
                                                        source_port, destination_port}});
 }
 
+// TYPE LOCAL REMOTE pmtu|cut ID, then for GRE and GUE nocsum|csum|remcsum, for GUE both ports.
+bool ApplyTunnel(Packet& packet, const std::string& type, Words& words) {
+  const Addr local = words.Address();
+  const Addr remote = words.Address();
+  const bool pmtu_disc = words.Word() == "pmtu";
+  const auto id = static_cast<uint16_t>(words.Number());
+  Tunnel tunnel{kTunnelIpip, 0, {}};
+  Be16 source_port{};
+  if (type != "ipip") {
+    tunnel.type = type == "gre" ? kTunnelGre : kTunnelGue;
+    const std::string checksum = words.Word();
+    CHECK(checksum == "nocsum" || checksum == "csum" || checksum == "remcsum");
+    if (checksum == "csum") tunnel.flags = kTunnelFlagCsum;
+    if (checksum == "remcsum") tunnel.flags = kTunnelFlagRemcsum;
+  }
+  if (type == "gue") {
+    source_port = words.Port();
+    tunnel.port = words.Port();
+  }
+  return encapsulate(packet, tunnel, TunnelEnds{local, remote, source_port, id, pmtu_disc});
+}
+
 // Does one edit; what it says (true where it cannot say no).
 bool Apply(Work& work, const std::string& edit) {
   Words words(edit);
@@ -124,12 +147,8 @@ bool Apply(Work& work, const std::string& edit) {
     rewrite_ends(packet, Ends{&source, &destination, source_port, words.Port()});
   } else if (what == "ttl") {
     decrement_ttl(packet);
-  } else if (what == "ipip") {
-    const Addr local = words.Address();
-    const Addr remote = words.Address();
-    const bool pmtu_disc = words.Word() == "pmtu";
-    return encapsulate_ipip(packet, local, remote, pmtu_disc,
-                            static_cast<uint16_t>(words.Number()));
+  } else if (what == "ipip" || what == "gre" || what == "gue") {
+    return ApplyTunnel(packet, what, words);
   } else if (what == "complete") {
     complete_checksum(packet);
   } else if (what == "segment") {
@@ -197,6 +216,8 @@ TEST(golden_masquerade) { RunFile("masquerade.txt", 32); }
 TEST(golden_fullnat) { RunFile("fullnat.txt", 8); }
 TEST(golden_direct) { RunFile("direct.txt", 4); }
 TEST(golden_tunnel) { RunFile("tunnel.txt", 21); }
+TEST(golden_tunnel_gre) { RunFile("tunnel-gre.txt", 9); }
+TEST(golden_tunnel_gue) { RunFile("tunnel-gue.txt", 17); }
 TEST(golden_segment) { RunFile("segment.txt", 12); }
 TEST(golden_fragment) { RunFile("fragment.txt", 6); }
 TEST(golden_icmp_answer) { RunFile("icmp-answer.txt", 30); }

@@ -1,8 +1,10 @@
-// Rewriting, TTL, MTU and tunnels over random packets: an independent slow verifier must accept
-// what comes out, and the way back must lead to where the packet came from.
+// Rewriting, TTL, MTU and link headers over random packets (tunnels: tunnel_test.cc): an
+// independent slow verifier must accept what comes out, and the way back must lead to where the
+// packet came from.
 #include "forward/forward.h"
 
 #include "check.h"
+#include "forward/tunnel.h"
 #include "packet_text.h"
 #include "parse/parse.h"
 
@@ -211,48 +213,6 @@ TEST(forward_fit_lets_icmp_errors_pass_with_dont_fragment) {
   }
 }
 
-TEST(forward_tunnel_keeps_the_inner_packet_and_the_bytes_in_front) {
-  Random random(15);
-  for (int round = 0; round < 10000; round++) {
-    const Text text = RandomText(random);
-    const Built built = Build(text);
-    const OwnFrame own(built);
-    Packet packet = Parsed(own, built.link);
-    const Bytes inner = test::IpBytes(packet);
-    const uint32_t inner_l4 = packet.l4 - packet.l3;
-    const uint8_t* ip = packet.ip();
-    const bool six = random.Below(2) != 0;
-    const uint32_t outer = six ? 40 : 20;
-    const Addr local = test::Address(RandomAddress(random, six));
-    const Addr remote = test::Address(RandomAddress(random, six));
-    const bool pmtu_disc = random.Below(2) != 0;
-    REQUIRE(encapsulate_ipip(packet, local, remote, pmtu_disc, text.id));
-    CHECK(packet.ip() == ip - outer);
-    CHECK_EQ(packet.l3_bytes, inner.size() + outer);
-    CHECK_EQ(packet.l4, inner_l4 + outer);
-    CHECK_EQ(packet.frame.headroom, kHeadroom + (built.link == Link::kIp ? 0 : 14) - outer);
-    const Bytes out = test::BytesOf(packet.frame);
-    CHECK_EQ(test::WrongIn(out), "");
-    CHECK_EQ(test::Part(out, outer, inner.size()), inner);
-    if (six) continue;
-    const bool df = pmtu_disc && !text.six() && text.fragment != 0;
-    CHECK_EQ(test::Get16(out, 6), df ? 0x4000 : 0);
-    CHECK_EQ(out[8], text.ttl);
-  }
-}
-
-TEST(forward_tunnel_refuses_what_no_length_field_can_say) {
-  for (const bool six : {false, true}) {
-    Text text{.protocol = kProtoUdp, .payload = Bytes(65535 - 28, 1)};
-    const OwnFrame own(Build(text));
-    Packet packet = Parsed(own, Link::kIp);
-    const Addr local = test::Address(six ? "2001:db8::1" : "198.18.5.1");
-    const Addr remote = test::Address(six ? "2001:db8::2" : "198.18.5.2");
-    CHECK_EQ(encapsulate_ipip(packet, local, remote, true, 1), six);
-    CHECK_EQ(packet.l3_bytes, 65535u + (six ? 40 : 0));
-  }
-}
-
 TEST(forward_link_header_after_every_method) {
   NextHop hop{};
   hop.link_bytes = 14;
@@ -266,8 +226,10 @@ TEST(forward_link_header_after_every_method) {
       const OwnFrame own(built);
       Packet packet = Parsed(own, built.link);
       if (tunnel) {
-        REQUIRE(encapsulate_ipip(packet, test::Address("198.18.5.1"), test::Address("198.18.5.2"),
-                                 true, 1));
+        const Addr local = test::Address("198.18.5.1");
+        const Addr remote = test::Address("198.18.5.2");
+        const Tunnel ipip{kTunnelIpip, 0, {}};
+        REQUIRE(encapsulate(packet, ipip, TunnelEnds{local, remote, {}, 1, true}));
       }
       const Bytes ip = test::IpBytes(packet);
       put_link(packet.frame, packet.l3, hop, 4);

@@ -85,7 +85,8 @@ export class HostSide {
     this.#seen = undefined
     const { localPortFirst: first, localPortLast: last } = hostFacts(config, view)
     const own = ownAddresses(view.interfaces)
-    const wanted = wantedRules(config, { io, tunName, own, localPorts: { first, last } })
+    const tunnels = view.interfaces.filter(({ isTunnel }) => isTunnel).map(({ name }) => name)
+    const wanted = wantedRules(config, { io, tunName, own, localPorts: { first, last }, tunnels })
     for (const one of io === 'tun' ? unroutable(config) : []) {
       log.warn(`rules cannot name port ${PORT_MAX}, so --io tun gets no packets of ${one}`)
     }

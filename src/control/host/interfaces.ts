@@ -15,8 +15,13 @@ export interface HostInterface {
   readonly name: string
   readonly up: boolean
   readonly mtu: number
+  /** What comes out of it was inside other packets: tunl0, gre0, sit0, ip6tnl0... */
+  readonly isTunnel: boolean
   readonly addresses: readonly HostAddress[]
 }
+
+/** `link_type` of layer-3 tunnel devices (lib/ll_types.c of iproute2). */
+const TUNNEL_LINKS: readonly unknown[] = ['ipip', 'tunnel6', 'sit', 'gre', 'gre6']
 
 /** Reads all interfaces of the current network namespace. */
 export async function readInterfaces(run: RunIp = runIp): Promise<HostInterface[]> {
@@ -37,7 +42,7 @@ export function parseInterfaces(text: string): HostInterface[] {
     )
   }
   return asArray(items).flatMap((item) => {
-    const { ifindex, ifname, flags, mtu, addr_info } = asRecord(item)
+    const { ifindex, ifname, flags, mtu, link_type, addr_info } = asRecord(item)
     if (typeof ifindex !== 'number' || typeof ifname !== 'string') return []
     const addresses = asArray(addr_info).flatMap(parseHostAddress)
     return [
@@ -46,6 +51,7 @@ export function parseInterfaces(text: string): HostInterface[] {
         name: ifname,
         up: asArray(flags).includes('UP'),
         mtu: Number(mtu ?? 0),
+        isTunnel: TUNNEL_LINKS.includes(link_type),
         addresses,
       },
     ]

@@ -27,6 +27,7 @@ export const CLASSIFIER_KIND = {
   ANNOUNCE: 6,
   FTP_DATA: 7,
   FRAGMENT_SOURCE: 8,
+  TUNNEL: 9,
 } as const
 
 /** Flags of SOURCE entries: methods whose replies come back through uvs. */
@@ -39,6 +40,12 @@ export const BY_ADDRESS = 4
 export const ENTRY_BYTES = 28
 
 const FTP_PORT = 21
+
+/** Outer protocols of tunnels (spec appendix A). */
+const TUNNEL_PROTOCOL = { ipip: 4, gre: 47, gue: PROTOCOL_NUMBER.udp } as const
+
+/** The kernel's net.ipv4.ip_local_port_range where the host says none. */
+const EPHEMERAL_PORTS: PortRange = { first: 32768, last: 60999 }
 
 /** FULLNAT local ports unless the host needs some of them (spec 12.3, Ali). */
 export const LOCAL_PORTS: PortRange = { first: 5000, last: 65535 }
@@ -76,6 +83,9 @@ export interface HostFacts {
   readonly announces: readonly Announced[]
   readonly localPortFirst: number
   readonly localPortLast: number
+  /** Source ports of GUE tunnels. */
+  readonly ephemeralPortFirst: number
+  readonly ephemeralPortLast: number
 }
 
 /** A destination whose replies pass through uvs, with the service it is of. */
@@ -115,13 +125,35 @@ export function hostFacts(config: Config, host: HostView): HostFacts {
     for (const { address } of addresses) entries.add(CLASSIFIER_KIND.HOST, address)
   }
   for (const { address } of announces) entries.add(CLASSIFIER_KIND.ANNOUNCE, address)
+  for (const { address, port, protocol } of tunnelEnds(config)) {
+    entries.add(CLASSIFIER_KIND.TUNNEL, address, port, protocol)
+  }
   const ports = localPorts(local, host)
+  const own = host.ephemeralPorts
+  const ephemeral = own.first > own.last ? EPHEMERAL_PORTS : own
   return {
     entries: entries.bytes(),
     announces,
     localPortFirst: ports.first,
     localPortLast: ports.last,
+    ephemeralPortFirst: ephemeral.first,
+    ephemeralPortLast: ephemeral.last,
   }
+}
+
+/**
+ * Where tunnels end that ICMP errors are understood about (spec 5.7.3: outer IPv4), as the outer
+ * packet names it. The port is 0 where the outer packet has none.
+ */
+function tunnelEnds(config: Config): { address: Address; port: number; protocol: number }[] {
+  const destinations = [...config.services.values()].flatMap((service) => service.destinations)
+  return destinations
+    .filter(({ method, address }) => method === 'tunnel' && address.family === 4)
+    .map(({ address, tunnel: { type, port } }) => ({
+      address,
+      port: type === 'gue' ? port : 0,
+      protocol: TUNNEL_PROTOCOL[type],
+    }))
 }
 
 /** Services that are found by address; a mark says nothing about addresses. */

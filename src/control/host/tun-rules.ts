@@ -5,6 +5,7 @@
  * Rules of `--io tun`, in the order in which the kernel asks them:
  *
  *   70  iif TUN                         -> 73       what uvs has sent is routed normally
+ *   71  iif TUNNEL DEVICE               -> 73       with ignore_tunneled (spec 5.8)
  *   72  to SERVICE, to LOCAL ADDRESS    -> TUN      requests, and replies of FULLNAT destinations
  *   73  nothing
  *   74  the local table, moved here from 0 while the host has one of those addresses itself
@@ -50,6 +51,7 @@ const FTP_DATA_PORTS = ['20', `1024-${PORT_MAX - 1}`]
 
 const PREFERENCE = {
   OUT: 70,
+  TUNNELED: 71,
   TAKE: 72,
   PAST: 73,
   LOCAL: 74,
@@ -77,6 +79,8 @@ export interface RuleOptions {
   readonly own: ReadonlySet<string>
   /** FULLNAT local ports. */
   readonly localPorts: PortRange
+  /** Names of the host's tunnel devices. */
+  readonly tunnels: readonly string[]
 }
 
 const NOTHING: FamilyRules = { rules: [], localMoved: false }
@@ -105,7 +109,12 @@ function familyRules(config: Config, options: RuleOptions, family: Family): Fami
     (address) => address.family === family && options.own.has(address.text),
   )
   return {
-    rules: unique([...frame(options.tunName, localMoved), ...takes, ...replies]),
+    rules: unique([
+      ...frame(options.tunName, localMoved),
+      ...tunneledRules(config, options),
+      ...takes,
+      ...replies,
+    ]),
     localMoved,
   }
 }
@@ -120,6 +129,12 @@ function frame(tunName: string, localMoved: boolean): string[] {
     skip(PREFERENCE.OUT, PREFERENCE.PAST),
     ...(localMoved ? [rule(PREFERENCE.LOCAL, 'lookup local')] : []),
   ]
+}
+
+/** What the host has taken out of a tunnel is its own, not a service's. */
+function tunneledRules(config: Config, { tunnels }: RuleOptions): string[] {
+  if (config.sysctls.ignore_tunneled === 0) return []
+  return tunnels.map((name) => rule(PREFERENCE.TUNNELED, `iif ${name} goto ${PREFERENCE.PAST}`))
 }
 
 function serviceRules(config: Config, { own }: RuleOptions, family: Family): string[] {

@@ -47,15 +47,9 @@ function refusedByWorkers(service: Service, io: 'af_packet' | 'tun'): ControlErr
   return undefined
 }
 
-function uncarried(
-  { method, tunnel, address }: Destination,
-  io: 'af_packet' | 'tun',
-): string | undefined {
+function uncarried({ method, address }: Destination, io: 'af_packet' | 'tun'): string | undefined {
   if (method === 'direct' && io === 'tun') {
     return `direct routing to ${address.text} needs a link layer: use --io af_packet, or -m or -i`
-  }
-  if (method === 'tunnel' && tunnel.type !== 'ipip') {
-    return `${tunnel.type} tunnels are not forwarded yet: use --tun-type ipip for ${address.text}`
   }
   return undefined
 }

@@ -59,11 +59,13 @@ export const SYSCTL_NAMES: readonly SysctlName[] = [
 const FOLLOWED: ReadonlySet<SysctlName> = new Set<SysctlName>([
   'am_droprate',
   'amemthresh',
+  'cache_bypass',
   'conn_reuse_mode',
   'drop_entry',
   'drop_packet',
   'expire_nodest_conn',
   'expire_quiescent_template',
+  'ignore_tunneled',
   'lblc_expiration',
   'lblcr_expiration',
   'nat_icmp_send',

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { addressFromMapped } from '../../../src/control/model/address.js'
+import { PLAIN_TUNNEL, type Method, type Tunnel } from '../../../src/control/model/destination.js'
 import { SERVICE_FLAGS } from '../../../src/control/model/service.js'
 import { parseInterfaces } from '../../../src/control/host/interfaces.js'
 import {
@@ -111,6 +112,35 @@ describe('classifier entries', () => {
       addDestination(id, '198.18.0.22', { method: 'tunnel' }),
     ])
     assert.ok(!entriesOf(config, HOST).some((entry) => entry.startsWith('SOURCE')))
+  })
+
+  it('errors about tunnel packets are recognised by where the tunnel ends, IPv4', () => {
+    const id = serviceId('198.18.0.100', 53, 'udp')
+    const to = (text: string, tunnel: Partial<Tunnel>, method: Method = 'tunnel') =>
+      addDestination(id, text, { method, tunnel: { ...PLAIN_TUNNEL, ...tunnel } })
+    const config = configOf([
+      addService(id),
+      to('198.18.0.21', {}),
+      to('198.18.0.22', { type: 'gre', checksum: 'csum' }),
+      to('198.18.0.23', { type: 'gue', port: 6080 }),
+      to('2001:db8::21', {}),
+      to('198.18.0.24', { type: 'gue', port: 6080 }, 'direct'),
+    ])
+    assert.deepEqual(
+      entriesOf(config, HOST)
+        .filter((entry) => entry.startsWith('TUNNEL'))
+        .sort(),
+      ['TUNNEL 198.18.0.21 0 4 0', 'TUNNEL 198.18.0.22 0 47 0', 'TUNNEL 198.18.0.23 6080 17 0'],
+    )
+  })
+
+  it("GUE tunnels come from the host's ephemeral ports", () => {
+    const ports = (first: number, last: number): number[] => {
+      const facts = hostFacts(configOf([]), { ...HOST, ephemeralPorts: { first, last } })
+      return [facts.ephemeralPortFirst, facts.ephemeralPortLast]
+    }
+    assert.deepEqual(ports(40000, 50000), [40000, 50000])
+    assert.deepEqual(ports(65536, 0), [32768, 60999]) // the host says none
   })
 
   it('one destination in a masquerade and a FULLNAT service has both flags', () => {
@@ -312,14 +342,17 @@ describe('interfaces of the host', () => {
         ifname: 'eth0',
         flags: ['UP'],
         mtu: 1500,
+        link_type: 'ether',
         addr_info: [{ local: 'x', prefixlen: 3 }, 7],
       },
       { ifindex: 3, ifname: 'b', addr_info: [{ local: '198.18.0.1', prefixlen: 33 }] },
+      { ifindex: 4, ifname: 'gre1', mtu: 1476, link_type: 'gre' },
       null,
     ])
     assert.deepEqual(parseInterfaces(text), [
-      { ifindex: 2, name: 'eth0', up: true, mtu: 1500, addresses: [] },
-      { ifindex: 3, name: 'b', up: false, mtu: 0, addresses: [] },
+      { ifindex: 2, name: 'eth0', up: true, mtu: 1500, isTunnel: false, addresses: [] },
+      { ifindex: 3, name: 'b', up: false, mtu: 0, isTunnel: false, addresses: [] },
+      { ifindex: 4, name: 'gre1', up: false, mtu: 1476, isTunnel: true, addresses: [] },
     ])
     assert.deepEqual(parseInterfaces(''), [])
     assert.throws(() => parseInterfaces('no'), /iproute2/)

@@ -19,6 +19,7 @@ const TUN: RuleOptions = {
   tunName: 'uvs0',
   own: new Set(['198.18.0.254']),
   localPorts: { first: 5000, last: 65534 },
+  tunnels: ['tunl0', 'gre1'],
 }
 
 const FRAME = [
@@ -46,6 +47,21 @@ describe('routing rules', () => {
       localMoved: false,
     })
     assert.deepEqual(wanted[6], NO_RULES[6])
+  })
+
+  it('with ignore_tunneled: what came out of a tunnel goes past the services', () => {
+    const config = configOf([
+      ...masquerade('198.18.9.1', '198.18.0.21'),
+      { kind: 'setSysctl', name: 'ignore_tunneled', value: '1' },
+    ])
+    const wanted = wantedRules(config, TUN)
+    assert.deepEqual(wanted[4].rules.slice(FRAME.length, FRAME.length + 2), [
+      'pref 71 iif tunl0 goto 73 protocol 177',
+      'pref 71 iif gre1 goto 73 protocol 177',
+    ])
+    assert.deepEqual(wanted[6], NO_RULES[6])
+    const plain = wantedRules(configOf(masquerade('198.18.9.1', '198.18.0.21')), TUN)
+    assert.ok(!plain[4].rules.some((one) => one.startsWith('pref 71')))
   })
 
   it('of a persistent FTP service: the ports of its data too', () => {

@@ -15,7 +15,8 @@ import { frameText, sentKey } from '../frame-text.js'
 import type { FlowId, IcmpErrorStep, Scenario, Segment, Step } from '../language.js'
 import { saidLines } from '../listing.js'
 import { buildFrame, type Ethernet, type IpPacket } from '../../support/packet-builder.js'
-import { type DecodedFrame, type DecodedPacket, decodeFrame } from '../../support/packet-decoder.js'
+import { type DecodedFrame, decodeFrame } from '../../support/packet-decoder.js'
+import { innermost } from '../tunnel-text.js'
 import type { Side, Towards } from './side.js'
 import { holdAddresses6 } from './world.js'
 
@@ -209,8 +210,7 @@ class Run {
   #lastOf(towards: Towards, flow: FlowId): Emitted | undefined {
     const address = this.#named(flow.client.address)
     return this.#frames[towards].findLast(({ frame }) => {
-      let packet: Partial<DecodedPacket> = frame
-      while (packet.inner !== undefined) packet = packet.inner
+      const packet = innermost(frame)
       const ports = packet[flow.protocol]
       const end = towards === 'server' ? 'source' : 'destination'
       return packet.ip?.[end] === address && ports?.[end] === flow.client.port

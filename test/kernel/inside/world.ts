@@ -25,6 +25,7 @@ import {
   SERVER_SIDE,
   VIRTUAL_NETS,
 } from '../addresses.js'
+import { GUE_PORT } from '../tunnel-text.js'
 
 export const NAMESPACES = { kernel: 'uvs-k', uvs: 'uvs-u' } as const
 export type SideName = keyof typeof NAMESPACES
@@ -121,12 +122,15 @@ function buildRealHosts(director: string): void {
   ]
   const route = `route add ${VIRTUAL_NETS[0]} via ${REAL_HOSTS.clientGateway}`
   ip(['-n', client], [...host(clientAddress, '198.18.6.1'), route])
-  const tunnel = ['link set tunl0 up', 'route add default via 198.18.6.1']
-  ip(['-n', server], [...host(serverAddress, '198.18.6.2'), ...tunnel])
+  // What comes out of GUE is IPIP to the kernel, so tunl0 takes it.
+  const tunnel = ['link set tunl0 up', 'link set gre0 up', `fou add port ${GUE_PORT} gue`]
+  const back = 'route add default via 198.18.6.1'
+  ip(['-n', server], [...host(serverAddress, '198.18.6.2'), ...tunnel, back])
   // Answers come another way than requests go, and requests come out of a tunnel.
   const loose = ['all', 'default', 'eth0', 'back0'].map((d) => `net.ipv4.conf.${d}.rp_filter=0`)
   inside(client, ['sysctl', '-q', '-w', ...loose])
-  inside(server, ['sysctl', '-q', '-w', ...loose, 'net.ipv4.conf.tunl0.rp_filter=0'])
+  const ends = ['tunl0', 'gre0'].map((d) => `net.ipv4.conf.${d}.rp_filter=0`)
+  inside(server, ['sysctl', '-q', '-w', ...loose, ...ends])
 }
 
 function cable(side: SideName, towards: 'client' | 'server'): string {

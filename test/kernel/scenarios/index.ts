@@ -14,6 +14,7 @@ import { REMOVAL } from './removal.js'
 import { SCHEDULERS } from './schedulers.js'
 import { SCTP } from './sctp.js'
 import { STATES } from './states.js'
+import { TUNNELS } from './tunnels.js'
 
 export const SCENARIOS: readonly Scenario[] = [
   ...BASICS,
@@ -27,6 +28,7 @@ export const SCENARIOS: readonly Scenario[] = [
   ...LATER_SCHEDULERS,
   ...FTP,
   ...SCTP,
+  ...TUNNELS,
 ]
 
 /** Minutes on the clock are seconds even where it jumps. */
