@@ -276,10 +276,13 @@ void Core::icmp(Packet& packet) {
   }
   FlowKey inverse;
   uint32_t entry = kNoEntry;
-  if (quoted_flow(packet, &inverse)) entry = table_.find(inverse, table_.hash(inverse));
+  const bool quotes = quoted_flow(packet, &inverse);
+  if (quotes) entry = table_.find(inverse, table_.hash(inverse));
   if (entry == kNoEntry) {
     // Messages to a virtual address are the host's too and it has its own copy of them.
-    if (snapshot_.is_virtual(packet.key.destination)) {
+    if (snapshot_.is_virtual(packet.key.destination) ||
+        (quotes && snapshot_.marks().selects(packet.key.destination, inverse.protocol,
+                                             inverse.destination_port.host()))) {
       counters_.count(Reason::kIcmpUnrelated);
     } else {
       leave_to_host(packet, Reason::kIcmpUnrelated);

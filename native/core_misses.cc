@@ -16,7 +16,8 @@ constexpr uint16_t kFtpPort = 21;
 // answered here, because the host is kept quiet about virtual addresses (decision 7).
 void Core::miss(uint16_t number) {
   Packet& packet = packets_[number];
-  const uint16_t slot = find_service(snapshot_, packet.key);
+  const uint32_t mark = snapshot_.marks().mark_of(packet.key, packet.frame.port);
+  const uint16_t slot = find_service(snapshot_, packet.key, mark);
   if (slot == kNoSlot) {
     leave_to_host(packet, Reason::kNoService);
     return;
@@ -47,7 +48,7 @@ void Core::miss(uint16_t number) {
   } else if (snapshot_.service(slot)->flags & kServiceOnePacket) {
     flags |= kMissOnePacket;
   }
-  batch_.add(packet, number, slot, flags);
+  batch_.add(packet, number, slot, flags, mark);
 }
 
 // The kernel's ACCEPT (spec 5.2, 5.3): a reply of a masqueraded destination that is none, say a

@@ -15,6 +15,7 @@
 #include <cstddef>
 #include <utility>
 
+#include "io/marked_ends.h"
 #include "io/steering.h"
 
 namespace uvs {
@@ -28,6 +29,8 @@ constexpr int16_t kPorts = -64;           // source, destination, as in the pack
 constexpr int16_t kOuter = -80;           // Addr: destination of an ICMP error
 constexpr int16_t kHeader = -128;         // bytes of the packet
 constexpr int16_t kConfigKey = -136;      // u32 0
+constexpr int16_t kChunkKey = -144;       // MarkChunkKey
+constexpr int16_t kPrefixKey = -164;      // MarkPrefixKey; its address is aligned to 8
 
 constexpr int16_t kKeyPort = kKey + static_cast<int16_t>(offsetof(ClassifierKey, port));
 constexpr int16_t kKeyProtocol = kKey + static_cast<int16_t>(offsetof(ClassifierKey, protocol));
@@ -57,8 +60,8 @@ enum class Action : uint8_t { kKeep, kTake };  // kQuiet: goes on, or is dropped
 
 class Writer {
  public:
-  Writer(ClassifierUse use, int entries, int config, uint32_t workers)
-      : use_(use), entries_(entries), config_(config), workers_(workers) {}
+  Writer(ClassifierUse use, const ClassifierMaps& maps, uint32_t workers)
+      : use_(use), maps_(maps), workers_(workers) {}
   BpfProgram write();
 
  private:
@@ -80,6 +83,9 @@ class Writer {
   void find_address(int16_t address, EntryKind kind);
   void find_ftp_data(Label found);
   void find_source(int16_t address, int16_t port, Label none);
+  void find_marked(int16_t address, int16_t port, Label found);
+  void find_marked_any(int16_t port, Label found);
+  void find_port(int16_t port, Label found, Label none);
   void read_config();
   void unless_fullnat(int16_t port, Label none);
   void require_host_frame();
@@ -100,8 +106,7 @@ class Writer {
 
   BpfAssembler a_;
   ClassifierUse use_;
-  int entries_;
-  int config_;
+  ClassifierMaps maps_;
   uint32_t workers_;
   Label unwanted_{};
 };
@@ -319,7 +324,7 @@ void Writer::key_port(int16_t from) {
 // Looks the key up; r0 is the entry's flags word or null.
 void Writer::find(EntryKind kind) {
   a_.store(Size::k8, Reg::fp, kKeyKind, static_cast<int32_t>(kind));
-  a_.load_map(Reg::r1, entries_);
+  a_.load_map(Reg::r1, maps_.entries);
   a_.move(Reg::r2, Reg::fp);
   a_.op(Alu::kAdd, Reg::r2, kKey);
   a_.call(BPF_FUNC_map_lookup_elem);
@@ -374,9 +379,76 @@ void Writer::find_source(int16_t address, int16_t port, Label none) {
   a_.jump_if(Jump::kEqual, kFlags, 0, none);
 }
 
+// Whether mark rules that name destinations select an address and port.
+void Writer::find_marked(int16_t address, int16_t port, Label found) {
+  const Label none = a_.label();
+  a_.load(Size::k32, Reg::r1, kConfig, offsetof(ClassifierConfig, marked_prefixes));
+  a_.jump_if(Jump::kEqual, Reg::r1, 0, none);
+  a_.store(Size::k32, Reg::fp, kPrefixKey, 128);
+  for (int16_t half = 0; half < 16; half += 8) {
+    a_.load(Size::k64, Reg::r1, Reg::fp, static_cast<int16_t>(address + half));
+    a_.store(Size::k64, Reg::fp, static_cast<int16_t>(kPrefixKey + 4 + half), Reg::r1);
+  }
+  a_.load_map(Reg::r1, maps_.marked_prefixes);
+  a_.move(Reg::r2, Reg::fp);
+  a_.op(Alu::kAdd, Reg::r2, kPrefixKey);
+  a_.call(BPF_FUNC_map_lookup_elem);
+  a_.jump_if(Jump::kEqual, Reg::r0, 0, none);
+  a_.load(Size::k32, Reg::r1, Reg::r0, 0);
+  find_port(port, found, none);
+  a_.bind(none);
+}
+
+// The same for rules that name none; the destination end says which family it is.
+void Writer::find_marked_any(int16_t port, Label found) {
+  const Label ip6 = a_.label();
+  const Label search = a_.label();
+  const Label none = a_.label();
+  a_.load(Size::k64, Reg::r2, Reg::fp, kDestinationEnd);
+  a_.jump_if(Jump::kNotEqual, Reg::r2, 0, ip6);
+  a_.load(Size::k32, Reg::r2, Reg::fp, kDestinationEnd + 8);
+  a_.move64(Reg::r3, static_cast<uint32_t>(kMappedPrefix));
+  a_.jump_if(Jump::kNotEqual, Reg::r2, Reg::r3, ip6);
+  a_.load(Size::k32, Reg::r1, kConfig, offsetof(ClassifierConfig, marked_any4));
+  a_.jump(search);
+  a_.bind(ip6);
+  a_.load(Size::k32, Reg::r1, kConfig, offsetof(ClassifierConfig, marked_any6));
+  a_.bind(search);
+  a_.jump_if(Jump::kEqual, Reg::r1, 0, none);
+  find_port(port, found, none);
+  a_.bind(none);
+}
+
+// Looks for a port of the packet's protocol in the group of r1.
+void Writer::find_port(int16_t port, Label found, Label none) {
+  static_assert(kMarkChunkPorts == 1 << 11);
+  a_.store(Size::k32, Reg::fp, kChunkKey, Reg::r1);
+  a_.store(Size::k8, Reg::fp, kChunkKey + 4, kProtocol);
+  a_.load(Size::k16, Reg::r1, Reg::fp, port);
+  a_.to_host16(Reg::r1);
+  a_.op(Alu::kShiftRight, Reg::r1, 11);
+  a_.store(Size::k8, Reg::fp, kChunkKey + 5, Reg::r1);
+  a_.store(Size::k16, Reg::fp, kChunkKey + 6, 0);
+  a_.load_map(Reg::r1, maps_.marked_chunks);
+  a_.move(Reg::r2, Reg::fp);
+  a_.op(Alu::kAdd, Reg::r2, kChunkKey);
+  a_.call(BPF_FUNC_map_lookup_elem);
+  a_.jump_if(Jump::kEqual, Reg::r0, 0, none);
+  a_.load(Size::k16, Reg::r1, Reg::fp, port);
+  a_.to_host16(Reg::r1);
+  a_.move(Reg::r2, Reg::r1);
+  a_.op(Alu::kShiftRight, Reg::r2, 3);
+  a_.op(Alu::kAnd, Reg::r2, static_cast<int32_t>(kMarkChunkPorts / 8 - 1));
+  a_.op(Alu::kAdd, Reg::r0, Reg::r2);
+  a_.load(Size::k8, Reg::r3, Reg::r0, 0);
+  a_.op(Alu::kAnd, Reg::r1, 7);
+  a_.op(Alu::kShiftRight, Reg::r3, Reg::r1);
+  a_.jump_if(Jump::kAnyBit, Reg::r3, 1, found);
+}
+
 void Writer::read_config() {
   a_.store(Size::k32, Reg::fp, kConfigKey, 0);
-  a_.load_map(Reg::r1, config_);
+  a_.load_map(Reg::r1, maps_.config);
   a_.move(Reg::r2, Reg::fp);
   a_.op(Alu::kAdd, Reg::r2, kConfigKey);
   a_.call(BPF_FUNC_map_lookup_elem);
@@ -410,6 +482,8 @@ void Writer::flow() {
   const Label own_ports = a_.label();
   const Label reply = a_.label();
   const Label masquerade = a_.label();
+  const Label other = a_.label();
+  const Label marked = a_.label();
   require_host_frame();
   read_config();
   key_address(kDestinationEnd);
@@ -424,12 +498,13 @@ void Writer::flow() {
   a_.jump_if(Jump::kNotEqual, Reg::r0, 0, request);
   a_.bind(own_ports);
   find_ftp_data(request);
+  find_marked(kDestinationEnd, kDestinationPort, request);
   a_.jump(reply);
   a_.bind(request);
   by_client(kSourceEnd, kSourcePort, Action::kTake);
 
   a_.bind(reply);
-  find_source(kSourceEnd, kSourcePort, unwanted_);
+  find_source(kSourceEnd, kSourcePort, other);
   unless_fullnat(kDestinationPort, masquerade);
   find_address(kDestinationEnd, EntryKind::kLocalAddress);
   a_.jump_if(Jump::kEqual, Reg::r0, 0, masquerade);
@@ -437,10 +512,16 @@ void Writer::flow() {
 
   a_.bind(masquerade);
   a_.op(Alu::kAnd, kFlags, static_cast<int32_t>(kEntryMasquerade));
-  a_.jump_if(Jump::kEqual, kFlags, 0, unwanted_);
+  a_.jump_if(Jump::kEqual, kFlags, 0, other);
   find_address(kDestinationEnd, EntryKind::kHost);
-  a_.jump_if(Jump::kNotEqual, Reg::r0, 0, unwanted_);
+  a_.jump_if(Jump::kNotEqual, Reg::r0, 0, other);
   by_client(kDestinationEnd, kDestinationPort, Action::kTake);
+
+  a_.bind(other);
+  find_marked_any(kDestinationPort, marked);
+  a_.jump(unwanted_);
+  a_.bind(marked);
+  by_client(kSourceEnd, kSourcePort, Action::kTake);
 }
 
 void Writer::icmp4() {
@@ -487,26 +568,35 @@ void Writer::icmp_error() {
   const Label to_client = a_.label();
   const Label to_local = a_.label();
   const Label from_client = a_.label();
+  const Label other = a_.label();
+  const Label marked = a_.label();
   unless_transport(unwanted_);
   read_config();
   find_address(kOuter, EntryKind::kVirtual);
   a_.jump_if(Jump::kNotEqual, Reg::r0, 0, to_client);
-  find_source(kDestinationEnd, kDestinationPort, unwanted_);
+  find_marked(kOuter, kSourcePort, to_client);
+  find_source(kDestinationEnd, kDestinationPort, other);
   unless_fullnat(kSourcePort, from_client);
   find_address(kOuter, EntryKind::kLocalAddress);
   a_.jump_if(Jump::kNotEqual, Reg::r0, 0, to_local);
   a_.bind(from_client);
   a_.op(Alu::kAnd, kFlags, static_cast<int32_t>(kEntryMasquerade));
-  a_.jump_if(Jump::kEqual, kFlags, 0, unwanted_);
+  a_.jump_if(Jump::kEqual, kFlags, 0, other);
   find_address(kOuter, EntryKind::kHost);
-  a_.jump_if(Jump::kNotEqual, Reg::r0, 0, unwanted_);
+  a_.jump_if(Jump::kNotEqual, Reg::r0, 0, other);
   by_client(kSourceEnd, kSourcePort, Action::kTake);
+  a_.bind(other);
+  find_marked_any(kSourcePort, marked);
+  a_.jump(unwanted_);
 
   // About a reply V:p -> C:q: the client end is where it went.
   a_.bind(to_client);
   by_client(kDestinationEnd, kDestinationPort, Action::kKeep);
   a_.bind(to_local);
   by_local_port(kSourcePort, Action::kTake);
+  // Not known to be of a virtual address: the core gives it back when no connection knows it.
+  a_.bind(marked);
+  by_client(kDestinationEnd, kDestinationPort, Action::kTake);
 }
 
 void Writer::leave(int32_t result) {
@@ -579,9 +669,8 @@ void Writer::unwanted() { leave(use_ == ClassifierUse::kQuiet ? TC_ACT_UNSPEC : 
 
 }  // namespace
 
-BpfProgram classifier_program(ClassifierUse use, int entries_map, int config_map,
-                              uint32_t workers) {
-  return Writer(use, entries_map, config_map, workers).write();
+BpfProgram classifier_program(ClassifierUse use, const ClassifierMaps& maps, uint32_t workers) {
+  return Writer(use, maps, workers).write();
 }
 
 }  // namespace uvs

@@ -15,21 +15,27 @@
 //   ND neighbour solicitation, target T              {T, kAnnounce}             yes     goes on
 //   TCP/UDP to V:p                                   {V, p or 0, kService}      yes     dropped
 //   TCP to V:20, or V:1024 and above                 {V, kFtpData}              yes     dropped
+//   TCP/UDP to M:p                                   M:p in `marked`            yes     dropped
 //   any other IP packet to A                         {A, kAnnounce}             no*     dropped
 //   TCP/UDP from D:p to L:q, q a local port,         {L, kLocalAddress}         yes     dropped
 //     {D, p or 0, kSource} with kEntryFullnat
 //   TCP/UDP from D:p to H                            {H, kHost}                 no      goes on
 //   TCP/UDP from D:p                                 {D, p or 0, kSource}       yes     dropped
 //                                                      with kEntryMasquerade
+//   TCP/UDP to any address, port p                   p in `marked_any*`         yes     dropped
 //   ICMP error to V                                  {V, kVirtual}              yes     goes on
+//   ICMP error to M about M:p -> C:q                 M:p in `marked`            yes     goes on
 //   ICMP error to L about L:q -> D:p, as above       {L, kLocalAddress}         yes     dropped
 //   ICMP error to H                                  {H, kHost}                 no      goes on
 //   ICMP error about C:q -> D:p                      {D, p or 0, kSource}       yes     dropped
 //                                                      with kEntryMasquerade
+//   ICMP error about V:p -> C:q                      p in `marked_any*`         yes     dropped
 //   anything else; VLAN-tagged; later fragments;                                no      goes on
 //     unicast to another link address
 // The first line that fits decides. An ICMP error is ICMP type 3, 4, 11 or ICMPv6 type below 128
-// (spec 5.7) that quotes TCP or UDP with ports; "about C:q -> D:p" is what it quotes.
+// (spec 5.7) that quotes TCP or UDP with ports; "about C:q -> D:p" is what it quotes. `marked` is
+// what mark rules select by destination prefix, protocol and port (io/marked_ends.h); a rule that
+// names no destination comes behind the replies, which are steered by their other end.
 #pragma once
 #include <cstdint>
 
@@ -78,6 +84,9 @@ struct ClassifierConfig {
   uint32_t all_port_services;  // kService entries with port 0
   uint32_t all_port_sources;   // kSource entries with port 0
   uint32_t ftp_services;       // kFtpData entries
+  uint32_t marked_prefixes;    // destinations in the map of marked prefixes
+  uint32_t marked_any4;        // group of ports (io/marked_ends.h) of rules without destination,
+  uint32_t marked_any6;        //   by family; 0: no such rule
 };
 
 constexpr uint32_t kClassifierEntriesMax = 65536;
@@ -85,7 +94,15 @@ constexpr uint32_t kClassifierExtensionsMax = 4;  // IPv6 extension headers walk
 
 enum class ClassifierUse : uint8_t { kFilter, kSteer, kQuiet };
 
-// The program for `use` over the two maps (borrowed descriptors). `workers` matters to kSteer only.
-BpfProgram classifier_program(ClassifierUse use, int entries_map, int config_map, uint32_t workers);
+// Borrowed descriptors of the maps that the programs share.
+struct ClassifierMaps {
+  int entries;
+  int config;
+  int marked_prefixes;
+  int marked_chunks;
+};
+
+// The program for `use` over the maps. `workers` matters to kSteer only.
+BpfProgram classifier_program(ClassifierUse use, const ClassifierMaps& maps, uint32_t workers);
 
 }  // namespace uvs

@@ -43,7 +43,7 @@ bool MissBatch::join(const Packet& packet, uint16_t packet_number) {
 }
 
 void MissBatch::add(const Packet& packet, uint16_t packet_number, uint16_t service_slot,
-                    uint16_t flags) {
+                    uint16_t flags, uint32_t mark) {
   const FlowKey& key = packet.key;
   next_[packet_number] = kEnd;
   uint32_t at;
@@ -66,7 +66,7 @@ void MissBatch::add(const Packet& packet, uint16_t packet_number, uint16_t servi
   r.protocol = key.protocol;
   r.family = packet.family;
   r.flags = flags;
-  r.fwmark = 0;
+  r.fwmark = mark;
   r.verdict = kVerdictNone;
   r.packets = 1;
   r.template_ref = 0;

@@ -19,7 +19,8 @@ class MissBatch {
   void clear();
 
   // Puts packet number `packet` of the burst into the batch for `service_slot`.
-  void add(const Packet& packet, uint16_t packet_number, uint16_t service_slot, uint16_t flags);
+  void add(const Packet& packet, uint16_t packet_number, uint16_t service_slot, uint16_t flags,
+           uint32_t mark);
 
   // Chains a packet behind the record of its flow, if there is one: what would be no new flow by
   // itself (a RST, an ACK) still belongs to the SYN in front of it. False: no such record.

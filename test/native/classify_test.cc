@@ -34,7 +34,7 @@ uint16_t Found(std::initializer_list<Wanted> wanted, uint16_t port, uint8_t prot
   snapshot.adopt(reinterpret_cast<const uint8_t*>(block.data()));
   const FlowKey key{Address("198.18.0.7"), Address(address), Be16::of(40000), Be16::of(port),
                     protocol};
-  return find_service(snapshot, key);
+  return find_service(snapshot, key, 0);
 }
 
 TEST(classify_exact_comes_first) {
