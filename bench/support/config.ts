@@ -26,5 +26,6 @@ export function snapshotOf(config: Config, generation = 1): Uint8Array {
     localPortFirst: 1025,
     localPortLast: 65535,
     announces: [],
+    portNames: [],
   })
 }

@@ -13,6 +13,7 @@ import { decodeConnections, type ConnectionRecord } from '../dataplane/connectio
 import { CounterBlocks } from '../dataplane/counters.js'
 import { LIMITS, TEMPLATE_STATE } from '../dataplane/layout.js'
 import { LoadView } from '../dataplane/load-view.js'
+import { markEndRecords } from '../dataplane/mark-writer.js'
 import { allocateBlocks } from '../dataplane/memory.js'
 import {
   openPorts,
@@ -231,7 +232,7 @@ class Dataplane implements DataplanePort {
   }
 
   idle(before: Config | undefined, after: Config): readonly string[] {
-    return idleSentences(before, after)
+    return idleSentences(before, after, this.info().ports)
   }
 
   async interfaceMtu(name: string): Promise<number | undefined> {
@@ -254,7 +255,8 @@ class Dataplane implements DataplanePort {
     const refused = refusalOf(config, this.#options.io)
     if (refused !== undefined) throw refused
     const facts = await this.#host.facts(config)
-    const snapshot = writeSnapshot(config, ++this.#generation, facts)
+    const portNames = this.info().ports
+    const snapshot = writeSnapshot(config, ++this.#generation, { ...facts, portNames })
     const fault = snapshotFault(snapshot)
     if (fault === undefined) return snapshot
     throw new ControlError('DATAPLANE_FAILED', `the configuration does not fit: ${fault}`)
@@ -273,6 +275,7 @@ class Dataplane implements DataplanePort {
     const facts = await this.#host.facts(config)
     this.#ports.setLocalPorts(facts.localPortFirst, facts.localPortLast)
     this.#ports.setEntries(facts.entries)
+    this.#ports.setMarked(markEndRecords(config))
     await this.#host.apply(config)
   }
 

@@ -4,7 +4,14 @@
  * as one change; if the data plane refuses it, they are tried again one by one, so that only the
  * one at fault fails. Atomic commands are a change of their own: all take effect or none.
  */
-import type { ConnectionView, InfoView, Outcome, ServiceView, StatusView } from './api/views.js'
+import type {
+  ConnectionView,
+  InfoView,
+  MarkRuleView,
+  Outcome,
+  ServiceView,
+  StatusView,
+} from './api/views.js'
 import type { Clock } from './clock.js'
 import type { ConnectionRow, DataplanePort, RowFilter, TrafficBook } from './dataplane-port.js'
 import type { Log } from './log.js'
@@ -16,6 +23,7 @@ import type { Config } from './model/config.js'
 import { describeAction, diff } from './model/diff.js'
 import { ControlError, failure } from './model/errors.js'
 import type { Result } from './model/errors.js'
+import { markRuleText } from './model/mark-text.js'
 import { enumerateServices, serviceKey } from './model/service.js'
 import type { ServiceId } from './model/service.js'
 import { releaseRetired, TRASH_PERIOD_MS } from './model/trash.js'
@@ -302,6 +310,14 @@ export class Director {
       return failure('SERVICE_UNKNOWN', `there is no service ${serviceKey(only)}`)
     }
     return { ok: true, value: [serviceView(service, book, loads)] }
+  }
+
+  /** All mark rules, in order. */
+  markRules(): MarkRuleView[] {
+    return this.#config.markRules.map((rule) => {
+      const { family, chain } = rule
+      return { family, chain, rule: markRuleText(rule) }
+    })
   }
 
   info(): InfoView {

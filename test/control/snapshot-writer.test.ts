@@ -27,7 +27,7 @@ import {
   serviceIn,
 } from './fixtures.js'
 
-const HOST = { localPortFirst: 5000, localPortLast: 65535, announces: [] }
+const HOST = { localPortFirst: 5000, localPortLast: 65535, announces: [], portNames: [] }
 
 /** Reads one field of a block. */
 function reader(block: Uint8Array) {

@@ -17,6 +17,8 @@
  *           - address: 198.18.1.1:80
  *             method: masquerade
  *             weight: 3
+ *     marks:                   # firewall marks, in the words of iptables (uvs help mark)
+ *       - -d 198.18.0.1 -p tcp --dport 443 --set-mark 5
  *
  * Pure: text in, settings and services out, or a message with the line.
  */
@@ -24,6 +26,8 @@ import { LineCounter, parseDocument } from 'yaml'
 import type { Document } from 'yaml'
 import { ControlError, success } from '../model/errors.js'
 import type { Result } from '../model/errors.js'
+import { MarkProblem, parseMarkWords, splitWords } from '../model/mark-parse.js'
+import type { MarkRule } from '../model/mark-rule.js'
 import { decodeService } from './native-service.js'
 import type { DesiredService } from './native-service.js'
 
@@ -47,6 +51,7 @@ export interface Settings {
 export interface NativeConfig {
   readonly settings: Settings
   readonly services: readonly DesiredService[]
+  readonly marks: readonly MarkRule[]
 }
 
 type Path = readonly (string | number)[]
@@ -125,6 +130,7 @@ const TOP = [
   'sysctls',
   'timeouts',
   'services',
+  'marks',
 ] as const
 
 const TIMEOUT_MAX_SEC = 86400 * 31
@@ -170,7 +176,18 @@ function pathText(path: Path): string {
 function decodeFile(root: Node): NativeConfig {
   root.keys(TOP)
   const services = root.has('services') ? root.child('services').items().map(decodeService) : []
-  return { settings: decodeSettings(root), services }
+  const marks = root.has('marks') ? root.child('marks').items().flatMap(decodeMark) : []
+  return { settings: decodeSettings(root), services, marks }
+}
+
+function decodeMark(node: Node): MarkRule[] {
+  try {
+    const rules = parseMarkWords(splitWords(node.text()))
+    return rules.length > 0 ? rules : node.fail('needs --set-mark, or -j with what else happens')
+  } catch (error) {
+    if (error instanceof MarkProblem) return node.fail(`is no mark rule: ${error.message}`)
+    throw error
+  }
 }
 
 function decodeSettings(root: Node): Settings {

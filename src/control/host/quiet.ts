@@ -6,7 +6,8 @@
  */
 import { mappedBytes, type Address } from '../model/address.js'
 import { effectiveLocalAddresses, type Config } from '../model/config.js'
-import type { Destination, TrashedDestination } from '../model/destination.js'
+import type { Destination } from '../model/destination.js'
+import { markedAddresses, selectedEnds } from '../model/mark-ends.js'
 import {
   PROTOCOL_NUMBER,
   type Protocol,
@@ -14,6 +15,7 @@ import {
   SERVICE_FLAGS,
   type ServiceId,
 } from '../model/service.js'
+import { liveTrash } from '../model/trash.js'
 import { inSubnet, ownAddresses, type HostInterface } from './interfaces.js'
 
 /** Kinds of classifier entries, EntryKind in native/io/classifier_program.h. */
@@ -136,15 +138,6 @@ export function requestEnds(config: Config): ServiceId[] {
 }
 
 /**
- * The trash of families that have a service: with its last one a family is the host's again, and
- * what connections there were mean nothing. Kernel: ip_vs_ctl.c ip_vs_unregister_hooks.
- */
-function liveTrash(config: Config): TrashedDestination[] {
-  const families = new Set([...config.services.values()].map(({ id }) => id.address.family))
-  return [...config.trash].filter(({ service }) => families.has(service.address.family))
-}
-
-/**
  * Addresses whose FTP service takes data connections too, on port 20 and all ports from 1024
  * (spec 1.2). Without persistence such a connection is the host's (spec 5.4).
  */
@@ -158,9 +151,10 @@ function isFtp({ protocol, port }: ServiceId): boolean {
   return protocol === 'tcp' && port === FTP_PORT
 }
 
-/** The addresses of all services, each once. */
+/** The addresses of all services, and those that a mark rule names by themselves; each once. */
 export function virtualAddresses(config: Config): Address[] {
-  return unique(addressServices(config).map(({ id }) => id.address))
+  const addresses = addressServices(config).map(({ id }) => id.address)
+  return unique([...addresses, ...markedAddresses(selectedEnds(config))])
 }
 
 /** The local addresses FULLNAT destinations are reached from, each once. */
@@ -178,8 +172,8 @@ export function localAddresses(config: Config): Address[] {
 /**
  * Destinations whose replies uvs must see, the removed ones included while connections may name
  * them. Destination port 0 means the port of the service. A connection to a port that is not the
- * service's keeps its port (spec 4.2), so replies of port-0 and persistent FTP services come from
- * any.
+ * service's keeps its port (spec 4.2), so replies of port-0, persistent FTP and persistent mark
+ * services come from any.
  */
 export function replySources(config: Config): ReplySource[] {
   const living = [...config.services.values()].flatMap((service) =>
@@ -195,7 +189,7 @@ export function replySources(config: Config): ReplySource[] {
     isPersistent: true, // perhaps: what the service was is not known any more
   }))
   return [...living, ...removed].flatMap(({ destination, id, isPersistent }) => {
-    const anyPort = id.fwmark === 0 && (id.port === 0 || (isFtp(id) && isPersistent))
+    const anyPort = id.fwmark === 0 ? id.port === 0 || (isFtp(id) && isPersistent) : isPersistent
     const replies = destination.method === 'masquerade' || isFullnat(destination)
     // A mark service takes any protocol: both that are forwarded.
     const all: Protocol[] = id.fwmark === 0 ? [id.protocol] : ['tcp', 'udp']

@@ -1,6 +1,7 @@
 /** The whole configuration as one immutable value. */
 import type { Address } from './address.js'
 import { CopyMap } from './copy-map.js'
+import type { MarkRule } from './mark-rule.js'
 import { serviceKey } from './service.js'
 import type { Service, ServiceId } from './service.js'
 import { slotPool } from './slots.js'
@@ -41,6 +42,8 @@ export interface Config {
   /** Running halves of the synchronisation daemon, master first; at most one of each. */
   readonly daemons: readonly SyncDaemon[]
   readonly sysctls: Sysctls
+  /** In the order in which new flows meet them; those of the two families never meet. */
+  readonly markRules: readonly MarkRule[]
 }
 
 export const DEFAULT_TIMEOUTS: Timeouts = { tcpSec: 900, tcpFinSec: 120, udpSec: 300 }
@@ -59,6 +62,7 @@ export function emptyConfig(capacity: Capacity): Config {
     timeouts: DEFAULT_TIMEOUTS,
     daemons: [],
     sysctls: defaultSysctls(),
+    markRules: [],
   }
 }
 

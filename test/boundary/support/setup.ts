@@ -67,6 +67,7 @@ export function blockOf(config: Config, generation = 1): Uint8Array {
     localPortFirst: 1025,
     localPortLast: 65535,
     announces: [],
+    portNames: [],
   })
 }
 
