@@ -53,6 +53,7 @@ dnsmasq dnsmasq-base test a DNS server
 nginx nginx-light test an HTTP server
 /usr/lib/nginx/modules/ngx_stream_module.so libnginx-mod-stream test a TCP proxy to compare with
 haproxy haproxy test a TCP proxy to compare with
+vsftpd vsftpd test an FTP server
 ethtool ethtool test offload settings
 qemu-system-x86_64 qemu-system-x86 test a kernel with IPVS
 busybox busybox-static test a kernel with IPVS
@@ -126,7 +127,8 @@ apt_install() {
     die "apt-get could not install: $* (whole log: $log)"
   fi
   local service
-  for service in nginx:nginx-light haproxy:haproxy keepalived:keepalived ipvsadm:ipvsadm; do
+  for service in nginx:nginx-light haproxy:haproxy vsftpd:vsftpd keepalived:keepalived \
+    ipvsadm:ipvsadm; do
     if [[ " $* " == *" ${service#*:} "* ]] && [ -d /run/systemd/system ]; then
       systemctl disable --quiet "${service%:*}" 9>&- || true
     fi

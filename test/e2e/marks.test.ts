@@ -19,6 +19,7 @@ import {
   virtualAddress,
 } from './support/lab.js'
 import { assertUnchanged, hostState } from './support/host-state.js'
+import { UVS } from './support/paths.js'
 import { curl, isAlive, tally } from './support/tools.js'
 import { requests } from './support/web.js'
 
@@ -160,7 +161,7 @@ describe('mark services', function () {
     await director.uvs('mark', 'del', '--all')
     assert.equal(await director.uvs('mark', 'list', '--json'), '[]\n')
     const env = director.environment()
-    await director.host.expect([process.execPath, 'bin/uvs', 'mark', 'restore'], {
+    await director.host.expect([UVS, 'mark', 'restore'], {
       env,
       input: saved,
     })
