@@ -35,8 +35,8 @@ const IMPORTS: readonly ImportRule[] = [
   },
   // Configuration becomes bytes.
   {
-    files: /^dataplane\/snapshot-writer\.ts$/,
-    allow: [/^dataplane\/layout$/, /^control\/model\//],
+    files: /^dataplane\/(snapshot|mark)-writer\.ts$/,
+    allow: [/^dataplane\/(layout|mark-writer)$/, /^control\/model\//],
   },
   { files: /^dataplane\//, allow: [/^dataplane\/(?!worker$)/] },
   // The one place where control touches the data plane's parts, behind dataplane-port.ts.
@@ -79,7 +79,7 @@ const IMPORTS: readonly ImportRule[] = [
 
 /** Files where time, randomness and input are arguments. */
 const PURE_FILES: readonly RegExp[] = [
-  /^src\/(scheduler|control\/(model|netlink))\//,
+  /^src\/(scheduler|control\/(model|netlink|cli\/marks))\//,
   /^src\/control\/vrrp\/(advert|instance)\.ts$/,
   /^src\/control\/health\/(dampen|effect)\.ts$/,
   /^src\/control\/sync\/wire\.ts$/,

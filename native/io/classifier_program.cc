@@ -15,7 +15,7 @@
 #include <cstddef>
 #include <utility>
 
-#include "io/marked_ends.h"
+#include "io/classifier_parts.h"
 #include "io/steering.h"
 
 namespace uvs {
@@ -29,8 +29,8 @@ constexpr int16_t kPorts = -64;           // source, destination, as in the pack
 constexpr int16_t kOuter = -80;           // Addr: destination of an ICMP error
 constexpr int16_t kHeader = -128;         // bytes of the packet
 constexpr int16_t kConfigKey = -136;      // u32 0
-constexpr int16_t kChunkKey = -144;       // MarkChunkKey
-constexpr int16_t kPrefixKey = -164;      // MarkPrefixKey; its address is aligned to 8
+constexpr int16_t kMarkKeys = -176;       // kMarkKeyBytes
+static_assert(kMarkKeys + kMarkKeyBytes <= kConfigKey);
 
 constexpr int16_t kKeyPort = kKey + static_cast<int16_t>(offsetof(ClassifierKey, port));
 constexpr int16_t kKeyProtocol = kKey + static_cast<int16_t>(offsetof(ClassifierKey, protocol));
@@ -61,7 +61,10 @@ enum class Action : uint8_t { kKeep, kTake };  // kQuiet: goes on, or is dropped
 class Writer {
  public:
   Writer(ClassifierUse use, const ClassifierMaps& maps, uint32_t workers)
-      : use_(use), maps_(maps), workers_(workers) {}
+      : use_(use),
+        maps_(maps),
+        workers_(workers),
+        marks_{maps.marked_prefixes, maps.marked_chunks, kConfig, kProtocol, kMarkKeys} {}
   BpfProgram write();
 
  private:
@@ -83,9 +86,6 @@ class Writer {
   void find_address(int16_t address, EntryKind kind);
   void find_ftp_data(Label found);
   void find_source(int16_t address, int16_t port, Label none);
-  void find_marked(int16_t address, int16_t port, Label found);
-  void find_marked_any(int16_t port, Label found);
-  void find_port(int16_t port, Label found, Label none);
   void read_config();
   void unless_fullnat(int16_t port, Label none);
   void require_host_frame();
@@ -108,6 +108,7 @@ class Writer {
   ClassifierUse use_;
   ClassifierMaps maps_;
   uint32_t workers_;
+  MarkLookup marks_;
   Label unwanted_{};
 };
 
@@ -379,73 +380,6 @@ void Writer::find_source(int16_t address, int16_t port, Label none) {
   a_.jump_if(Jump::kEqual, kFlags, 0, none);
 }
 
-// Whether mark rules that name destinations select an address and port.
-void Writer::find_marked(int16_t address, int16_t port, Label found) {
-  const Label none = a_.label();
-  a_.load(Size::k32, Reg::r1, kConfig, offsetof(ClassifierConfig, marked_prefixes));
-  a_.jump_if(Jump::kEqual, Reg::r1, 0, none);
-  a_.store(Size::k32, Reg::fp, kPrefixKey, 128);
-  for (int16_t half = 0; half < 16; half += 8) {
-    a_.load(Size::k64, Reg::r1, Reg::fp, static_cast<int16_t>(address + half));
-    a_.store(Size::k64, Reg::fp, static_cast<int16_t>(kPrefixKey + 4 + half), Reg::r1);
-  }
-  a_.load_map(Reg::r1, maps_.marked_prefixes);
-  a_.move(Reg::r2, Reg::fp);
-  a_.op(Alu::kAdd, Reg::r2, kPrefixKey);
-  a_.call(BPF_FUNC_map_lookup_elem);
-  a_.jump_if(Jump::kEqual, Reg::r0, 0, none);
-  a_.load(Size::k32, Reg::r1, Reg::r0, 0);
-  find_port(port, found, none);
-  a_.bind(none);
-}
-
-// The same for rules that name none; the destination end says which family it is.
-void Writer::find_marked_any(int16_t port, Label found) {
-  const Label ip6 = a_.label();
-  const Label search = a_.label();
-  const Label none = a_.label();
-  a_.load(Size::k64, Reg::r2, Reg::fp, kDestinationEnd);
-  a_.jump_if(Jump::kNotEqual, Reg::r2, 0, ip6);
-  a_.load(Size::k32, Reg::r2, Reg::fp, kDestinationEnd + 8);
-  a_.move64(Reg::r3, static_cast<uint32_t>(kMappedPrefix));
-  a_.jump_if(Jump::kNotEqual, Reg::r2, Reg::r3, ip6);
-  a_.load(Size::k32, Reg::r1, kConfig, offsetof(ClassifierConfig, marked_any4));
-  a_.jump(search);
-  a_.bind(ip6);
-  a_.load(Size::k32, Reg::r1, kConfig, offsetof(ClassifierConfig, marked_any6));
-  a_.bind(search);
-  a_.jump_if(Jump::kEqual, Reg::r1, 0, none);
-  find_port(port, found, none);
-  a_.bind(none);
-}
-
-// Looks for a port of the packet's protocol in the group of r1.
-void Writer::find_port(int16_t port, Label found, Label none) {
-  static_assert(kMarkChunkPorts == 1 << 11);
-  a_.store(Size::k32, Reg::fp, kChunkKey, Reg::r1);
-  a_.store(Size::k8, Reg::fp, kChunkKey + 4, kProtocol);
-  a_.load(Size::k16, Reg::r1, Reg::fp, port);
-  a_.to_host16(Reg::r1);
-  a_.op(Alu::kShiftRight, Reg::r1, 11);
-  a_.store(Size::k8, Reg::fp, kChunkKey + 5, Reg::r1);
-  a_.store(Size::k16, Reg::fp, kChunkKey + 6, 0);
-  a_.load_map(Reg::r1, maps_.marked_chunks);
-  a_.move(Reg::r2, Reg::fp);
-  a_.op(Alu::kAdd, Reg::r2, kChunkKey);
-  a_.call(BPF_FUNC_map_lookup_elem);
-  a_.jump_if(Jump::kEqual, Reg::r0, 0, none);
-  a_.load(Size::k16, Reg::r1, Reg::fp, port);
-  a_.to_host16(Reg::r1);
-  a_.move(Reg::r2, Reg::r1);
-  a_.op(Alu::kShiftRight, Reg::r2, 3);
-  a_.op(Alu::kAnd, Reg::r2, static_cast<int32_t>(kMarkChunkPorts / 8 - 1));
-  a_.op(Alu::kAdd, Reg::r0, Reg::r2);
-  a_.load(Size::k8, Reg::r3, Reg::r0, 0);
-  a_.op(Alu::kAnd, Reg::r1, 7);
-  a_.op(Alu::kShiftRight, Reg::r3, Reg::r1);
-  a_.jump_if(Jump::kAnyBit, Reg::r3, 1, found);
-}
-
 void Writer::read_config() {
   a_.store(Size::k32, Reg::fp, kConfigKey, 0);
   a_.load_map(Reg::r1, maps_.config);
@@ -498,7 +432,7 @@ void Writer::flow() {
   a_.jump_if(Jump::kNotEqual, Reg::r0, 0, request);
   a_.bind(own_ports);
   find_ftp_data(request);
-  find_marked(kDestinationEnd, kDestinationPort, request);
+  marks_.find(a_, kDestinationEnd, kDestinationPort, request);
   a_.jump(reply);
   a_.bind(request);
   by_client(kSourceEnd, kSourcePort, Action::kTake);
@@ -518,7 +452,7 @@ void Writer::flow() {
   by_client(kDestinationEnd, kDestinationPort, Action::kTake);
 
   a_.bind(other);
-  find_marked_any(kDestinationPort, marked);
+  marks_.find_anywhere(a_, kDestinationEnd, kDestinationPort, marked);
   a_.jump(unwanted_);
   a_.bind(marked);
   by_client(kSourceEnd, kSourcePort, Action::kTake);
@@ -574,7 +508,7 @@ void Writer::icmp_error() {
   read_config();
   find_address(kOuter, EntryKind::kVirtual);
   a_.jump_if(Jump::kNotEqual, Reg::r0, 0, to_client);
-  find_marked(kOuter, kSourcePort, to_client);
+  marks_.find(a_, kOuter, kSourcePort, to_client);
   find_source(kDestinationEnd, kDestinationPort, other);
   unless_fullnat(kSourcePort, from_client);
   find_address(kOuter, EntryKind::kLocalAddress);
@@ -586,7 +520,7 @@ void Writer::icmp_error() {
   a_.jump_if(Jump::kNotEqual, Reg::r0, 0, other);
   by_client(kSourceEnd, kSourcePort, Action::kTake);
   a_.bind(other);
-  find_marked_any(kSourcePort, marked);
+  marks_.find_anywhere(a_, kDestinationEnd, kSourcePort, marked);
   a_.jump(unwanted_);
 
   // About a reply V:p -> C:q: the client end is where it went.
@@ -623,30 +557,7 @@ void Writer::by_client(int16_t address, int16_t port, Action action) {
     wanted(action);
     return;
   }
-  // steer() in steering.cc, line by line.
-  const auto fold = [this] {
-    a_.move(Reg::r1, Reg::r0);
-    a_.op(Alu::kShiftRight, Reg::r1, 32);
-    a_.op(Alu::kXor, Reg::r0, Reg::r1);
-  };
-  const auto multiply = [this](uint64_t by) {
-    a_.move64(Reg::r1, by);
-    a_.op(Alu::kMul, Reg::r0, Reg::r1);
-  };
-  a_.load(Size::k64, Reg::r0, Reg::fp, address);
-  multiply(kSteerMultiply[0]);
-  fold();
-  a_.load(Size::k64, Reg::r1, Reg::fp, static_cast<int16_t>(address + 8));
-  a_.op(Alu::kXor, Reg::r0, Reg::r1);
-  fold();
-  multiply(kSteerMultiply[1]);
-  fold();
-  a_.load(Size::k16, Reg::r1, Reg::fp, port);
-  a_.op(Alu::kAdd, Reg::r0, Reg::r1);
-  multiply(kSteerMultiply[2]);
-  fold();
-  a_.op(Alu::kShiftLeft, Reg::r0, 32);
-  a_.op(Alu::kShiftRight, Reg::r0, 32);
+  steer(a_, address, port);
   a_.op(Alu::kMod, Reg::r0, static_cast<int32_t>(workers_));
   a_.exit();
 }

@@ -1,7 +1,7 @@
 /**
- * Services by firewall mark with real clients: marks come from `uvs mark` rules, and the recipes that
- * LVS users know from iptables work: several addresses and ports under one mark, http and https of
- * one client on one real server, an address service behind a mark that has none.
+ * Services by firewall mark with real clients: marks come from `uvs mark` rules, and the recipes
+ * that LVS users know from iptables work: several addresses and ports under one mark, http and
+ * https of one client on one real server, an address service behind a mark that has none.
  */
 import assert from 'node:assert/strict'
 import { requireNamespaces } from '../support/namespace.js'

@@ -1,6 +1,6 @@
 /**
- * The wire form of commands: JSON with addresses as text and mark rules as iptables-save has them. Everything that arrives is checked here;
- * what passes has the types of model/commands.ts.
+ * The wire form of commands: JSON with addresses as text, mark rules as iptables-save has them.
+ * Everything that arrives is checked here; what passes has the types of model/commands.ts.
  */
 import { parseAddress } from '../model/address.js'
 import type { Address, Family } from '../model/address.js'

@@ -109,7 +109,7 @@ async function restore(words: readonly string[], environment: CliEnvironment): P
   }
 }
 
-/** What a text of iptables-save, ip6tables-save or `nft list ruleset` says. Throws RestoreProblem. */
+/** What a text of iptables-save, ip6tables-save or nft says. Throws RestoreProblem. */
 export function readMarkText(text: string, family?: Family): RestoredRules {
   const [first] = /^\s*[^\s#].*$/m.exec(text) ?? ['']
   if (!/^\s*(table|flush)\s/.test(first)) return parseIptablesSave(text, family)

@@ -64,10 +64,10 @@ With --json: one JSON object per line.
        uvs mark del RULE | NUMBER | --all    remove one (as list numbers them), or all
        uvs mark list [--json]
        uvs mark save                         all rules, as iptables-save prints them
-       uvs mark restore [-4|-6] < FILE       rules of iptables-save, ip6tables-save, nft list ruleset
+       uvs mark restore [-4|-6] < FILE       what iptables-save or nft list ruleset printed
 
-Gives new flows a firewall mark, for services of ipvsadm -f, as mangle PREROUTING would: RULE is what
-iptables takes there. Rules are tried in order; a mark does not end that, ACCEPT and RETURN do.
+Gives new flows a firewall mark, for services of ipvsadm -f, as mangle PREROUTING would: RULE is
+what iptables takes there. Rules are tried in order; a mark does not end that, ACCEPT and RETURN do.
 
   uvs mark add -d 198.18.0.200 -p tcp --dport 21 --set-mark 21
   uvs mark add -d 198.18.0.200 -p tcp -m multiport --dports 20,10000:20000 -j MARK --set-mark 21
@@ -75,8 +75,9 @@ iptables takes there. Rules are tried in order; a mark does not end that, ACCEPT
 
   [!] -p PROTOCOL     [!] -s, -d ADDRESS[/MASK][,...]     [!] -i INTERFACE[+]
   [!] --sport, --dport, --ports PORT[:PORT][,...]         [!] --src-range, --dst-range A-B
-  [!] --mark V[/M]    -A CHAIN (default PREROUTING)       -4, -6 (default: by the addresses, else -4)
-  -j MARK --set-mark, --set-xmark V[/M], --or-mark, --and-mark, --xor-mark V     -j ACCEPT, RETURN, CHAIN
+  [!] --mark V[/M]    -A CHAIN (default PREROUTING)       -4, -6 (by the addresses, else -4)
+  -j MARK --set-mark, --set-xmark V[/M], --or-mark, --and-mark, --xor-mark V
+  -j ACCEPT, RETURN or another chain
 
 restore replaces the rules of the families that the text is about, all or nothing: what uvs cannot
 express is refused with its line.

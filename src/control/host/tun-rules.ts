@@ -14,8 +14,8 @@
  *   76  from MASQUERADE destination     -> TUN      replies, unless they are for the host itself
  *   78  nothing: where what uvs has sent goes on
  *
- * The second 70, 71 and a target at 72 are there with mark rules only. The frame of 70, 73, 75 and 78 is always the same: the kernel takes two rules that differ in
- * their goto for one.
+ * The second 70, 71 and a target at 72 are there with mark rules only. The frame of the first 70,
+ * 73, 75 and 78 is always the same: the kernel takes two rules that differ in their goto for one.
  *
  * With `--io af_packet` only replies of a destination on the director itself need a rule (72, iif
  * lo): they never pass a port.
@@ -133,8 +133,8 @@ function frame(tunName: string, localMoved: boolean): string[] {
 }
 
 /**
- * Rules cannot name port 0 or 65535, nor what is not forwarded (SCTP). A wider destination brings the
- * ICMP errors to it along unless the host has an address in it.
+ * Rules cannot name port 0 or 65535; SCTP is not forwarded. A destination brings the ICMP errors to
+ * it along unless the host has an address in it.
  */
 function markRules(ends: readonly MarkEnd[], { own }: RuleOptions, family: Family): string[] {
   const to = ({ address, bits }: MarkEnd) => (bits === 0 ? '' : `to ${address.text}/${bits} `)

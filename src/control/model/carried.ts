@@ -79,8 +79,8 @@ function uncarried(
 }
 
 /**
- * A sentence for each thing in `after`, new since `before`, that workers keep and show only. `ports`
- * are the names of the interfaces that packets come from.
+ * A sentence for each thing in `after`, new since `before`, that workers keep and show only.
+ * `ports` are the names of the interfaces that packets come from.
  */
 export function idleSentences(
   before: Config | undefined,

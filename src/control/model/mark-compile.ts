@@ -1,6 +1,6 @@
 /**
- * Mark rules -> a list of steps that a worker walks through: jumps are written out, and what stops or
- * returns becomes "leave out the next n steps". Pure.
+ * Mark rules -> a list of steps that a worker walks through: jumps are written out, and what stops
+ * or returns becomes "leave out the next n steps". Pure.
  *
  *   jump with conditions    [conditions: skip 1] [skip the body] body
  *   jump without            body

@@ -1,5 +1,5 @@
 /**
- * What mark rules select: the destinations, protocols and ports of packets that may get a mark which
+ * What mark rules select: the destinations, protocols and ports of packets that may get a mark that
  * some service is for. The data plane takes exactly these from the host; sources, interfaces and
  * `!` before a destination are looked at by the rules themselves, later. Pure.
  */

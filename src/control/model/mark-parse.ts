@@ -173,7 +173,7 @@ export function parseMarkWords(words: readonly string[], family?: Family): MarkR
   return finish(draft)
 }
 
-/** Words of a line: separated by blanks, except between double quotes, with \ before any character. */
+/** Words of a line; blanks part them, except between double quotes or behind a \. */
 export function splitWords(line: string): string[] {
   const words: string[] = []
   const pattern = /\s+|((?:"(?:[^"\\]|\\.)*"|[^\s"\\]|\\.)+)|(.)/gs

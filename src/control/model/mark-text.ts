@@ -30,6 +30,11 @@ function words<T>(
   return [...(condition.not ? ['!'] : []), option, text(condition.is)]
 }
 
+/** A prefix of no bits says nothing. */
+function prefixWords(condition: Condition<Prefix> | undefined, option: string): string[] {
+  return condition?.is.bits === 0 && !condition.not ? [] : words(condition, option, prefixText)
+}
+
 const prefixText = ({ address, bits }: Prefix): string => `${address.text}/${bits}`
 
 const rangeText = ({ first, last }: PortRange): string =>
@@ -75,8 +80,8 @@ export function markRuleText(rule: MarkRule): string {
     '-A',
     rule.chain,
     `-${rule.family}`,
-    ...words(rule.source, '-s', prefixText),
-    ...words(rule.destination, '-d', prefixText),
+    ...prefixWords(rule.source, '-s'),
+    ...prefixWords(rule.destination, '-d'),
     ...words(rule.interface, '-i', (name) => name),
     ...words(rule.protocol, '-p', protocolText),
     ...(rule.mark === undefined

@@ -6,6 +6,7 @@ import type { Scenario } from '../language.js'
 import { BASICS } from './basics.js'
 import { COMMANDS } from './commands.js'
 import { ICMP } from './icmp.js'
+import { MARKS } from './marks.js'
 import { METHODS } from './methods.js'
 import { PERSISTENCE } from './persistence.js'
 import { REMOVAL } from './removal.js'
@@ -21,6 +22,7 @@ export const SCENARIOS: readonly Scenario[] = [
   ...STATES,
   ...ICMP,
   ...COMMANDS,
+  ...MARKS,
 ]
 
 /** Minutes on the clock are seconds even where it jumps. */

@@ -1,6 +1,6 @@
 /**
- * One rule of nftables to mark rules: conditions first, then what happens to the mark, then where it
- * goes on (nft(8), statements and expressions). Pure.
+ * One rule of nftables to mark rules: conditions first, then what happens to the mark, then where
+ * it goes on (nft(8), statements and expressions). Pure.
  */
 import type { Family } from '../../model/address.js'
 import { addressRange, MarkProblem, prefixList, protocolNumber } from '../../model/mark-parse.js'
@@ -233,7 +233,7 @@ class RuleReader extends TokenReader {
   }
 }
 
-/** The elements of a set whose opening bracket has been read; counters and comments are left out. */
+/** Elements of a set whose opening bracket has been read, without counters and comments. */
 export function setElements(reader: TokenReader): string[] {
   const list: string[] = []
   for (reader.skipEnds(); !reader.take('}'); reader.skipEnds()) {

@@ -105,7 +105,7 @@ function readSet(reader: TokenReader): readonly string[] {
   let elements: readonly string[] = []
   for (reader.skipEnds(); !reader.take('}'); reader.skipEnds()) {
     if (!reader.take('elements')) {
-      reader.statement()
+      if (reader.statement().length === 0) reader.fail('the set does not end')
       continue
     }
     reader.expect('=')

@@ -12,8 +12,11 @@ export interface Token {
  * Blanks; a note, which is what nft makes of an extension of iptables that it cannot print; other
  * comments; a quoted text; operators and brackets; words.
  */
-const PATTERN =
-  /([ \t\r]+|\\\n)|#\s*(xt_\w+)|(#[^\n]*)|"([^"\n]*)"|(\n|;)|(!=|==|[{},=&|^])|([^\s{},;="#&|^!]+)|(.)/gs
+const PATTERN = new RegExp(
+  String.raw`([ \t\r]+|\\\n)|#\s*(xt_\w+)|(#[^\n]*)|"([^"\n]*)"|(\n|;)|` +
+    String.raw`(!=|==|[{},=&|^])|([^\s{};,="#&|^!]+)|(.)`,
+  'gs',
+)
 
 /** Tokens in order. Throws RestoreProblem. */
 export function nftTokens(text: string): Token[] {
