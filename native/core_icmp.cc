@@ -28,14 +28,19 @@ void Core::icmp(uint16_t number) {
   const bool of_tunnel = quoted_tunnel(packet, &quoted);
   if (of_tunnel && tunnel_error(packet, quoted)) return;
   FlowKey inverse;
-  if (quoted_flow(packet, &inverse)) {
+  const bool quotes = quoted_flow(packet, &inverse);
+  if (quotes) {
     const uint32_t entry = table_.find(inverse, table_.hash(inverse));
     if (entry != kNoEntry) return follow(packet, entry);
     if (snapshot_.sysctl(kSysctlScheduleIcmp) != 0 && schedule_related(number, inverse)) return;
   }
   // Messages to a virtual address, and those about tunnels, are the host's too and it has its own
   // copy of them, but not of what came in fragments.
-  if ((of_tunnel || snapshot_.is_virtual(packet.key.destination)) && packet.fragment_bytes == 0) {
+  const bool is_virtual =
+      snapshot_.is_virtual(packet.key.destination) ||
+      (quotes && snapshot_.marks().selects(packet.key.destination, inverse.protocol,
+                                           inverse.destination_port.host()));
+  if ((of_tunnel || is_virtual) && packet.fragment_bytes == 0) {
     counters_.count(Reason::kIcmpUnrelated);
   } else {
     leave_to_host(packet, Reason::kIcmpUnrelated);
@@ -66,13 +71,14 @@ void Core::follow(Packet& packet, uint32_t entry) {
 // if a packet of `flow`, client to service, had come; its ports are all that is asked of it. False:
 // no service wants it.
 bool Core::schedule_related(uint16_t number, const FlowKey& flow) {
-  const uint16_t slot = find_service(snapshot_, flow);
+  const uint32_t mark = snapshot_.marks().mark_of(flow, packets_[number].frame.port);
+  const uint16_t slot = find_service(snapshot_, flow, mark);
   if (slot == kNoSlot || flow.source_port == Be16::of(kFtpDataPort)) return false;
   uint16_t flags = kMissIcmp;
   if (flow.protocol == kProtoUdp && (snapshot_.service(slot)->flags & kServiceOnePacket) != 0) {
     flags |= kMissOnePacket;
   }
-  batch_.add(flow, table_.hash(flow), packets_[number].family, number, slot, flags);
+  batch_.add(flow, table_.hash(flow), packets_[number].family, number, slot, flags, mark);
   return true;
 }
 

@@ -25,7 +25,8 @@ void Core::miss(uint16_t number) {
   Packet& packet = packets_[number];
   if (snapshot_.sysctl(kSysctlNatIcmpSend) != 0 && answer_unknown_reply(packet)) [[unlikely]]
     return;
-  const uint16_t slot = find_service(snapshot_, packet.key);
+  const uint32_t mark = snapshot_.marks().mark_of(packet.key, packet.frame.port);
+  const uint16_t slot = find_service(snapshot_, packet.key, mark);
   if (slot == kNoSlot) {
     leave_to_host(packet, Reason::kNoService);
     return;
@@ -82,7 +83,7 @@ void Core::miss(uint16_t number) {
   } else if (!sctp && snapshot_.service(slot)->flags & kServiceOnePacket) {
     flags |= kMissOnePacket;
   }
-  batch_.add(packet, number, slot, flags);
+  batch_.add(packet, number, slot, flags, mark);
 }
 
 // drop_packet (spec 3.11; kernel: ip_vs.h ip_vs_todrop): one of so many new connections goes. In

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "classify/mark_rules.h"
 #include "io/port_set.h"
 
 namespace uvs {
@@ -94,6 +95,7 @@ class PortSetWrap : public Napi::ObjectWrap<PortSetWrap> {
                            InstanceMethod<&PortSetWrap::ring>("ring"),
                            InstanceMethod<&PortSetWrap::ifindexes>("ifindexes"),
                            InstanceMethod<&PortSetWrap::set_entries>("setEntries"),
+                           InstanceMethod<&PortSetWrap::set_marked>("setMarked"),
                            InstanceMethod<&PortSetWrap::set_local_ports>("setLocalPorts"),
                            InstanceMethod<&PortSetWrap::attach_quiet>("attachQuiet"),
                            InstanceMethod<&PortSetWrap::detach_quiet>("detachQuiet"),
@@ -187,6 +189,28 @@ class PortSetWrap : public Napi::ObjectWrap<PortSetWrap> {
     if (!entries.empty()) std::memcpy(entries.data(), bytes.Data(), bytes.ByteLength());
     IoError failure;
     if (!ports_->classifier().set_entries(entries, &failure)) throw_io_error(env, failure);
+    return env.Undefined();
+  }
+
+  // The records are those of a block that check_snapshot() accepts.
+  Napi::Value set_marked(const Napi::CallbackInfo& info) {
+    const Napi::Env env = info.Env();
+    if (!usable(env)) return env.Undefined();
+    if (info.Length() != 1 || !info[0].IsTypedArray() ||
+        info[0].As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array ||
+        info[0].As<Napi::TypedArray>().ByteLength() % sizeof(MarkEndRecord) != 0) {
+      throw_argument(env, "setMarked(ends) takes a Uint8Array of 24-byte records");
+      return env.Undefined();
+    }
+    const auto bytes = info[0].As<Napi::Uint8Array>();
+    std::vector<MarkEndRecord> ends(bytes.ByteLength() / sizeof(MarkEndRecord));
+    if (!ends.empty()) std::memcpy(ends.data(), bytes.Data(), bytes.ByteLength());
+    if (!MarkRules::ends_good(ends)) {
+      throw_argument(env, "setMarked(ends): a record is out of range");
+      return env.Undefined();
+    }
+    IoError failure;
+    if (!ports_->classifier().set_marked(ends, &failure)) throw_io_error(env, failure);
     return env.Undefined();
   }
 

@@ -7,7 +7,7 @@
 
 namespace uvs {
 
-constexpr uint32_t kLayoutHash = 0xe20d868au;
+constexpr uint32_t kLayoutHash = 0x6eebf9a3u;
 constexpr uint32_t kSnapshotMagic = 0x53565531u;
 constexpr uint32_t kTableMagic = 0x54565531u;
 constexpr uint16_t kNoSlot = 65535;
@@ -17,6 +17,9 @@ constexpr uint32_t kMaxWorkers = 16;
 constexpr uint32_t kMaxServices = 4096;
 constexpr uint32_t kMaxDestinations = 32768;
 constexpr uint32_t kMaxLocalAddresses = 1024;
+constexpr uint32_t kMaxMarkRules = 2048;
+constexpr uint32_t kMaxMarkPorts = 8192;
+constexpr uint32_t kMaxMarkEnds = 8192;
 constexpr uint32_t kMaxBurst = 64;
 constexpr uint32_t kMaxPorts = 8;
 constexpr uint32_t kMaxFtpPorts = 8;
@@ -65,6 +68,14 @@ constexpr uint32_t kSchedulerTwos = 14;
 constexpr uint32_t kDestinationAvailable = 1;
 
 constexpr uint32_t kDestinationStateOverload = 1;
+
+constexpr uint32_t kMarkNotSource = 1;
+constexpr uint32_t kMarkNotDestination = 2;
+constexpr uint32_t kMarkNotProtocol = 4;
+constexpr uint32_t kMarkNotSourcePorts = 8;
+constexpr uint32_t kMarkNotDestinationPorts = 16;
+constexpr uint32_t kMarkNotPorts = 32;
+constexpr uint32_t kMarkNotMark = 64;
 
 constexpr uint16_t kMissTcpSyn = 1;
 constexpr uint16_t kMissTcpAck = 2;
@@ -367,10 +378,17 @@ struct SnapshotHeaderRecord {
   uint16_t ephemeral_port_first;
   uint16_t ephemeral_port_last;
   uint32_t fullnat_tcp_timeout_sec[12];
-  uint32_t sysctls[20];
-  uint16_t ftp_ports[8];
+  uint32_t sysctls[16];
+  uint32_t mark_rule_count;
+  uint32_t mark_rule_offset;
+  uint32_t mark_port_count;
+  uint32_t mark_port_offset;
+  uint32_t mark_end_count;
+  uint32_t mark_end_offset;
+  uint8_t pad0[8];
+  uint16_t ftp_ports[64];
 };
-static_assert(sizeof(SnapshotHeaderRecord) == 256);
+static_assert(sizeof(SnapshotHeaderRecord) == 384);
 static_assert(offsetof(SnapshotHeaderRecord, magic) == 0);
 static_assert(offsetof(SnapshotHeaderRecord, layout_hash) == 4);
 static_assert(offsetof(SnapshotHeaderRecord, generation) == 8);
@@ -393,7 +411,13 @@ static_assert(offsetof(SnapshotHeaderRecord, ephemeral_port_first) == 108);
 static_assert(offsetof(SnapshotHeaderRecord, ephemeral_port_last) == 110);
 static_assert(offsetof(SnapshotHeaderRecord, fullnat_tcp_timeout_sec) == 112);
 static_assert(offsetof(SnapshotHeaderRecord, sysctls) == 160);
-static_assert(offsetof(SnapshotHeaderRecord, ftp_ports) == 240);
+static_assert(offsetof(SnapshotHeaderRecord, mark_rule_count) == 224);
+static_assert(offsetof(SnapshotHeaderRecord, mark_rule_offset) == 228);
+static_assert(offsetof(SnapshotHeaderRecord, mark_port_count) == 232);
+static_assert(offsetof(SnapshotHeaderRecord, mark_port_offset) == 236);
+static_assert(offsetof(SnapshotHeaderRecord, mark_end_count) == 240);
+static_assert(offsetof(SnapshotHeaderRecord, mark_end_offset) == 244);
+static_assert(offsetof(SnapshotHeaderRecord, ftp_ports) == 256);
 
 struct ServiceRecord {
   Addr address;
@@ -477,6 +501,68 @@ static_assert(sizeof(AnnounceRecord) == 32);
 static_assert(offsetof(AnnounceRecord, address) == 0);
 static_assert(offsetof(AnnounceRecord, port) == 16);
 static_assert(offsetof(AnnounceRecord, reserved) == 20);
+
+struct MarkRuleRecord {
+  Addr source;
+  Addr destination;
+  uint32_t clear_mask;
+  uint32_t flip_bits;
+  uint32_t mark_mask;
+  uint32_t mark_value;
+  uint32_t interfaces;
+  uint32_t is_not;
+  uint32_t skip;
+  uint16_t source_port_first;
+  uint16_t source_port_count;
+  uint16_t destination_port_first;
+  uint16_t destination_port_count;
+  uint16_t port_first;
+  uint16_t port_count;
+  uint8_t source_bits;
+  uint8_t destination_bits;
+  uint8_t protocol;
+  uint8_t family;
+  uint32_t reserved;
+};
+static_assert(sizeof(MarkRuleRecord) == 80);
+static_assert(offsetof(MarkRuleRecord, source) == 0);
+static_assert(offsetof(MarkRuleRecord, destination) == 16);
+static_assert(offsetof(MarkRuleRecord, clear_mask) == 32);
+static_assert(offsetof(MarkRuleRecord, flip_bits) == 36);
+static_assert(offsetof(MarkRuleRecord, mark_mask) == 40);
+static_assert(offsetof(MarkRuleRecord, mark_value) == 44);
+static_assert(offsetof(MarkRuleRecord, interfaces) == 48);
+static_assert(offsetof(MarkRuleRecord, is_not) == 52);
+static_assert(offsetof(MarkRuleRecord, skip) == 56);
+static_assert(offsetof(MarkRuleRecord, source_port_first) == 60);
+static_assert(offsetof(MarkRuleRecord, source_port_count) == 62);
+static_assert(offsetof(MarkRuleRecord, destination_port_first) == 64);
+static_assert(offsetof(MarkRuleRecord, destination_port_count) == 66);
+static_assert(offsetof(MarkRuleRecord, port_first) == 68);
+static_assert(offsetof(MarkRuleRecord, port_count) == 70);
+static_assert(offsetof(MarkRuleRecord, source_bits) == 72);
+static_assert(offsetof(MarkRuleRecord, destination_bits) == 73);
+static_assert(offsetof(MarkRuleRecord, protocol) == 74);
+static_assert(offsetof(MarkRuleRecord, family) == 75);
+static_assert(offsetof(MarkRuleRecord, reserved) == 76);
+
+struct MarkEndRecord {
+  Addr address;
+  uint16_t port_first;
+  uint16_t port_last;
+  uint8_t protocol;
+  uint8_t bits;
+  uint8_t family;
+  uint8_t reserved;
+};
+static_assert(sizeof(MarkEndRecord) == 24);
+static_assert(offsetof(MarkEndRecord, address) == 0);
+static_assert(offsetof(MarkEndRecord, port_first) == 16);
+static_assert(offsetof(MarkEndRecord, port_last) == 18);
+static_assert(offsetof(MarkEndRecord, protocol) == 20);
+static_assert(offsetof(MarkEndRecord, bits) == 21);
+static_assert(offsetof(MarkEndRecord, family) == 22);
+static_assert(offsetof(MarkEndRecord, reserved) == 23);
 
 struct PortWordsRecord {
   uint32_t rx_index;

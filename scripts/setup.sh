@@ -54,6 +54,7 @@ vsftpd vsftpd test an FTP server
 nginx nginx-light test an HTTP server
 /usr/lib/nginx/modules/ngx_stream_module.so libnginx-mod-stream test a TCP proxy to compare with
 haproxy haproxy test a TCP proxy to compare with
+vsftpd vsftpd test an FTP server
 ethtool ethtool test offload settings
 qemu-system-x86_64 qemu-system-x86 test a kernel with IPVS
 busybox busybox-static test a kernel with IPVS

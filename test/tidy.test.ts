@@ -40,8 +40,8 @@ const IMPORTS: readonly ImportRule[] = [
   },
   // Configuration becomes bytes.
   {
-    files: /^dataplane\/snapshot-writer\.ts$/,
-    allow: [/^dataplane\/layout$/, /^control\/model\//],
+    files: /^dataplane\/(snapshot|mark)-writer\.ts$/,
+    allow: [/^dataplane\/(layout|mark-writer)$/, /^control\/model\//],
   },
   { files: /^dataplane\//, allow: [/^dataplane\/(?!worker$)/] },
   // The one place where control touches the data plane's parts, behind dataplane-port.ts.
@@ -84,7 +84,7 @@ const IMPORTS: readonly ImportRule[] = [
 
 /** Files where time, randomness and input are arguments. */
 const PURE_FILES: readonly RegExp[] = [
-  /^src\/(scheduler|control\/(model|netlink))\//,
+  /^src\/(scheduler|control\/(model|netlink|cli\/marks))\//,
   /^src\/control\/vrrp\/(advert|instance)\.ts$/,
   /^src\/control\/health\/(dampen|effect)\.ts$/,
   /^src\/control\/sync\/wire\.ts$/,

@@ -28,5 +28,6 @@ export function snapshotOf(config: Config, generation = 1): Uint8Array {
     ephemeralPortFirst: 32768,
     ephemeralPortLast: 60999,
     announces: [],
+    portNames: [],
   })
 }

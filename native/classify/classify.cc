@@ -12,9 +12,12 @@ constexpr uint16_t kUnprivilegedStart = 1024;
 
 }  // namespace
 
-uint16_t find_service(const Snapshot& snapshot, const FlowKey& key) {
+uint16_t find_service(const Snapshot& snapshot, const FlowKey& key, uint32_t mark) {
+  uint16_t slot = kNoSlot;
+  if (mark != 0) slot = snapshot.find_marked(mark, key.destination.is_v4() ? 4 : 6);
+  if (slot != kNoSlot) return slot;
   const uint16_t port = key.destination_port.host();
-  uint16_t slot = snapshot.find_exact(key.destination, port, key.protocol);
+  slot = snapshot.find_exact(key.destination, port, key.protocol);
   if (slot == kNoSlot && key.protocol == kProtoTcp && snapshot.has_ftp() &&
       (port == kFtpDataPort || port >= kUnprivilegedStart)) {
     slot = snapshot.find_exact(key.destination, kFtpPort, kProtoTcp);

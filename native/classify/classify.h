@@ -5,8 +5,8 @@
 
 namespace uvs {
 
-// Service slot for a new flow, in the kernel's order: exact, FTP rule, port 0; kNoSlot: none.
-// Kernel: ip_vs_ctl.c ip_vs_service_find.
-uint16_t find_service(const Snapshot& snapshot, const FlowKey& key);
+// Service slot for a new flow that carries `mark` (0: none), in the kernel's order: mark, exact,
+// FTP rule, port 0; kNoSlot: none. Kernel: ip_vs_ctl.c ip_vs_service_find.
+uint16_t find_service(const Snapshot& snapshot, const FlowKey& key, uint32_t mark);
 
 }  // namespace uvs

@@ -2,12 +2,14 @@
 // Next: classify.cc looks services up in it; core.cc asks it about destinations.
 #include "classify/snapshot.h"
 
-#include <cstring>
+#include <algorithm>
 
 namespace uvs {
 namespace {
 
-constexpr uint32_t kLookupSize = kMaxServices * 4;  // at most a quarter full
+constexpr uint32_t kLookupSize = kMaxServices * 4;                    // at most a quarter full
+constexpr uint32_t kVirtualSize = (kMaxServices + kMaxMarkEnds) * 2;  // at most half full
+static_assert(kMaxServices + kMaxMarkEnds < UINT16_MAX);
 constexpr uint16_t kFtpPort = 21;
 
 template <typename T>
@@ -56,6 +58,7 @@ const char* snapshot_error_text(SnapshotError error) {
     case SnapshotError::kBadService: return "a service record is out of range";
     case SnapshotError::kBadDestination: return "a destination record is out of range";
     case SnapshotError::kBadOrder: return "the order list names no destination";
+    case SnapshotError::kBadMark: return "a mark rule is out of range";
   }
   return "unknown";
 }
@@ -73,6 +76,11 @@ SnapshotError check_snapshot(const uint8_t* block, size_t bytes) {
       !in_range<uint32_t>(h.order_offset, h.order_count, bytes) ||
       !in_range<Addr>(h.local_address_offset, h.local_address_count, bytes) ||
       !in_range<AnnounceRecord>(h.announce_offset, h.announce_count, bytes) ||
+      h.mark_rule_count > kMaxMarkRules || h.mark_port_count > kMaxMarkPorts ||
+      h.mark_end_count > kMaxMarkEnds ||
+      !in_range<MarkRuleRecord>(h.mark_rule_offset, h.mark_rule_count, bytes) ||
+      !in_range<uint32_t>(h.mark_port_offset, h.mark_port_count, bytes) ||
+      !in_range<MarkEndRecord>(h.mark_end_offset, h.mark_end_count, bytes) ||
       h.local_port_first == 0 || h.local_port_last < h.local_port_first ||
       h.ephemeral_port_first == 0 || h.ephemeral_port_last < h.ephemeral_port_first) {
     return SnapshotError::kOutOfRange;
@@ -96,15 +104,20 @@ SnapshotError check_snapshot(const uint8_t* block, size_t bytes) {
       return SnapshotError::kBadOrder;
     }
   }
-  return SnapshotError::kNone;
+  return MarkRules::good(block) ? SnapshotError::kNone : SnapshotError::kBadMark;
 }
 
-Snapshot::Snapshot() : lookup_(kLookupSize, 0), virtual_(kLookupSize, 0) {}
+Snapshot::Snapshot()
+    : lookup_(kLookupSize, 0), marked_(kLookupSize, 0), virtual_(kVirtualSize, 0) {}
 
 uint32_t Snapshot::hash(const Addr& address, uint16_t port, uint8_t protocol) {
   const uint64_t key = address.high() ^ (address.low() * 0x9e3779b97f4a7c15u) ^
                        (uint64_t{port} << 8 | protocol) * 0xd6e8feb86659fd93u;
-  return static_cast<uint32_t>((key * 0xa0761d6478bd642fu) >> 40) % kLookupSize;
+  return static_cast<uint32_t>((key * 0xa0761d6478bd642fu) >> 32);
+}
+
+uint32_t Snapshot::hash(uint32_t mark, uint8_t family) {
+  return static_cast<uint32_t>(((uint64_t{family} << 32 | mark) * 0x9e3779b97f4a7c15u) >> 32);
 }
 
 void Snapshot::adopt(const uint8_t* block) {
@@ -113,37 +126,63 @@ void Snapshot::adopt(const uint8_t* block) {
   destinations_ = reinterpret_cast<const DestinationRecord*>(block + header_->destination_offset);
   local_addresses_ = reinterpret_cast<const Addr*>(block + header_->local_address_offset);
   announces_ = reinterpret_cast<const AnnounceRecord*>(block + header_->announce_offset);
+  marks_.adopt(block);
   port_zero_ = ftp_ = false;
-  std::memset(lookup_.data(), 0, lookup_.size() * sizeof(lookup_[0]));
-  std::memset(virtual_.data(), 0, virtual_.size() * sizeof(virtual_[0]));
+  for (auto* table : {&lookup_, &marked_, &virtual_}) std::fill(table->begin(), table->end(), 0);
   for (uint32_t slot = 0; slot < header_->service_count; slot++) {
     const ServiceRecord& s = services_[slot];
     if (s.used == 0) continue;
     port_zero_ |= s.port == 0;
-    if (s.fwmark != 0) continue;
-    ftp_ |= s.port == kFtpPort;
-    uint32_t at = hash(s.address, s.port, s.protocol);
-    while (lookup_[at] != 0) at = (at + 1) % kLookupSize;
-    lookup_[at] = static_cast<uint16_t>(slot + 1);
-    if (is_virtual(s.address)) continue;
-    for (at = hash(s.address, 0, 0); virtual_[at] != 0;) at = (at + 1) % kLookupSize;
-    virtual_[at] = static_cast<uint16_t>(slot + 1);
+    ftp_ |= s.fwmark == 0 && s.port == kFtpPort;
+    std::vector<uint16_t>& table = s.fwmark == 0 ? lookup_ : marked_;
+    uint32_t at = (s.fwmark == 0 ? hash(s.address, s.port, s.protocol) : hash(s.fwmark, s.family)) %
+                  kLookupSize;
+    while (table[at] != 0) at = (at + 1) % kLookupSize;
+    table[at] = static_cast<uint16_t>(slot + 1);
+    if (s.fwmark == 0) add_virtual(s.address, slot);
+  }
+  for (uint32_t i = 0; i < marks_.end_count(); i++) {
+    if (marks_.end(i).bits == 128) add_virtual(marks_.end(i).address, kMaxServices + i);
   }
 }
 
+void Snapshot::add_virtual(const Addr& address, uint32_t number) {
+  uint32_t at = hash(address, 0, 0) % kVirtualSize;
+  for (; virtual_[at] != 0; at = (at + 1) % kVirtualSize) {
+    if (virtual_address(virtual_[at] - 1u) == address) return;
+  }
+  virtual_[at] = static_cast<uint16_t>(number + 1);
+}
+
+const Addr& Snapshot::virtual_address(uint32_t number) const {
+  return number < kMaxServices ? services_[number].address
+                               : marks_.end(number - kMaxServices).address;
+}
+
 bool Snapshot::is_virtual(const Addr& address) const {
-  for (uint32_t at = hash(address, 0, 0); virtual_[at] != 0; at = (at + 1) % kLookupSize) {
-    if (services_[virtual_[at] - 1].address == address) return true;
+  uint32_t at = hash(address, 0, 0) % kVirtualSize;
+  for (; virtual_[at] != 0; at = (at + 1) % kVirtualSize) {
+    if (virtual_address(virtual_[at] - 1u) == address) return true;
   }
   return false;
 }
 
 uint16_t Snapshot::find_exact(const Addr& address, uint16_t port, uint8_t protocol) const {
-  for (uint32_t at = hash(address, port, protocol); lookup_[at] != 0; at = (at + 1) % kLookupSize) {
+  uint32_t at = hash(address, port, protocol) % kLookupSize;
+  for (; lookup_[at] != 0; at = (at + 1) % kLookupSize) {
     const ServiceRecord& s = services_[lookup_[at] - 1];
     if (s.port == port && s.protocol == protocol && s.address == address) {
       return static_cast<uint16_t>(lookup_[at] - 1);
     }
+  }
+  return kNoSlot;
+}
+
+uint16_t Snapshot::find_marked(uint32_t mark, uint8_t family) const {
+  uint32_t at = hash(mark, family) % kLookupSize;
+  for (; marked_[at] != 0; at = (at + 1) % kLookupSize) {
+    const ServiceRecord& s = services_[marked_[at] - 1];
+    if (s.fwmark == mark && s.family == family) return static_cast<uint16_t>(marked_[at] - 1);
   }
   return kNoSlot;
 }

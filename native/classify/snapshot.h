@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "classify/mark_rules.h"
 #include "layout.gen.h"
 
 namespace uvs {
@@ -23,6 +24,7 @@ enum class SnapshotError : uint8_t {
   kBadService,  // a field of a service is out of range
   kBadDestination,
   kBadOrder,  // the order list names a hole
+  kBadMark,   // a field of a mark rule or of what it selects is out of range
 };
 const char* snapshot_error_text(SnapshotError error);
 
@@ -57,7 +59,13 @@ class Snapshot {
   // Service slot of an exact (address, port, protocol), kNoSlot when there is none.
   uint16_t find_exact(const Addr& address, uint16_t port, uint8_t protocol) const;
 
-  // True if `address` is the address of any service.
+  // Service slot of a firewall mark other than 0, kNoSlot when there is none.
+  uint16_t find_marked(uint32_t mark, uint8_t family) const;
+
+  // The mark rules, and what they select.
+  const MarkRules& marks() const { return marks_; }
+
+  // True if `address` is the address of any service, or one that a mark rule selects by itself.
   bool is_virtual(const Addr& address) const;
 
   bool has_port_zero() const { return port_zero_; }
@@ -73,13 +81,19 @@ class Snapshot {
 
  private:
   static uint32_t hash(const Addr& address, uint16_t port, uint8_t protocol);
+  static uint32_t hash(uint32_t mark, uint8_t family);
+  void add_virtual(const Addr& address, uint32_t number);
+  const Addr& virtual_address(uint32_t number) const;
   const SnapshotHeaderRecord* header_ = nullptr;
   const ServiceRecord* services_ = nullptr;
   const DestinationRecord* destinations_ = nullptr;
   const Addr* local_addresses_ = nullptr;
   const AnnounceRecord* announces_ = nullptr;
+  MarkRules marks_;
   std::vector<uint16_t> lookup_;   // open addressing, service slot + 1
-  std::vector<uint16_t> virtual_;  // the same by address alone, one service each
+  std::vector<uint16_t> marked_;   // the same by firewall mark
+  std::vector<uint16_t> virtual_;  // by address alone: of a service (slot + 1), or of a mark end
+                                   //   (its number + 1 + kMaxServices)
   bool port_zero_ = false;
   bool ftp_ = false;
 };

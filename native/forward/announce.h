@@ -11,8 +11,8 @@
 
 namespace uvs {
 
-// One address per service and local address at the most, each on one port.
-constexpr uint32_t kAnnouncedMax = kMaxServices + kMaxLocalAddresses;
+// One address per service, mark rule and local address at the most, each on one port.
+constexpr uint32_t kAnnouncedMax = kMaxServices + kMaxMarkRules + kMaxLocalAddresses;
 
 class Announcer {
  public:

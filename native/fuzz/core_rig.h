@@ -190,7 +190,7 @@ struct ServiceText {
   uint8_t protocol = kProtoTcp;
   uint32_t flags = 0;
   std::vector<Addr> local;
-  uint32_t fwmark = 0;
+  uint32_t fwmark = 0;  // with port and protocol 0; the address gives the family
 };
 
 // Its slot is its place in the list.
@@ -227,6 +227,9 @@ struct ConfigText {
   uint32_t tcp_sec[11] = {2, 900, 120, 60, 120, 120, 10, 60, 30, 120, 120};
   uint32_t fullnat_sec[11] = {2, 90, 3, 30, 7, 7, 3, 7, 7, 120, 30};
   std::vector<AnnounceRecord> announces;
+  std::vector<MarkRuleRecord> mark_rules;
+  std::vector<uint32_t> mark_ports;  // first, last << 16
+  std::vector<MarkEndRecord> mark_ends;
 };
 
 inline void write_service(ServiceRecord* record, const ServiceText& text, uint32_t local_first) {
@@ -266,7 +269,10 @@ inline std::vector<uint64_t> block_of(const ConfigText& text) {
   const size_t destinations_at = services_at + text.services.size() * sizeof(ServiceRecord);
   const size_t local_at = destinations_at + text.destinations.size() * sizeof(DestinationRecord);
   const size_t announces_at = local_at + local * sizeof(Addr);
-  const size_t bytes = announces_at + text.announces.size() * sizeof(AnnounceRecord);
+  const size_t rules_at = announces_at + text.announces.size() * sizeof(AnnounceRecord);
+  const size_t ports_at = rules_at + text.mark_rules.size() * sizeof(MarkRuleRecord);
+  const size_t ends_at = ports_at + text.mark_ports.size() * sizeof(uint32_t);
+  const size_t bytes = ends_at + text.mark_ends.size() * sizeof(MarkEndRecord);
   std::vector<uint64_t> block((bytes + 7) / 8, 0);
   auto* start = reinterpret_cast<uint8_t*>(block.data());
   auto* h = reinterpret_cast<SnapshotHeaderRecord*>(start);
@@ -283,6 +289,12 @@ inline std::vector<uint64_t> block_of(const ConfigText& text) {
   h->order_offset = static_cast<uint32_t>(announces_at);
   h->announce_count = static_cast<uint32_t>(text.announces.size());
   h->announce_offset = static_cast<uint32_t>(announces_at);
+  h->mark_rule_count = static_cast<uint32_t>(text.mark_rules.size());
+  h->mark_rule_offset = static_cast<uint32_t>(rules_at);
+  h->mark_port_count = static_cast<uint32_t>(text.mark_ports.size());
+  h->mark_port_offset = static_cast<uint32_t>(ports_at);
+  h->mark_end_count = static_cast<uint32_t>(text.mark_ends.size());
+  h->mark_end_offset = static_cast<uint32_t>(ends_at);
   h->local_port_first = text.local_port_first;
   h->local_port_last = text.local_port_last;
   std::copy(std::begin(text.ftp_ports), std::end(text.ftp_ports), h->ftp_ports);
@@ -314,6 +326,12 @@ inline std::vector<uint64_t> block_of(const ConfigText& text) {
   }
   auto* announces = reinterpret_cast<AnnounceRecord*>(start + announces_at);
   std::copy(text.announces.begin(), text.announces.end(), announces);
+  std::copy(text.mark_rules.begin(), text.mark_rules.end(),
+            reinterpret_cast<MarkRuleRecord*>(start + rules_at));
+  std::copy(text.mark_ports.begin(), text.mark_ports.end(),
+            reinterpret_cast<uint32_t*>(start + ports_at));
+  std::copy(text.mark_ends.begin(), text.mark_ends.end(),
+            reinterpret_cast<MarkEndRecord*>(start + ends_at));
   return block;
 }
 

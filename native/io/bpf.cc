@@ -157,13 +157,14 @@ UniqueFd bpf_load(const BpfProgram& program, bpf_prog_type type, const char* nam
 }
 
 UniqueFd bpf_create_map(bpf_map_type type, uint32_t key_bytes, uint32_t value_bytes,
-                        uint32_t entries, const char* name, IoError* error) {
+                        uint32_t entries, const char* name, IoError* error, uint32_t flags) {
   allow_locked_memory();
   bpf_attr attribute{};
   attribute.map_type = type;
   attribute.key_size = key_bytes;
   attribute.value_size = value_bytes;
   attribute.max_entries = entries;
+  attribute.map_flags = flags;
   set_name(attribute.map_name, name);
   UniqueFd fd(static_cast<int>(bpf(BPF_MAP_CREATE, &attribute)));
   if (!fd.open()) *error = system_error("bpf BPF_MAP_CREATE", name);

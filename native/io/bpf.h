@@ -94,7 +94,8 @@ class BpfAssembler {
 UniqueFd bpf_load(const BpfProgram& program, bpf_prog_type type, const char* name, IoError* error);
 
 UniqueFd bpf_create_map(bpf_map_type type, uint32_t key_bytes, uint32_t value_bytes,
-                        uint32_t entries, const char* name, IoError* error);
+                        uint32_t entries, const char* name, IoError* error,
+                        uint32_t flags = 0);  // BPF_F_*
 
 // Sets or adds an element; E2BIG: the map is full.
 bool bpf_set(int map, const void* key, const void* value, IoError* error);

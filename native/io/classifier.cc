@@ -52,6 +52,9 @@ std::unique_ptr<Classifier> Classifier::open(uint32_t workers, IoError* error) {
   made->config_map_ = bpf_create_map(BPF_MAP_TYPE_ARRAY, sizeof(uint32_t), sizeof(ClassifierConfig),
                                      1, "uvs_config", error);
   if (!made->config_map_.open() || !made->publish_config(error)) return nullptr;
+  if (!made->marked_.open(error)) return nullptr;
+  const ClassifierMaps maps{made->entries_map_.get(), made->config_map_.get(),
+                            made->marked_.prefixes_map(), made->marked_.chunks_map()};
   const struct {
     ClassifierUse use;
     bpf_prog_type type;
@@ -63,9 +66,8 @@ std::unique_ptr<Classifier> Classifier::open(uint32_t workers, IoError* error) {
       {ClassifierUse::kQuiet, BPF_PROG_TYPE_SCHED_CLS, "uvs_quiet", &made->quiet_},
   };
   for (const auto& program : programs) {
-    *program.to = bpf_load(
-        classifier_program(program.use, made->entries_map_.get(), made->config_map_.get(), workers),
-        program.type, program.name, error);
+    *program.to =
+        bpf_load(classifier_program(program.use, maps, workers), program.type, program.name, error);
     if (!program.to->open()) return nullptr;
   }
   return made;
@@ -80,6 +82,23 @@ bool Classifier::set_local_ports(uint16_t first, uint16_t last, IoError* error) 
   config_.local_port_first = first;
   config_.local_port_last = last;
   return publish_config(error);
+}
+
+// Nothing that the programs may still be told to look up goes away before they know better.
+bool Classifier::set_marked(std::span<const MarkEndRecord> ends, IoError* error) {
+  const bool added = marked_.add(ends, error);
+  const auto publish = [this](IoError* to) {
+    config_.marked_prefixes = marked_.prefixes();
+    config_.marked_any4 = marked_.any4();
+    config_.marked_any6 = marked_.any6();
+    return publish_config(to);
+  };
+  IoError second;
+  if (!added) {
+    publish(&second);
+    return false;
+  }
+  return publish(error) && marked_.forget(error) && publish(error);
 }
 
 // Entries that go are removed before others come, so that the map never needs room for both.

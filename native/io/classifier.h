@@ -1,4 +1,4 @@
-// The classifier as main owns it: two maps, three programs, and the entries that are in force.
+// The classifier as main owns it: its maps, three programs, and the entries that are in force.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -7,6 +7,7 @@
 
 #include "io/bpf.h"
 #include "io/classifier_program.h"
+#include "io/marked_ends.h"
 
 namespace uvs {
 
@@ -20,6 +21,10 @@ class Classifier {
   // flags are or-ed) the entries in force, by difference: an entry that stays is never away. On
   // failure some of the change may be in force; calling again goes on from there.
   bool set_entries(std::span<const ClassifierEntry> entries, IoError* error);
+
+  // Makes `ends` what mark rules select. On failure some of the change may be in force; calling
+  // again goes on from there.
+  bool set_marked(std::span<const MarkEndRecord> ends, IoError* error);
 
   // FULLNAT local ports, both ends included; first > last: none.
   bool set_local_ports(uint16_t first, uint16_t last, IoError* error);
@@ -41,7 +46,8 @@ class Classifier {
   UniqueFd filter_;
   UniqueFd steer_;
   UniqueFd quiet_;
-  ClassifierConfig config_{1, 0, 0, 0, 0};
+  MarkedEnds marked_;
+  ClassifierConfig config_{1, 0, 0, 0, 0, 0, 0, 0};
   std::vector<ClassifierEntry> entries_;  // what the map holds, sorted by key
 };
 

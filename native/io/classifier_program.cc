@@ -245,7 +245,7 @@ void Writer::key_port(int16_t from) {
 // Looks the key up; r0 is the entry's flags word or null.
 void Writer::find(EntryKind kind) {
   a_.store(Size::k8, Reg::fp, kKeyKind, static_cast<int32_t>(kind));
-  a_.load_map(Reg::r1, entries_);
+  a_.load_map(Reg::r1, maps_.entries);
   a_.move(Reg::r2, Reg::fp);
   a_.op(Alu::kAdd, Reg::r2, kKey);
   a_.call(BPF_FUNC_map_lookup_elem);
@@ -324,7 +324,7 @@ void Writer::find_source(int16_t address, int16_t port, Label none) {
 
 void Writer::read_config() {
   a_.store(Size::k32, Reg::fp, kConfigKey, 0);
-  a_.load_map(Reg::r1, config_);
+  a_.load_map(Reg::r1, maps_.config);
   a_.move(Reg::r2, Reg::fp);
   a_.op(Alu::kAdd, Reg::r2, kConfigKey);
   a_.call(BPF_FUNC_map_lookup_elem);
@@ -350,20 +350,26 @@ void Writer::unless_fullnat(int16_t port, Label none) {
 void Writer::request_flags(int16_t address, int16_t port) {
   if (use_ != ClassifierUse::kSteer) return;
   const Label known = a_.label();
+  const Label marked = a_.label();
   const Label done = a_.label();
   find_request(address, port, known);
+  marks_.find(a_, address, port, marked);
+  marks_.find_anywhere(a_, address, port, marked);
   a_.move(kFlags, 0);
+  a_.jump(done);
+  a_.bind(marked);
+  a_.move(kFlags, static_cast<int32_t>(kEntryByAddress));
   a_.jump(done);
   a_.bind(known);
   a_.load(Size::k32, kFlags, Reg::r0, 0);
   a_.bind(done);
 }
 
-// Goes on when kFlags has kEntryMasquerade.
-void Writer::unless_masquerade() {
+// Goes on when kFlags has kEntryMasquerade, else to `none`.
+void Writer::unless_masquerade(Label none) {
   const Label masquerade = a_.label();
   a_.jump_if(Jump::kAnyBit, kFlags, static_cast<int32_t>(kEntryMasquerade), masquerade);
-  a_.jump(unwanted_);
+  a_.jump(none);
   a_.bind(masquerade);
 }
 
@@ -378,26 +384,36 @@ void Writer::flow() {
   const Label request = a_.label();
   const Label reply = a_.label();
   const Label masquerade = a_.label();
+  const Label other = a_.label();
+  const Label marked = a_.label();
   require_host_frame();
   read_config();
   find_request(kDestinationEnd, kDestinationPort, request);
+  marks_.find(a_, kDestinationEnd, kDestinationPort, marked);
   a_.jump(reply);
   a_.bind(request);
   a_.load(Size::k32, kFlags, Reg::r0, 0);
   by_client(kSourceEnd, kSourcePort, Action::kTake);
 
   a_.bind(reply);
-  find_source(kSourceEnd, kSourcePort, unwanted_);
+  find_source(kSourceEnd, kSourcePort, other);
   unless_fullnat(kDestinationPort, masquerade);
   find_address(kDestinationEnd, EntryKind::kLocalAddress);
   a_.jump_if(Jump::kEqual, Reg::r0, 0, masquerade);
   by_local_port(kDestinationPort, Action::kTake);
 
   a_.bind(masquerade);
-  unless_masquerade();
+  unless_masquerade(other);
   find_address(kDestinationEnd, EntryKind::kHost);
-  a_.jump_if(Jump::kNotEqual, Reg::r0, 0, unwanted_);
+  a_.jump_if(Jump::kNotEqual, Reg::r0, 0, other);
   by_client(kDestinationEnd, kDestinationPort, Action::kTake);
+
+  a_.bind(other);
+  marks_.find_anywhere(a_, kDestinationEnd, kDestinationPort, marked);
+  a_.jump(unwanted_);
+  a_.bind(marked);
+  a_.move(kFlags, static_cast<int32_t>(kEntryByAddress));
+  by_client(kSourceEnd, kSourcePort, Action::kTake);
 }
 
 void Writer::icmp4() {
@@ -453,19 +469,25 @@ void Writer::icmp_error() {
   const Label to_client = a_.label();
   const Label to_local = a_.label();
   const Label from_client = a_.label();
+  const Label other = a_.label();
+  const Label marked = a_.label();
   unless_transport(unwanted_);
   read_config();
   find_address(kOuter, EntryKind::kVirtual);
   a_.jump_if(Jump::kNotEqual, Reg::r0, 0, to_client);
-  find_source(kDestinationEnd, kDestinationPort, unwanted_);
+  marks_.find(a_, kOuter, kSourcePort, to_client);
+  find_source(kDestinationEnd, kDestinationPort, other);
   unless_fullnat(kSourcePort, from_client);
   find_address(kOuter, EntryKind::kLocalAddress);
   a_.jump_if(Jump::kNotEqual, Reg::r0, 0, to_local);
   a_.bind(from_client);
-  unless_masquerade();
+  unless_masquerade(other);
   find_address(kOuter, EntryKind::kHost);
-  a_.jump_if(Jump::kNotEqual, Reg::r0, 0, unwanted_);
+  a_.jump_if(Jump::kNotEqual, Reg::r0, 0, other);
   by_client(kSourceEnd, kSourcePort, Action::kTake);
+  a_.bind(other);
+  marks_.find_anywhere(a_, kDestinationEnd, kSourcePort, marked);
+  a_.jump(unwanted_);
 
   // About a reply V:p -> C:q: the client end is where it went.
   a_.bind(to_client);
@@ -473,6 +495,10 @@ void Writer::icmp_error() {
   by_client(kDestinationEnd, kDestinationPort, Action::kKeep);
   a_.bind(to_local);
   by_local_port(kSourcePort, Action::kTake);
+  // Not known to be of a virtual address: the core gives it back when no connection knows it.
+  a_.bind(marked);
+  a_.move(kFlags, static_cast<int32_t>(kEntryByAddress));
+  by_client(kDestinationEnd, kDestinationPort, Action::kTake);
 }
 
 void Writer::leave(int32_t result) {
@@ -527,9 +553,8 @@ void Writer::unwanted() { leave(use_ == ClassifierUse::kQuiet ? TC_ACT_UNSPEC : 
 
 namespace uvs {
 
-BpfProgram classifier_program(ClassifierUse use, int entries_map, int config_map,
-                              uint32_t workers) {
-  return classifier::Writer(use, entries_map, config_map, workers).write();
+BpfProgram classifier_program(ClassifierUse use, const ClassifierMaps& maps, uint32_t workers) {
+  return classifier::Writer(use, maps, workers).write();
 }
 
 }  // namespace uvs

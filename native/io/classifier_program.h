@@ -23,6 +23,7 @@
 //                                                      with kEntryMasquerade
 //   L4 to V:p                                        {V, p or 0, kService}      yes     dropped
 //   TCP to V:20, or V:1024 and above                 {V, kFtpData}              yes     dropped
+//   L4 to M:p                                        M:p in `marked`            yes     dropped
 //   echo request to A, ICMP or ICMPv6                {A, kAnnounce}             yes     dropped
 //   any other IP packet to A                         {A, kAnnounce}             no*     dropped
 //   L4 from D:p to L:q, q a local port,              {L, kLocalAddress}         yes     dropped
@@ -30,13 +31,16 @@
 //   L4 from D:p to H                                 {H, kHost}                 no      goes on
 //   L4 from D:p                                      {D, p or 0, kSource}       yes     dropped
 //                                                      with kEntryMasquerade
+//   L4 to any address, port p                        p in `marked_any*`         yes     dropped
 //   ICMP error to H about a tunnel packet to D       {H, kHost}                 yes     goes on
 //                                                      and {D, t, kTunnel}
 //   ICMP error to V                                  {V, kVirtual}              yes     goes on
+//   ICMP error to M about M:p -> C:q                 M:p in `marked`            yes     goes on
 //   ICMP error to L about L:q -> D:p, as above       {L, kLocalAddress}         yes     dropped
 //   ICMP error to H                                  {H, kHost}                 no      goes on
 //   ICMP error about C:q -> D:p                      {D, p or 0, kSource}       yes     dropped
 //                                                      with kEntryMasquerade
+//   ICMP error about V:p -> C:q                      p in `marked_any*`         yes     dropped
 //   anything else; VLAN-tagged;                                                 no      goes on
 //     unicast to another link address
 // A packet belongs to the worker of its client end. Where the entry that decides has
@@ -47,7 +51,10 @@
 // An ICMP error is ICMP type 3, 4, 11 or ICMPv6 type below 128 (spec 5.7) that quotes L4 with
 // ports; "about C:q -> D:p" is what it quotes. "About a tunnel packet" is an ICMP (v4) error that
 // quotes IPIP or GRE (t is 0), or GUE over UDP to port t, with an IPv4 packet of L4 inside, of
-// which the ports are there (spec 5.7.3): steered like what is inside.
+// which the ports are there (spec 5.7.3): steered like what is inside. `marked` is what
+// mark rules select by destination prefix, protocol and port (io/marked_ends.h), and belongs to the
+// worker of the client's address; a rule that names no destination comes behind the replies, which
+// are steered by their other end.
 #pragma once
 #include <cstdint>
 
@@ -100,6 +107,9 @@ struct ClassifierConfig {
   uint32_t all_port_services;  // kService entries with port 0
   uint32_t all_port_sources;   // kSource entries with port 0
   uint32_t ftp_services;       // kFtpData entries
+  uint32_t marked_prefixes;    // destinations in the map of marked prefixes
+  uint32_t marked_any4;        // group of ports (io/marked_ends.h) of rules without destination,
+  uint32_t marked_any6;        //   by family; 0: no such rule
 };
 
 constexpr uint32_t kClassifierEntriesMax = 65536;
@@ -107,7 +117,15 @@ constexpr uint32_t kClassifierExtensionsMax = 4;  // IPv6 extension headers walk
 
 enum class ClassifierUse : uint8_t { kFilter, kSteer, kQuiet };
 
-// The program for `use` over the two maps (borrowed descriptors). `workers` matters to kSteer only.
-BpfProgram classifier_program(ClassifierUse use, int entries_map, int config_map, uint32_t workers);
+// Borrowed descriptors of the maps that the programs share.
+struct ClassifierMaps {
+  int entries;
+  int config;
+  int marked_prefixes;
+  int marked_chunks;
+};
+
+// The program for `use` over the maps. `workers` matters to kSteer only.
+BpfProgram classifier_program(ClassifierUse use, const ClassifierMaps& maps, uint32_t workers);
 
 }  // namespace uvs

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "io/bpf.h"
+#include "io/classifier_parts.h"
 #include "io/classifier_program.h"
 
 namespace uvs::classifier {
@@ -17,6 +18,8 @@ constexpr int16_t kPorts = -64;           // source, destination, as in the pack
 constexpr int16_t kOuter = -80;           // Addr: destination of an ICMP error
 constexpr int16_t kHeader = -128;         // bytes of the packet
 constexpr int16_t kConfigKey = -136;      // u32 0
+constexpr int16_t kMarkKeys = -176;       // kMarkKeyBytes
+static_assert(kMarkKeys + kMarkKeyBytes <= kConfigKey);
 
 constexpr int16_t kKeyPort = kKey + static_cast<int16_t>(offsetof(ClassifierKey, port));
 constexpr int16_t kKeyProtocol = kKey + static_cast<int16_t>(offsetof(ClassifierKey, protocol));
@@ -46,8 +49,11 @@ enum class Action : uint8_t { kKeep, kTake };  // kQuiet: goes on, or is dropped
 
 class Writer {
  public:
-  Writer(ClassifierUse use, int entries, int config, uint32_t workers)
-      : use_(use), entries_(entries), config_(config), workers_(workers) {}
+  Writer(ClassifierUse use, const ClassifierMaps& maps, uint32_t workers)
+      : use_(use),
+        maps_(maps),
+        workers_(workers),
+        marks_{maps.marked_prefixes, maps.marked_chunks, kConfig, kProtocol, kMarkKeys} {}
   BpfProgram write();
 
  private:
@@ -73,7 +79,7 @@ class Writer {
   void find_source(int16_t address, int16_t port, Label none);
   void read_config();
   void unless_fullnat(int16_t port, Label none);
-  void unless_masquerade();
+  void unless_masquerade(Label none);
   void request_flags(int16_t address, int16_t port);
   void require_host_frame();
 
@@ -99,9 +105,9 @@ class Writer {
 
   BpfAssembler a_;
   ClassifierUse use_;
-  int entries_;
-  int config_;
+  ClassifierMaps maps_;
   uint32_t workers_;
+  MarkLookup marks_;
   Label unwanted_{};
 };
 

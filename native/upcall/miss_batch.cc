@@ -42,7 +42,7 @@ bool MissBatch::join(const Packet& packet, uint16_t packet_number) {
 }
 
 void MissBatch::add(const FlowKey& key, uint64_t hash, uint8_t family, uint16_t packet_number,
-                    uint16_t service_slot, uint16_t flags) {
+                    uint16_t service_slot, uint16_t flags, uint32_t mark) {
   next_[packet_number] = kEnd;
   uint32_t at;
   const uint32_t known = find(key, hash, &at);
@@ -64,7 +64,7 @@ void MissBatch::add(const FlowKey& key, uint64_t hash, uint8_t family, uint16_t 
   r.protocol = key.protocol;
   r.family = family;
   r.flags = flags;
-  r.fwmark = 0;
+  r.fwmark = mark;
   r.verdict = kVerdictNone;
   r.packets = 1;
   r.template_ref = 0;

@@ -19,12 +19,13 @@ class MissBatch {
   void clear();
 
   // Puts packet number `packet` of the burst into the batch for `service_slot`.
-  void add(const Packet& packet, uint16_t packet_number, uint16_t service_slot, uint16_t flags) {
-    add(packet.key, packet.hash, packet.family, packet_number, service_slot, flags);
+  void add(const Packet& packet, uint16_t packet_number, uint16_t service_slot, uint16_t flags,
+           uint32_t mark) {
+    add(packet.key, packet.hash, packet.family, packet_number, service_slot, flags, mark);
   }
   // The same for a packet that speaks of flow `key` instead of belonging to it (an ICMP error).
   void add(const FlowKey& key, uint64_t hash, uint8_t family, uint16_t packet_number,
-           uint16_t service_slot, uint16_t flags);
+           uint16_t service_slot, uint16_t flags, uint32_t mark);
 
   // Chains a packet behind the record of its flow, if there is one: what would be no new flow by
   // itself (a RST, an ACK) still belongs to the SYN in front of it. False: no such record.

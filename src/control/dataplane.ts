@@ -16,6 +16,7 @@ import { CounterBlocks } from '../dataplane/counters.js'
 import { LIMITS, TEMPLATE_STATE } from '../dataplane/layout.js'
 import { LoadView } from '../dataplane/load-view.js'
 import { MaglevPool } from '../dataplane/maglev-pool.js'
+import { markEndRecords } from '../dataplane/mark-writer.js'
 import { allocateBlocks } from '../dataplane/memory.js'
 import {
   openPorts,
@@ -258,7 +259,7 @@ class Dataplane implements DataplanePort {
   }
 
   idle(before: Config | undefined, after: Config): readonly string[] {
-    return idleSentences(before, after)
+    return idleSentences(before, after, this.info().ports)
   }
 
   async interfaceMtu(name: string): Promise<number | undefined> {
@@ -274,7 +275,8 @@ class Dataplane implements DataplanePort {
     const refused = refusalOf(config, this.#options.io)
     if (refused !== undefined) throw refused
     const facts = await this.#host.facts(config)
-    const block = writeSnapshot(config, ++this.#generation, facts)
+    const portNames = this.info().ports
+    const block = writeSnapshot(config, ++this.#generation, { ...facts, portNames })
     const fault = snapshotFault(block)
     if (fault !== undefined) {
       throw new ControlError('DATAPLANE_FAILED', `the configuration does not fit: ${fault}`)
@@ -300,6 +302,7 @@ class Dataplane implements DataplanePort {
     const facts = await this.#host.facts(config)
     this.#ports.setLocalPorts(facts.localPortFirst, facts.localPortLast)
     this.#ports.setEntries(facts.entries)
+    this.#ports.setMarked(markEndRecords(config))
     await this.#host.apply(config)
   }
 

@@ -4,7 +4,14 @@
  * as one change; if the data plane refuses it, they are tried again one by one, so that only the
  * one at fault fails. Atomic commands are a change of their own: all take effect or none.
  */
-import type { ConnectionView, InfoView, Outcome, ServiceView, StatusView } from './api/views.js'
+import type {
+  ConnectionView,
+  InfoView,
+  MarkRuleView,
+  Outcome,
+  ServiceView,
+  StatusView,
+} from './api/views.js'
 import type { Clock } from './clock.js'
 import { DefenceWatch } from './defence-watch.js'
 import type { ConnectionRow, DataplanePort, RowFilter, TrafficBook } from './dataplane-port.js'
@@ -18,6 +25,7 @@ import { DEFENCE_PERIOD_MS, sameModes } from './model/defence.js'
 import { describeAction, diff } from './model/diff.js'
 import { ControlError, failure } from './model/errors.js'
 import type { Result } from './model/errors.js'
+import { markRuleText } from './model/mark-text.js'
 import { enumerateServices, serviceKey } from './model/service.js'
 import type { ServiceId } from './model/service.js'
 import { releaseRetired, TRASH_PERIOD_MS } from './model/trash.js'
@@ -324,6 +332,14 @@ export class Director {
       return failure('SERVICE_UNKNOWN', `there is no service ${serviceKey(only)}`)
     }
     return { ok: true, value: [serviceView(service, book, loads)] }
+  }
+
+  /** All mark rules, in order. */
+  markRules(): MarkRuleView[] {
+    return this.#config.markRules.map((rule) => {
+      const { family, chain } = rule
+      return { family, chain, rule: markRuleText(rule) }
+    })
   }
 
   info(): InfoView {

@@ -6,7 +6,7 @@ import { createRoutes } from './api/routes.js'
 import type { Clock } from './clock.js'
 import { systemResolver } from './cli/resolver.js'
 import { loadConfig, loadRules } from './config/load.js'
-import { reconcile } from './config/reconcile.js'
+import { reconcile, reconcileMarks } from './config/reconcile.js'
 import type { NativeConfig, Settings } from './config/native-format.js'
 import { choose } from './choose-dataplane.js'
 import type { Choice } from './choose-dataplane.js'
@@ -104,6 +104,7 @@ async function firstConfig(
     ...settingCommands(flags, file?.settings ?? NO_SETTINGS),
     { kind: 'setDefaultLocalAddresses', addresses: settings.localAddresses },
     ...reconcile(empty, [], file?.services ?? []),
+    ...reconcileMarks(empty, [], file?.marks ?? []),
     ...(flags.rules === undefined ? [] : await loadRules(flags.rules, systemResolver())),
   ]
   const result = applyEvery(empty, commands)
@@ -247,6 +248,7 @@ class Daemon {
         ...settingCommands(this.#flags, file.settings),
         { kind: 'setDefaultLocalAddresses', addresses: localAddresses },
         ...reconcile(director.config, this.#file?.services ?? [], file.services),
+        ...reconcileMarks(director.config, this.#file?.marks ?? [], file.marks),
       ]
       // What can be known beforehand is refused before the data plane is asked.
       requireCarried(director.config, commands, this.#carrier())

@@ -40,6 +40,12 @@ export const LIMITS = {
   DESTINATIONS: 32768,
   /** Local addresses for FULLNAT, over all services. */
   LOCAL_ADDRESSES: 1024,
+  /** Mark rules as workers evaluate them: jumps to user chains written out. */
+  MARK_RULES: 2048,
+  /** Port ranges of all mark rules. */
+  MARK_PORTS: 8192,
+  /** Destinations that mark rules select, with protocol and port range. */
+  MARK_ENDS: 8192,
   /** Frames taken from a port at once, and the most misses one burst can make. */
   BURST: 64,
   /** Interfaces (ports) of one director. */
@@ -116,6 +122,18 @@ export const DESTINATION_FLAG = {
 export const DESTINATION_STATE = {
   /** Upper threshold reached, spec 1.5. */
   OVERLOAD: 0x1,
+} as const
+
+/** Conditions of a mark rule that hold where the value does not match (iptables' `!`). */
+export const MARK_NOT = {
+  SOURCE: 0x1,
+  DESTINATION: 0x2,
+  PROTOCOL: 0x4,
+  SOURCE_PORTS: 0x8,
+  DESTINATION_PORTS: 0x10,
+  /** Either port. */
+  PORTS: 0x20,
+  MARK: 0x40,
 } as const
 
 /** Flags of a miss record. */
@@ -264,7 +282,7 @@ export const RECORDS = {
     },
   },
   snapshotHeader: {
-    bytes: 256,
+    bytes: 384,
     fields: {
       magic: ['u32', 0],
       layoutHash: ['u32', 4],
@@ -288,7 +306,13 @@ export const RECORDS = {
       ephemeralPortLast: ['u16', 110], //   included
       fullnatTcpTimeoutSec: ['u32', 112], // 11 words, by TCP_STATE (spec 12.8)
       sysctls: ['u32', 160], // SYSCTL_WORDS words, by SYSCTL_INDEX
-      ftpPorts: ['u16', 240], // LIMITS.FTP_PORTS virtual ports of the FTP helper, 0 for none
+      markRuleCount: ['u32', 224], // `markRule` records, in the order of evaluation
+      markRuleOffset: ['u32', 228],
+      markPortCount: ['u32', 232], // u32: first port, last port << 16
+      markPortOffset: ['u32', 236],
+      markEndCount: ['u32', 240], // `markEnd` records
+      markEndOffset: ['u32', 244],
+      ftpPorts: ['u16', 256], // LIMITS.FTP_PORTS virtual ports of the FTP helper, 0 for none
     },
   },
   /** Service by slot; `used` is 0 for a hole. */
@@ -342,6 +366,48 @@ export const RECORDS = {
       address: ['addr', 0],
       port: ['u32', 16], // index of the interface whose subnet contains it
       reserved: ['u32', 20],
+    },
+  },
+  /**
+   * One step in finding a new flow's mark: where every condition holds, the bits of `clearMask` are
+   * cleared, `flipBits` flipped (iptables' --set-xmark), and `skip` steps left out.
+   */
+  markRule: {
+    bytes: 80,
+    fields: {
+      source: ['addr', 0],
+      destination: ['addr', 16],
+      clearMask: ['u32', 32],
+      flipBits: ['u32', 36],
+      markMask: ['u32', 40], // condition: mark & markMask == markValue
+      markValue: ['u32', 44],
+      interfaces: ['u32', 48], // condition: bit of the port it came from
+      isNot: ['u32', 52], // MARK_NOT
+      skip: ['u32', 56],
+      sourcePortFirst: ['u16', 60], // index of its first range; count 0: any port
+      sourcePortCount: ['u16', 62],
+      destinationPortFirst: ['u16', 64],
+      destinationPortCount: ['u16', 66],
+      portFirst: ['u16', 68], // ranges that hold the source or the destination port
+      portCount: ['u16', 70],
+      sourceBits: ['u8', 72], // of 128: IPv4 prefixes are 96 longer
+      destinationBits: ['u8', 73],
+      protocol: ['u8', 74], // 0: any
+      family: ['u8', 75], // 4 or 6
+      reserved: ['u32', 76],
+    },
+  },
+  /** Where packets go that mark rules may lead to a service; also given to the classifier. */
+  markEnd: {
+    bytes: 24,
+    fields: {
+      address: ['addr', 0],
+      portFirst: ['u16', 16], // both ends included
+      portLast: ['u16', 18],
+      protocol: ['u8', 20],
+      bits: ['u8', 21], // of 128; 0 for any IPv6 address, 96 for any IPv4 address
+      family: ['u8', 22],
+      reserved: ['u8', 23],
     },
   },
   /** One port of one worker; written by the worker. `rxIndex` survives the worker's death. */

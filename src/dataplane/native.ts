@@ -118,6 +118,8 @@ export interface NativePortSet {
   ifindexes(): number[]
   /** Replaces the classifier's entries: 28-byte records, 24 bytes of key and 4 of flags. */
   setEntries(entries: Uint8Array): void
+  /** Replaces what mark rules select: `markEnd` records. */
+  setMarked(ends: Uint8Array): void
   setLocalPorts(first: number, last: number): void
   attachQuiet(): void
   detachQuiet(): void

@@ -23,6 +23,7 @@ import {
   TUNNEL_FLAG,
 } from './layout.js'
 import type { Field, RecordName } from './layout.js'
+import { markBlocks } from './mark-writer.js'
 
 const METHOD_CODE: Readonly<Record<Destination['method'], number>> = {
   masquerade: METHOD.MASQUERADE,
@@ -135,6 +136,8 @@ export interface HostFacts {
   readonly ephemeralPortLast: number
   /** Addresses to answer ARP and ND for, with the index of the port that does. */
   readonly announces: readonly { readonly address: Address; readonly port: number }[]
+  /** Names of the ports by index, for the interfaces of mark rules. */
+  readonly portNames: readonly string[]
 }
 
 /** The block of one generation, in shared memory of its own. */
@@ -149,7 +152,11 @@ export function writeSnapshot(config: Config, generation: number, host: HostFact
   const localAddressOffset = destinationOffset + destinationCount * RECORDS.destination.bytes
   const orderOffset = localAddressOffset + local.length * 16
   const announceOffset = orderOffset + order.length * 4
-  const bytes = announceOffset + host.announces.length * RECORDS.announce.bytes
+  const markRuleOffset = announceOffset + host.announces.length * RECORDS.announce.bytes
+  const marks = markBlocks(config, host.portNames)
+  const markPortOffset = markRuleOffset + marks.rules.length
+  const markEndOffset = markPortOffset + marks.ports.length
+  const bytes = markEndOffset + marks.ends.length
   const block = new BlockWriter(bytes)
   block.record('snapshotHeader', 0, {
     magic: SNAPSHOT_MAGIC,
@@ -171,6 +178,12 @@ export function writeSnapshot(config: Config, generation: number, host: HostFact
     announceCount: host.announces.length,
     announceOffset,
     udpTimeoutSec: config.timeouts.udpSec,
+    markRuleCount: marks.rules.length / RECORDS.markRule.bytes,
+    markRuleOffset,
+    markPortCount: marks.ports.length / 4,
+    markPortOffset,
+    markEndCount: marks.ends.length / RECORDS.markEnd.bytes,
+    markEndOffset,
   })
   block.shorts(RECORDS.snapshotHeader.fields.ftpPorts[1], config.ftpPorts)
   writeTimers(block, config)
@@ -181,6 +194,9 @@ export function writeSnapshot(config: Config, generation: number, host: HostFact
   host.announces.forEach((announce, i) => {
     block.record('announce', announceOffset + i * RECORDS.announce.bytes, announce)
   })
+  block.copy(markRuleOffset, marks.rules)
+  block.copy(markPortOffset, marks.ports)
+  block.copy(markEndOffset, marks.ends)
   return block.bytes
 }
 

@@ -154,6 +154,7 @@ export function recordedClient(state: string, errno: keyof typeof ERRNOS | ''): 
         ? Promise.reject(new ControlError('SERVICE_UNKNOWN', 'no such service'))
         : Promise.resolve(found)
     },
+    markRules: unused,
     info: () =>
       Promise.resolve({
         tableSize: 4096,

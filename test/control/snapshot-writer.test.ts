@@ -33,6 +33,7 @@ const HOST = {
   ephemeralPortFirst: 32768,
   ephemeralPortLast: 60999,
   announces: [],
+  portNames: [],
 }
 
 /** Reads one field of a block. */

@@ -19,6 +19,8 @@ export type Step =
   | { readonly kind: 'ipvsadm'; readonly line: string; readonly input: string }
   /** net.ipv4.vs.NAME; put back after the scenario. */
   | { readonly kind: 'sysctl'; readonly name: string; readonly value: string }
+  /** A rule of mangle PREROUTING in the words of iptables; taken back after the scenario. */
+  | { readonly kind: 'mark'; readonly rule: string }
   | { readonly kind: 'fromClient'; readonly packet: IpPacket }
   /** From the link address of real server `server` (1...) to the director. */
   | { readonly kind: 'fromServer'; readonly server: number; readonly packet: IpPacket }
@@ -134,6 +136,11 @@ export class Builder {
     this.ipvsadm(`-A ${service}`)
     const [kind, address] = service.split(' ')
     for (const destination of destinations) this.ipvsadm(`-a ${kind} ${address} ${destination}`)
+  }
+
+  /** Gives packets a firewall mark: `mark('-d $V1 -p tcp --dport 80 --set-mark 5')`. */
+  mark(rule: string): void {
+    this.steps.push({ kind: 'mark', rule })
   }
 
   sysctl(name: string, value: number | string): void {
@@ -294,6 +301,8 @@ export function stepText(step: Step): string {
       return `ipvsadm ${step.line}`
     case 'sysctl':
       return `sysctl ${step.name}=${step.value}`
+    case 'mark':
+      return `mark ${step.rule}`
     case 'wait':
       return `wait ${step.sec} s`
     case 'realClients':

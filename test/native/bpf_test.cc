@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "check.h"
+#include "classify/mark_rules.h"
 #include "io/classifier.h"
 #include "io/steering.h"
 
@@ -63,8 +64,13 @@ struct Judgement {
 // The table of classifier_program.h, row by row.
 class Oracle {
  public:
-  Oracle(std::vector<ClassifierEntry> entries, uint16_t first, uint16_t last, uint32_t workers)
-      : entries_(std::move(entries)), first_(first), last_(last), workers_(workers) {}
+  Oracle(std::vector<ClassifierEntry> entries, std::vector<MarkEndRecord> ends, uint16_t first,
+         uint16_t last, uint32_t workers)
+      : entries_(std::move(entries)),
+        ends_(std::move(ends)),
+        first_(first),
+        last_(last),
+        workers_(workers) {}
 
   std::optional<uint32_t> Find(const Addr& a, Be16 port, uint8_t protocol, EntryKind kind) const {
     std::optional<uint32_t> flags;
@@ -96,11 +102,29 @@ class Oracle {
     return Has(a, EntryKind::kLocalAddress) && port.host() >= first_ && port.host() <= last_;
   }
 
+  // What mark rules select: of those that name destinations, or of those that name none.
+  bool Marked(const Addr& a, uint8_t protocol, Be16 port, bool anywhere) const {
+    return std::any_of(ends_.begin(), ends_.end(), [&](const MarkEndRecord& end) {
+      if (end.protocol != protocol || port.host() < end.port_first || port.host() > end.port_last) {
+        return false;
+      }
+      if (is_any(end) != anywhere || (end.family == 4) != a.is_v4()) return false;
+      for (uint32_t bit = 0; bit < end.bits; bit++) {
+        if (((a.bytes[bit / 8] ^ end.address.bytes[bit / 8]) >> (7 - bit % 8) & 1) != 0)
+          return false;
+      }
+      return true;
+    });
+  }
+
   static bool IsFtpData(Be16 port) { return port.host() == 20 || port.host() >= 1024; }
 
   Judgement Flow(const Ends& e) const {
     if (const auto request = Request(e.destination, e.destination_port, e.protocol)) {
       return {true, true, Worker(e.source, e.source_port, *request)};
+    }
+    if (Marked(e.destination, e.protocol, e.destination_port, false)) {
+      return {true, true, worker_of_client(e.source, Be16{}, workers_)};
     }
     const uint32_t flags = Source(e.source, e.source_port, e.protocol);
     if ((flags & kEntryFullnat) && Local(e.destination, e.destination_port)) {
@@ -109,7 +133,18 @@ class Oracle {
     if ((flags & kEntryMasquerade) && !Has(e.destination, EntryKind::kHost)) {
       return {true, true, Worker(e.destination, e.destination_port, flags)};
     }
+    if (Marked(e.destination, e.protocol, e.destination_port, true)) {
+      return {true, true, worker_of_client(e.source, Be16{}, workers_)};
+    }
     return {};
+  }
+
+  bool IsMarked(const Addr& a, uint8_t protocol, Be16 port) const {
+    return Marked(a, protocol, port, false) || Marked(a, protocol, port, true);
+  }
+  // Of the reply that an error quotes.
+  uint32_t MarkFlags(const Ends& quoted) const {
+    return IsMarked(quoted.source, quoted.protocol, quoted.source_port) ? kEntryByAddress : 0;
   }
 
   // A part of a datagram; `protocol` as its headers say.
@@ -137,14 +172,23 @@ class Oracle {
                         const Ends& inside) const {
     if (!Has(outer, EntryKind::kHost) || !Find(end, port, protocol, EntryKind::kTunnel)) return {};
     const auto request = Request(inside.destination, inside.destination_port, inside.protocol);
-    return {true, false, Worker(inside.source, inside.source_port, request.value_or(0))};
+    const bool marked = IsMarked(inside.destination, inside.protocol, inside.destination_port);
+    const uint32_t flags = request.value_or(marked ? kEntryByAddress : 0);
+    return {true, false, Worker(inside.source, inside.source_port, flags)};
   }
 
   Judgement Error(const Addr& outer, const Ends& quoted) const {
     if (Has(outer, EntryKind::kVirtual)) {
       const auto request = Request(quoted.source, quoted.source_port, quoted.protocol);
-      return {true, false,
-              Worker(quoted.destination, quoted.destination_port, request.value_or(0))};
+      return {
+          true, false,
+          Worker(quoted.destination, quoted.destination_port, request.value_or(MarkFlags(quoted)))};
+    }
+    if (Marked(outer, quoted.protocol, quoted.source_port, false)) {
+      const auto request = Request(quoted.source, quoted.source_port, quoted.protocol);
+      return {
+          true, false,
+          Worker(quoted.destination, quoted.destination_port, request.value_or(MarkFlags(quoted)))};
     }
     const uint32_t flags = Source(quoted.destination, quoted.destination_port, quoted.protocol);
     if ((flags & kEntryFullnat) && Local(outer, quoted.source_port)) {
@@ -153,11 +197,15 @@ class Oracle {
     if ((flags & kEntryMasquerade) && !Has(outer, EntryKind::kHost)) {
       return {true, true, Worker(quoted.source, quoted.source_port, flags)};
     }
+    if (Marked(outer, quoted.protocol, quoted.source_port, true)) {
+      return {true, true, worker_of_client(quoted.destination, Be16{}, workers_)};
+    }
     return {};
   }
 
  private:
   std::vector<ClassifierEntry> entries_;
+  std::vector<MarkEndRecord> ends_;
   uint16_t first_, last_;
   uint32_t workers_;
 };
@@ -275,6 +323,30 @@ std::vector<ClassifierEntry> RandomEntries(Random& random) {
     }
   }
   return entries;
+}
+
+// Prefixes of every length around the few addresses, and now and then all of a family.
+std::vector<MarkEndRecord> RandomEnds(Random& random, uint64_t count) {
+  std::vector<MarkEndRecord> ends;
+  for (; count > 0; count--) {
+    const int family = random.Below(2) == 0 ? 4 : 6;
+    const uint8_t least = family == 4 ? 96 : 0;
+    const uint64_t shape = random.Below(6);
+    const auto bits = static_cast<uint8_t>(shape == 0   ? least
+                                           : shape == 1 ? least + random.Below(129u - least)
+                                                        : 125 + random.Below(4));
+    MarkEndRecord end{PickAddress(random, family),  0, 0, PickProtocol(random), bits,
+                      static_cast<uint8_t>(family), 0};
+    for (uint32_t bit = bits; bit < 128; bit++) {
+      end.address.bytes[bit / 8] &= static_cast<uint8_t>(~(0x80u >> bit % 8));
+    }
+    const uint16_t a = PickPort(random).host();
+    const uint16_t b = random.Below(2) == 0 ? a : PickPort(random).host();
+    end.port_first = std::min(a, b);
+    end.port_last = std::max(a, b);
+    ends.push_back(end);
+  }
+  return ends;
 }
 
 Ends PickEnds(Random& random, int family) {
@@ -500,7 +572,9 @@ TEST(programs_agree_with_the_table_on_random_frames) {
       const auto first = static_cast<uint16_t>(world == 5 ? 1 : 5000);
       const auto last = static_cast<uint16_t>(world == 5 ? 0 : 5999);
       REQUIRE(classifier->set_local_ports(first, last, &error));
-      const Oracle oracle(entries, first, last, workers);
+      const auto ends = RandomEnds(random, world % 2 == 0 ? 0 : random.Below(12));
+      REQUIRE(classifier->set_marked(ends, &error));
+      const Oracle oracle(entries, ends, first, last, workers);
       for (uint64_t i = 0; i < 1800; i++) {
         const int family = random.Below(2) == 0 ? 4 : 6;
         const uint64_t kind = random.Below(12);
@@ -573,6 +647,50 @@ TEST(frames_of_a_vlan_or_to_another_link_address_are_not_wanted) {
   CHECK_EQ(filter, 0u);
 }
 
+TEST(an_ipv6_prefix_around_mapped_addresses_selects_no_ipv4) {
+  if (!MayLoad(__func__)) return;
+  IoError error;
+  const auto classifier = Classifier::open(1, &error);
+  REQUIRE(classifier != nullptr);
+  MarkEndRecord wide{Addr{}, 80, 80, 6, 1, 6, 0};  // ::/1
+  REQUIRE(classifier->set_marked({&wide, 1}, &error));
+  const Ends e{Ip4(0xc6120001), Ip4(0xc6120002), Be16::of(40000), Be16::of(80), 6};
+  const Ends e6{Ip6(1), Ip6(2), Be16::of(40000), Be16::of(80), 6};
+  const auto wanted = [&](int family) {
+    const Bytes frame = family == 4
+                            ? OnLink(4, Packet4(e.source, e.destination, 6, Transport(e)))
+                            : OnLink(6, Packet6(e6.source, e6.destination, 6, Transport(e6)));
+    uint32_t filter = 7;
+    CHECK(bpf_run(classifier->filter_program(), frame.data(), frame.size(), &filter));
+    return filter;
+  };
+  CHECK_EQ(wanted(4), 0);
+  CHECK_EQ(wanted(6), kWhole);
+  REQUIRE(classifier->set_marked({}, &error));
+  CHECK_EQ(wanted(6), 0);
+}
+
+TEST(too_many_different_sets_of_marked_ports_are_refused_and_change_nothing) {
+  if (!MayLoad(__func__)) return;
+  IoError error;
+  const auto classifier = Classifier::open(1, &error);
+  REQUIRE(classifier != nullptr);
+  std::vector<MarkEndRecord> ends;
+  for (uint32_t i = 0; i < kMarkChunksMax / 64; i++) {  // each has all 32 chunks
+    const auto last = static_cast<uint16_t>(65535 - i);
+    ends.push_back({Ip4(0xc6120000 + i), 0, last, 6, 128, 4, 0});
+  }
+  REQUIRE(classifier->set_marked(ends, &error));
+  ends.push_back({Ip4(0xc6130000), 7, 7, 6, 128, 4, 0});
+  CHECK(!classifier->set_marked(ends, &error));
+  CHECK_EQ(error.code, "ERR_TOO_MANY_ENTRIES");
+  // All others at once: the map holds both sides for a moment.
+  ends.pop_back();
+  for (MarkEndRecord& end : ends) end.protocol = 17;
+  CHECK(classifier->set_marked(ends, &error));
+  CHECK(classifier->set_marked({}, &error));
+}
+
 TEST(entries_are_replaced_by_difference) {
   if (!MayLoad(__func__)) return;
   IoError error;
@@ -583,7 +701,7 @@ TEST(entries_are_replaced_by_difference) {
     auto entries = RandomEntries(random);
     entries.resize(random.Below(entries.size() + 1));
     REQUIRE(classifier->set_entries(entries, &error));
-    const Oracle oracle(entries, 1, 0, 1);
+    const Oracle oracle(entries, {}, 1, 0, 1);
     const uint16_t first = 1;
     REQUIRE(classifier->set_local_ports(first, 0, &error));
     for (int i = 0; i < 40; i++) {

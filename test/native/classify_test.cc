@@ -34,7 +34,7 @@ uint16_t Found(std::initializer_list<Wanted> wanted, uint16_t port, uint8_t prot
   snapshot.adopt(reinterpret_cast<const uint8_t*>(block.data()));
   const FlowKey key{Address("198.18.0.7"), Address(address), Be16::of(40000), Be16::of(port),
                     protocol};
-  return find_service(snapshot, key);
+  return find_service(snapshot, key, 0);
 }
 
 TEST(classify_exact_comes_first) {
@@ -60,6 +60,35 @@ TEST(classify_port_zero_takes_the_rest_of_its_protocol) {
   CHECK_EQ(Found({{80, 6}, {0, 6}}, 81, 6), 1);
   CHECK_EQ(Found({{80, 6}, {0, 6}}, 81, 17), kNoSlot);
   CHECK_EQ(Found({{80, 6}, {0, 6}}, 0, 6), 1);
+}
+
+TEST(classify_mark_comes_before_the_address_and_falls_through) {
+  rig::ConfigText config;
+  rig::ServiceText web;
+  web.address = Address(kAddress);
+  rig::ServiceText marked;
+  marked.address = Address("0.0.0.0");
+  marked.port = marked.protocol = 0;
+  marked.fwmark = 21;
+  rig::ServiceText marked6 = marked;
+  marked6.address = Address("2001:db8::");
+  config.services = {web, marked, marked6};
+  const std::vector<uint64_t> block = rig::block_of(config);
+  const auto* bytes = reinterpret_cast<const uint8_t*>(block.data());
+  REQUIRE(check_snapshot(bytes, block.size() * 8) == SnapshotError::kNone);
+  Snapshot snapshot;
+  snapshot.adopt(bytes);
+  const auto found = [&](const char* to, uint16_t port, uint8_t protocol, uint32_t mark) {
+    const char* from = Address(to).is_v4() ? "198.18.0.7" : "2001:db8::7";
+    return find_service(
+        snapshot, {Address(from), Address(to), Be16::of(40000), Be16::of(port), protocol}, mark);
+  };
+  CHECK_EQ(found(kAddress, 80, 6, 21), 1);
+  CHECK_EQ(found("198.18.9.9", 7, 17, 21), 1);  // any address, port and protocol
+  CHECK_EQ(found("2001:db8::9", 7, 17, 21), 2);
+  CHECK_EQ(found(kAddress, 80, 6, 22), 0);  // no such mark service: by address
+  CHECK_EQ(found(kAddress, 80, 6, 0), 0);
+  CHECK_EQ(found(kAddress, 81, 6, 22), kNoSlot);
 }
 
 }  // namespace

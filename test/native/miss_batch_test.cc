@@ -34,7 +34,7 @@ TEST(miss_batch_record_says_what_the_packet_says) {
   MissRecord records[kBurst] = {};
   MissBatch batch;
   batch.attach(records);
-  batch.add(Flow(7, 40000, 0x1234567890abcdef), 5, 9, kMissTcpSyn);
+  batch.add(Flow(7, 40000, 0x1234567890abcdef), 5, 9, kMissTcpSyn, 21);
   REQUIRE(batch.size() == 1);
   const MissRecord& r = records[0];
   CHECK(r.client_address == Address("198.18.0.7") && r.virtual_address == Address("198.18.1.10"));
@@ -48,6 +48,7 @@ TEST(miss_batch_record_says_what_the_packet_says) {
   CHECK_EQ(r.packets, 1);
   CHECK_EQ(r.verdict, kVerdictNone);
   CHECK_EQ(r.template_ref, 0);
+  CHECK_EQ(r.fwmark, 21);
 }
 
 TEST(miss_batch_random_bursts) {
@@ -70,7 +71,7 @@ TEST(miss_batch_random_bursts) {
         if (known != model.end()) known->second.push_back(n);
         continue;
       }
-      batch.add(packet, n, 0, 0);
+      batch.add(packet, n, 0, 0, 0);
       if (known == model.end()) {
         model.push_back({flow, {n}});
       } else {
@@ -91,7 +92,7 @@ TEST(miss_batch_full_of_one_packet_flows_of_one_hash) {
   batch.attach(records);
   for (int round = 0; round < 2; round++) {
     batch.clear();
-    for (uint16_t n = 0; n < kBurst; n++) batch.add(Flow(1, 1, 255), n, 0, kMissOnePacket);
+    for (uint16_t n = 0; n < kBurst; n++) batch.add(Flow(1, 1, 255), n, 0, kMissOnePacket, 0);
     CHECK_EQ(batch.size(), kBurst);
     for (uint32_t i = 0; i < kBurst; i++) CHECK_EQ(Chain(batch, i).size(), 1);
   }

@@ -32,6 +32,21 @@ rig::ConfigText Example() {
   rig::DestinationText gone = four;
   gone.available = false;
   config.destinations = {four, six, across, gone};
+  MarkRuleRecord rule{};
+  rule.source = Address("198.18.0.0");
+  rule.source_bits = 96 + 16;
+  rule.destination = Address("0.0.0.0");
+  rule.destination_bits = 96;
+  rule.family = 4;
+  rule.destination_port_count = 2;
+  rule.clear_mask = 0xffffffff;
+  rule.flip_bits = 21;
+  rule.interfaces = 0xffffffff;
+  config.mark_rules = {rule, rule};
+  config.mark_ports = {20 | 21 << 16, 10000 | 20000 << 16};
+  MarkEndRecord end{Address("198.18.1.77"), 20, 21, kProtoTcp, 128, 4, 0};
+  MarkEndRecord net{Address("2001:db8:5::"), 80, 80, kProtoTcp, 48, 6, 0};
+  config.mark_ends = {end, net};
   return config;
 }
 
@@ -49,6 +64,12 @@ struct Block {
   }
   Addr& local(uint32_t i) {
     return reinterpret_cast<Addr*>(bytes() + header().local_address_offset)[i];
+  }
+  MarkRuleRecord& rule(uint32_t i) {
+    return reinterpret_cast<MarkRuleRecord*>(bytes() + header().mark_rule_offset)[i];
+  }
+  MarkEndRecord& end(uint32_t i) {
+    return reinterpret_cast<MarkEndRecord*>(bytes() + header().mark_end_offset)[i];
   }
   SnapshotError check() { return check_snapshot(bytes(), size()); }
   std::vector<uint64_t> words;
@@ -70,6 +91,28 @@ TEST(snapshot_good_block_reads_back) {
   CHECK_EQ(snapshot.destination(3)->flags, 0);
   CHECK(snapshot.destination(4) == nullptr && snapshot.service(2) == nullptr);
   CHECK(snapshot.local_address(1) == Address("198.19.9.2"));
+  CHECK(snapshot.is_virtual(Address("198.18.1.77")));
+  CHECK(!snapshot.is_virtual(Address("2001:db8:5::1")));
+}
+
+TEST(snapshot_marks_and_what_they_select) {
+  Block block;
+  Snapshot snapshot;
+  snapshot.adopt(block.bytes());
+  const MarkRules& marks = snapshot.marks();
+  const auto mark = [&](const char* from, const char* to, uint16_t port) {
+    return marks.mark_of({Address(from), Address(to), Be16::of(40000), Be16::of(port), 6}, 0);
+  };
+  CHECK_EQ(mark("198.18.0.7", "198.18.1.77", 21), 21);
+  CHECK_EQ(mark("198.18.0.7", "198.18.1.77", 15000), 21);
+  CHECK_EQ(mark("198.18.0.7", "198.18.1.77", 22), 0);
+  CHECK_EQ(mark("198.19.0.7", "198.18.1.77", 21), 0);
+  CHECK_EQ(mark("2001:db8::7", "2001:db8::1", 21), 0);
+  CHECK(marks.selects(Address("198.18.1.77"), 6, 20));
+  CHECK(!marks.selects(Address("198.18.1.77"), 17, 20));
+  CHECK(!marks.selects(Address("198.18.1.77"), 6, 22));
+  CHECK(marks.selects(Address("2001:db8:5:1::9"), 6, 80));
+  CHECK(!marks.selects(Address("2001:db8:6::9"), 6, 80));
 }
 
 TEST(snapshot_lengths_and_headers) {
@@ -101,13 +144,14 @@ TEST(snapshot_faults) {
   constexpr auto kRange = SnapshotError::kOutOfRange;
   constexpr auto kService = SnapshotError::kBadService;
   constexpr auto kDestination = SnapshotError::kBadDestination;
+  constexpr auto kMark = SnapshotError::kBadMark;
   const Fault faults[] = {
       {kRange, [](B& b) { b.header().service_count = kMaxServices + 1; }},
       {kRange, [](B& b) { b.header().destination_count = 0xffffffff; }},
-      {kRange, [](B& b) { b.header().destination_count += 2; }},
+      {kRange, [](B& b) { b.header().destination_count += 40; }},
       {kRange, [](B& b) { b.header().service_offset = 0xfffffffc; }},
       {kRange, [](B& b) { b.header().service_offset += 1; }},
-      {kRange, [](B& b) { b.header().order_count = 1; }},
+      {kRange, [](B& b) { b.header().order_count = 1000; }},
       {kRange, [](B& b) { b.header().announce_count = 1u << 31; }},
       {kRange, [](B& b) { b.header().local_address_count = 1u << 28; }},
       {kRange, [](B& b) { b.header().local_port_first = 0; }},
@@ -126,6 +170,25 @@ TEST(snapshot_faults) {
       {kDestination, [](B& b) { b.destination(0).service_slot = kNoSlot; }},
       {kDestination, [](B& b) { b.destination(0).service_slot = 1; }},
       {kDestination, [](B& b) { b.destination(2).method = kMethodMasquerade; }},
+      {kRange, [](B& b) { b.header().mark_rule_count = kMaxMarkRules + 1; }},
+      {kRange, [](B& b) { b.header().mark_port_count = kMaxMarkPorts + 1; }},
+      {kRange, [](B& b) { b.header().mark_end_count = kMaxMarkEnds + 1; }},
+      {kRange, [](B& b) { b.header().mark_rule_offset += 2; }},
+      {kRange, [](B& b) { b.header().mark_port_offset = 0xfffffffc; }},
+      {kRange, [](B& b) { b.header().mark_end_count += 1; }},
+      {kMark, [](B& b) { b.rule(0).family = 5; }},
+      {kMark, [](B& b) { b.rule(0).family = 6; }},
+      {kMark, [](B& b) { b.rule(0).source_bits = 129; }},
+      {kMark, [](B& b) { b.rule(0).destination_bits = 95; }},
+      {kMark, [](B& b) { b.rule(0).skip = 2; }},
+      {kMark, [](B& b) { b.rule(1).skip = 1; }},
+      {kMark, [](B& b) { b.rule(1).destination_port_first = 1; }},
+      {kMark, [](B& b) { b.rule(1).source_port_count = 0xffff; }},
+      {kMark, [](B& b) { b.rule(1).port_count = 3; }},
+      {kMark, [](B& b) { b.end(0).family = 0; }},
+      {kMark, [](B& b) { b.end(0).bits = 129; }},
+      {kMark, [](B& b) { b.end(1).family = 4; }},
+      {kMark, [](B& b) { b.end(1).port_first = 81; }},
       {SnapshotError::kBadOrder,
        [](B& b) {
          b.header().order_offset = b.header().local_address_offset;

@@ -92,7 +92,7 @@ export class FakeDataplane implements RunningDataplane {
   }
 
   idle(before: Config | undefined, after: Config): readonly string[] {
-    return idleSentences(before, after)
+    return idleSentences(before, after, this.info().ports)
   }
 
   interfaceMtu(name: string): Promise<number | undefined> {

@@ -7,7 +7,14 @@ import { ControlError, isErrorCode } from '../model/errors.js'
 import type { ServiceId } from '../model/service.js'
 import { encodeCommand } from './schema.js'
 import type { ConnectionFilter } from './schema.js'
-import type { ConnectionView, InfoView, Outcome, ServiceView, StatusView } from './views.js'
+import type {
+  ConnectionView,
+  InfoView,
+  MarkRuleView,
+  Outcome,
+  ServiceView,
+  StatusView,
+} from './views.js'
 
 export type { ConnectionFilter } from './schema.js'
 
@@ -19,6 +26,8 @@ export interface ControlClient {
   execute(commands: readonly PublicCommand[]): Promise<Outcome[]>
   /** All services in kernel order, or the one asked for. */
   services(only?: ServiceId): Promise<ServiceView[]>
+  /** All mark rules, in order. */
+  markRules(): Promise<MarkRuleView[]>
   info(): Promise<InfoView>
   status(): Promise<StatusView>
   /** Connections and templates, batch by batch. */
@@ -43,6 +52,7 @@ export function controlClient(socketPath: string): ControlClient {
       return (JSON.parse(answer) as { outcomes: Outcome[] }).outcomes
     },
     services: (only) => getJson(`/v1/services${only === undefined ? '' : serviceQuery(only)}`),
+    markRules: () => getJson('/v1/markRules'),
     info: () => getJson('/v1/info'),
     status: () => getJson('/v1/status'),
     async connections(filter, onBatch) {

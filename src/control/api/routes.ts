@@ -40,6 +40,9 @@ const COMMAND_KINDS: readonly PublicCommand['kind'][] = [
   'setDefaultLocalAddresses',
   'startDaemon',
   'stopDaemon',
+  'addMarkRules',
+  'deleteMarkRules',
+  'replaceMarkRules',
 ]
 
 /** `METHOD /path` -> route. */
@@ -53,6 +56,7 @@ export function createRoutes({
       'GET /v1/services',
       async ({ query, response }) => sendResult(response, listServices(director, query)),
     ],
+    ['GET /v1/markRules', async ({ response }) => sendJson(response, director.markRules())],
     ['GET /v1/info', async ({ response }) => sendJson(response, director.info())],
     ['GET /v1/status', async ({ response }) => sendJson(response, director.status())],
     ['GET /v1/connections', (request) => streamConnections(director, request)],

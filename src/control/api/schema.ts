@@ -1,10 +1,13 @@
 /**
- * The wire form of commands: JSON with addresses as text. Everything that arrives is checked here;
- * what passes has the types of model/commands.ts.
+ * The wire form of commands: JSON with addresses as text, mark rules as iptables-save has them.
+ * Everything that arrives is checked here; what passes has the types of model/commands.ts.
  */
 import { parseAddress } from '../model/address.js'
-import type { Address } from '../model/address.js'
+import type { Address, Family } from '../model/address.js'
 import type { PublicCommand } from '../model/commands.js'
+import { MarkProblem, parseMarkWords, splitWords } from '../model/mark-parse.js'
+import type { MarkRule } from '../model/mark-rule.js'
+import { markRuleText } from '../model/mark-text.js'
 import { METHODS, TUNNEL_CHECKSUMS, TUNNEL_TYPES } from '../model/destination.js'
 import type { DestinationId, DestinationOptions } from '../model/destination.js'
 import { ControlError, failure, success } from '../model/errors.js'
@@ -19,8 +22,9 @@ const U32 = 0xffffffff
 const I32_MAX = 0x7fffffff
 const NAME_MAX = 64
 
-/** Command -> JSON value: every address becomes its text. */
+/** Command -> JSON value: every address and every mark rule becomes its text. */
 export function encodeCommand(command: PublicCommand): unknown {
+  if ('rules' in command) return { ...command, rules: command.rules.map(markRuleText) }
   return JSON.parse(JSON.stringify(command, (_key, value: unknown) => addressText(value) ?? value))
 }
 
@@ -82,6 +86,11 @@ function decode(shape: Shape): PublicCommand {
       return { kind, daemon: daemon(shape.daemon) }
     case 'stopDaemon':
       return { kind, role: choice(shape, 'role', DAEMON_ROLES) }
+    case 'addMarkRules':
+    case 'deleteMarkRules':
+      return { kind, rules: markRules(shape.rules) }
+    case 'replaceMarkRules':
+      return { kind, families: families(shape.families), rules: markRules(shape.rules) }
     default:
       throw bad(`there is no command "${String(kind)}"`)
   }
@@ -125,6 +134,31 @@ function address(shape: Shape, name: string): Address {
 function addressList(value: unknown): Address[] {
   if (!Array.isArray(value)) throw bad('addresses must be a list')
   return value.map((item: unknown) => address({ address: item }, 'address'))
+}
+
+/** Longer than any rule: fifteen ports thrice, two addresses and four names. */
+const RULE_MAX = 1024
+
+function markRules(value: unknown): MarkRule[] {
+  if (!Array.isArray(value)) throw bad('rules must be a list')
+  return value.flatMap((line: unknown) => {
+    if (typeof line !== 'string' || line.length > RULE_MAX) {
+      throw bad(`a mark rule must be a text of at most ${RULE_MAX} characters`)
+    }
+    try {
+      return parseMarkWords(splitWords(line))
+    } catch (error) {
+      if (error instanceof MarkProblem) throw new ControlError('MARK_RULE_BAD', error.message)
+      throw error
+    }
+  })
+}
+
+function families(value: unknown): Family[] {
+  if (!Array.isArray(value) || !value.every((one) => one === 4 || one === 6)) {
+    throw bad('families must be a list of 4 and 6')
+  }
+  return value
 }
 
 const PROTOCOLS = Object.keys(PROTOCOL_NUMBER) as Protocol[]

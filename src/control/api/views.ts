@@ -5,6 +5,7 @@
 import type { Method, Tunnel } from '../model/destination.js'
 import type { ErrorCode } from '../model/errors.js'
 import type { DaemonRole } from '../model/sync-daemon.js'
+import type { Family } from '../model/address.js'
 import type { Protocol } from '../model/service.js'
 
 /** Counters since the last zeroing, as of the last estimator run (spec 7.3). */
@@ -116,6 +117,13 @@ export interface StatusView {
   readonly rates: RatesView
   /** Reason name -> packets, reasons that never occurred left out. */
   readonly drops: Readonly<Record<string, string>>
+}
+
+/** A mark rule as iptables-save prints it, and what it is for. */
+export interface MarkRuleView {
+  readonly family: Family
+  readonly chain: string
+  readonly rule: string
 }
 
 export interface DaemonView {

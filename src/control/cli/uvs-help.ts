@@ -7,6 +7,7 @@ export const GENERAL_HELP = `usage: uvs COMMAND [options]
   status    ports, workers, services, rates and drops on one screen
   conns     the connection table
   sysctl    show and change the IPVS settings (net.ipv4.vs)
+  mark      firewall marks of new flows, in the words of iptables
   shim      run ipvsadm, keepalived or another IPVS program against this director
   help      this text; "uvs help COMMAND" says more
 
@@ -73,6 +74,29 @@ drop_entry, drop_packet and secure_tcp: 0 off, 1 automatic and idle, 2 automatic
 less than amemthresh pages are free, 3 always. Settings of the configuration file and --set take
 effect again with the next start.
 Exit status: 0 done, 1 a name is unknown or a value refused (the others are set), 2 wrong usage.
+`,
+  mark: `usage: uvs mark add RULE                 add a rule behind the others
+       uvs mark del RULE | NUMBER | --all    remove one (as list numbers them), or all
+       uvs mark list [--json]
+       uvs mark save                         all rules, as iptables-save prints them
+       uvs mark restore [-4|-6] < FILE       what iptables-save or nft list ruleset printed
+
+Gives new flows a firewall mark, for services of ipvsadm -f, as mangle PREROUTING would: RULE is
+what iptables takes there. Rules are tried in order; a mark does not end that, ACCEPT and RETURN do.
+
+  uvs mark add -d 198.18.0.200 -p tcp --dport 21 --set-mark 21
+  uvs mark add -d 198.18.0.200 -p tcp -m multiport --dports 20,10000:20000 -j MARK --set-mark 21
+  iptables-save -t mangle | uvs mark restore
+
+  [!] -p PROTOCOL     [!] -s, -d ADDRESS[/MASK][,...]     [!] -i INTERFACE[+]
+  [!] --sport, --dport, --ports PORT[:PORT][,...]         [!] --src-range, --dst-range A-B
+  [!] --mark V[/M]    -A CHAIN (default PREROUTING)       -4, -6 (by the addresses, else -4)
+  -j MARK --set-mark, --set-xmark V[/M], --or-mark, --and-mark, --xor-mark V
+  -j ACCEPT, RETURN or another chain
+
+restore replaces the rules of the families that the text is about, all or nothing: what uvs cannot
+express is refused with its line.
+Options --socket PATH as everywhere. Exit status: 0 done, 1 refused, 2 wrong usage.
 `,
   shim: `usage: uvs shim [--socket PATH] COMMAND [ARGS...]
        uvs shim [--socket PATH] --env

@@ -4,6 +4,7 @@ import { controlClient, DEFAULT_SOCKET } from '../api/client.js'
 import { ControlError } from '../model/errors.js'
 import type { CliEnvironment } from './environment.js'
 import { runIpvsadm } from './ipvsadm.js'
+import { MarkUsage, runMark } from './mark.js'
 import { systemResolver } from './resolver.js'
 import {
   environmentLines,
@@ -69,6 +70,8 @@ export async function runUvs(
         const flags = flagsOf('sysctl', rest, {}, true)
         return await runSysctl(flags.words, flags.json, environmentFor(flags.socket))
       }
+      case 'mark':
+        return await mark(rest, environmentFor)
       case 'shim':
         return await runShim(rest, environment)
       default:
@@ -158,6 +161,24 @@ async function showConnections(
   })
   if (first && !flags.json) environment.out(formatConnections([], true))
   return 0
+}
+
+/** The words of a rule are iptables'; --socket and --json are taken out of them. */
+async function mark(
+  argv: readonly string[],
+  environmentFor: (socket: string) => CliEnvironment,
+): Promise<number> {
+  const words = [...argv]
+  const at = words.indexOf('--socket')
+  const [, socket] = at < 0 ? [] : words.splice(at, 2)
+  if (at >= 0 && socket === undefined) throw new WrongUsage('--socket needs a path')
+  const jsonAt = words.indexOf('--json')
+  if (jsonAt >= 0) words.splice(jsonAt, 1)
+  try {
+    return await runMark(words, environmentFor(socket ?? defaultSocket()), jsonAt >= 0)
+  } catch (error) {
+    throw error instanceof MarkUsage ? new WrongUsage(error.message) : error
+  }
 }
 
 async function runShim(argv: readonly string[], environment: CliEnvironment): Promise<number> {

@@ -19,6 +19,8 @@
  *           - address: 198.18.1.1:80
  *             method: masquerade
  *             weight: 3
+ *     marks:                   # firewall marks, in the words of iptables (uvs help mark)
+ *       - -d 198.18.0.1 -p tcp --dport 443 --set-mark 5
  *
  * Pure: text in, settings and services out, or a message with the line.
  */
@@ -28,6 +30,8 @@ import { FTP_PORTS_MAX } from '../model/config.js'
 import { ControlError, success } from '../model/errors.js'
 import type { Result } from '../model/errors.js'
 import { MAGLEV_INDEX_MAX, MAGLEV_INDEX_MIN } from '../model/maglev-size.js'
+import { MarkProblem, parseMarkWords, splitWords } from '../model/mark-parse.js'
+import type { MarkRule } from '../model/mark-rule.js'
 import { decodeService } from './native-service.js'
 import type { DesiredService } from './native-service.js'
 
@@ -53,6 +57,7 @@ export interface Settings {
 export interface NativeConfig {
   readonly settings: Settings
   readonly services: readonly DesiredService[]
+  readonly marks: readonly MarkRule[]
 }
 
 type Path = readonly (string | number)[]
@@ -133,6 +138,7 @@ const TOP = [
   'sysctls',
   'timeouts',
   'services',
+  'marks',
 ] as const
 
 const TIMEOUT_MAX_SEC = 86400 * 31
@@ -178,7 +184,18 @@ function pathText(path: Path): string {
 function decodeFile(root: Node): NativeConfig {
   root.keys(TOP)
   const services = root.has('services') ? root.child('services').items().map(decodeService) : []
-  return { settings: decodeSettings(root), services }
+  const marks = root.has('marks') ? root.child('marks').items().flatMap(decodeMark) : []
+  return { settings: decodeSettings(root), services, marks }
+}
+
+function decodeMark(node: Node): MarkRule[] {
+  try {
+    const rules = parseMarkWords(splitWords(node.text()))
+    return rules.length > 0 ? rules : node.fail('needs --set-mark, or -j with what else happens')
+  } catch (error) {
+    if (error instanceof MarkProblem) return node.fail(`is no mark rule: ${error.message}`)
+    throw error
+  }
 }
 
 function decodeSettings(root: Node): Settings {

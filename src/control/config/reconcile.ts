@@ -3,6 +3,8 @@
  * hand is left alone; what the file no longer names is removed. Pure.
  */
 import type { PublicCommand } from '../model/commands.js'
+import { markRuleText } from '../model/mark-text.js'
+import type { MarkRule } from '../model/mark-rule.js'
 import { findService } from '../model/config.js'
 import type { Config } from '../model/config.js'
 import { destinationKey, sameDestination } from '../model/destination.js'
@@ -31,6 +33,29 @@ export function reconcile(
         service,
       ),
     ),
+  ]
+}
+
+/**
+ * The same for mark rules. Their order counts: when the file's rules have changed, those it had are
+ * taken out where they still are, and all it has now are added behind what others have added.
+ */
+export function reconcileMarks(
+  config: Config,
+  before: readonly MarkRule[],
+  after: readonly MarkRule[],
+): PublicCommand[] {
+  const texts = (rules: readonly MarkRule[]) => rules.map(markRuleText)
+  if (texts(before).join('\n') === texts(after).join('\n')) return []
+  const present = texts(config.markRules)
+  const gone = before.filter((rule) => {
+    const at = present.indexOf(markRuleText(rule))
+    if (at >= 0) present.splice(at, 1)
+    return at >= 0
+  })
+  return [
+    ...(gone.length > 0 ? [{ kind: 'deleteMarkRules', rules: gone } as const] : []),
+    ...(after.length > 0 ? [{ kind: 'addMarkRules', rules: after } as const] : []),
   ]
 }
 

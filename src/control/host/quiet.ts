@@ -6,7 +6,8 @@
  */
 import { formatEndpoint, mappedBytes, type Address } from '../model/address.js'
 import { effectiveLocalAddresses, type Config } from '../model/config.js'
-import type { Destination, TrashedDestination } from '../model/destination.js'
+import type { Destination } from '../model/destination.js'
+import { markedAddresses, selectedEnds } from '../model/mark-ends.js'
 import {
   PROTOCOL_NUMBER,
   type Protocol,
@@ -15,6 +16,7 @@ import {
   SERVICE_FLAGS,
   type ServiceId,
 } from '../model/service.js'
+import { liveTrash } from '../model/trash.js'
 import { inSubnet, ownAddresses, type HostInterface } from './interfaces.js'
 
 /** Kinds of classifier entries, EntryKind in native/io/classifier_program.h. */
@@ -176,15 +178,6 @@ export function requestEnds(config: Config): ServiceId[] {
 }
 
 /**
- * The trash of families that have a service: with its last one a family is the host's again, and
- * what connections there were mean nothing. Kernel: ip_vs_ctl.c ip_vs_unregister_hooks.
- */
-function liveTrash(config: Config): TrashedDestination[] {
-  const families = new Set([...config.services.values()].map(({ id }) => id.address.family))
-  return [...config.trash].filter(({ service }) => families.has(service.address.family))
-}
-
-/**
  * Addresses whose FTP service takes data connections too, on port 20 and all ports from 1024: of a
  * persistent service (spec 1.2), and those that the helper expects (spec 6). Any other packet to
  * such a port is the host's, and given back to it (spec 5.4).
@@ -217,31 +210,39 @@ function hasHelperPort(
 
 /**
  * Services whose clients each have one worker for all their connections, by serviceKey: FTP, where
- * the control connection's worker must see the data connections, those of all ports, and those that
+ * the control connection's worker must see the data connections, those of all ports and of marks
+ * (what a rule selects is one end to the classifier, whatever its ports), and those that
  * share a destination's port with one, because replies say no more than that. A service never
  * becomes one by a change of its destinations alone unless it shares in this way.
  */
 function keptTogether(config: Config): ReadonlySet<string> {
   const bound = boundDestinations(config)
+  const ids = [...requestEnds(config), ...bound.map(({ id }) => id).filter((id) => id.fwmark !== 0)]
   const together = new Set(
-    requestEnds(config)
+    ids
       .filter((id) => id.port === 0 || isFtp(id) || hasHelperPort(config.ftpPorts, id))
       .map(serviceKey),
   )
-  const endOf = ({ id, destination }: BoundDestination): string =>
-    `${id.protocol} ${formatEndpoint(destination.address, destination.port || id.port)}`
+  const endsOf = ({ id, destination }: BoundDestination): string[] =>
+    protocolsOf(id).map((protocol) => {
+      const port = destination.port || id.port
+      return `${protocol} ${formatEndpoint(destination.address, port)}`
+    })
   for (let size = -1; size !== together.size;) {
     size = together.size
     const of = bound.filter(({ id }) => together.has(serviceKey(id)))
-    const ends = new Set(of.map(endOf))
-    for (const one of bound) if (ends.has(endOf(one))) together.add(serviceKey(one.id))
+    const ends = new Set(of.flatMap(endsOf))
+    for (const one of bound) {
+      if (endsOf(one).some((end) => ends.has(end))) together.add(serviceKey(one.id))
+    }
   }
   return together
 }
 
-/** The addresses of all services, each once. */
+/** The addresses of all services, and those that a mark rule names by themselves; each once. */
 export function virtualAddresses(config: Config): Address[] {
-  return unique(addressServices(config).map(({ id }) => id.address))
+  const addresses = addressServices(config).map(({ id }) => id.address)
+  return unique([...addresses, ...markedAddresses(selectedEnds(config))])
 }
 
 /** The local addresses FULLNAT destinations are reached from, each once. */
@@ -259,18 +260,16 @@ export function localAddresses(config: Config): Address[] {
 /**
  * Destinations whose replies uvs must see, the removed ones included while connections may name
  * them. Destination port 0 means the port of the service. A connection to a port that is not the
- * service's keeps its port (spec 4.2), so replies of port-0 and persistent FTP services come from
- * any.
+ * service's keeps its port (spec 4.2), so replies of port-0, persistent FTP and persistent mark
+ * services come from any.
  */
 export function replySources(config: Config): ReplySource[] {
   const together = keptTogether(config)
   return boundDestinations(config).flatMap(({ destination, id, isPersistent }) => {
     const data = (isFtp(id) && isPersistent) || isHelped(config, id, destination)
-    const anyPort = id.fwmark === 0 && (id.port === 0 || data)
+    const anyPort = id.fwmark === 0 ? id.port === 0 || data : isPersistent
     const replies = destination.method === 'masquerade' || isFullnat(destination)
-    // A mark service takes any protocol: all that are forwarded.
-    const all: Protocol[] = id.fwmark === 0 ? [id.protocol] : ['tcp', 'udp', 'sctp']
-    return all
+    return protocolsOf(id)
       .filter(() => replies)
       .flatMap((protocol) => {
         const { address } = destination
@@ -284,6 +283,11 @@ export function replySources(config: Config): ReplySource[] {
         return data ? [any, source] : [any]
       })
   })
+}
+
+/** A mark service takes any protocol: all that are forwarded. */
+function protocolsOf({ fwmark, protocol }: ServiceId): readonly Protocol[] {
+  return fwmark === 0 ? [protocol] : ['tcp', 'udp', 'sctp']
 }
 
 interface BoundDestination {

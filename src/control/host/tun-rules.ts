@@ -5,7 +5,9 @@
  * Rules of `--io tun`, in the order in which the kernel asks them:
  *
  *   70  iif TUN                         -> 73       what uvs has sent is routed normally
- *   71  iif TUNNEL DEVICE               -> 73       with ignore_tunneled (spec 5.8)
+ *   70  iif lo                          -> 72       the host's own packets get no marks
+ *   70  iif TUNNEL DEVICE               -> 73       with ignore_tunneled (spec 5.8)
+ *   71  what mark rules select          -> TUN
  *   72  to SERVICE, to LOCAL ADDRESS    -> TUN      requests, and replies of FULLNAT destinations
  *   73  nothing
  *   74  the local table, moved here from 0 while the host has one of those addresses itself
@@ -13,8 +15,8 @@
  *   76  from MASQUERADE destination     -> TUN      replies, unless they are for the host itself
  *   78  nothing: where what uvs has sent goes on
  *
- * The frame of 70, 73, 75 and 78 is always the same: the kernel takes two rules that differ in
- * their goto for one.
+ * The second 70, 71 and a target at 72 are there with mark rules only. The frame of the first 70,
+ * 73, 75 and 78 is always the same: the kernel takes two rules that differ in their goto for one.
  *
  * With `--io af_packet` only replies of a destination on the director itself need a rule (72, iif
  * lo): they never pass a port.
@@ -23,8 +25,10 @@
  * have. A rule cannot tell an error from a ping.
  */
 import type { IoKind } from '../dataplane-port.js'
-import { formatEndpoint, type Family } from '../model/address.js'
+import { formatEndpoint, parseAddress, type Family } from '../model/address.js'
 import type { Config } from '../model/config.js'
+import { isAnywhere, selectedEnds, type MarkEnd } from '../model/mark-ends.js'
+import { addressBits, contains } from '../model/mark-rule.js'
 import { PROTOCOL_NUMBER } from '../model/service.js'
 import {
   addressServices,
@@ -51,7 +55,8 @@ const FTP_DATA_PORTS = ['20', `1024-${PORT_MAX - 1}`]
 
 const PREFERENCE = {
   OUT: 70,
-  TUNNELED: 71,
+  TUNNELED: 70,
+  MARKED: 71,
   TAKE: 72,
   PAST: 73,
   LOCAL: 74,
@@ -99,15 +104,20 @@ function familyRules(config: Config, options: RuleOptions, family: Family): Fami
     const local = sources.filter(({ address }) => options.own.has(address.text))
     return { rules: unique(local.map((one) => take(`iif lo ${from(one)}`))), localMoved: false }
   }
-  const takes = [...serviceRules(config, options, family), ...fullnatRules(config, options, family)]
+  const marked = selectedEnds(config).filter(({ address }) => address.family === family)
+  const takes = [
+    ...markRules(marked, options, family),
+    ...serviceRules(config, options, family),
+    ...fullnatRules(config, options, family),
+  ]
   const replies = sources
     .filter(({ fullnat }) => !fullnat)
     .map((one) => rule(PREFERENCE.REPLY, `${from(one)} lookup ${TABLE}`))
   if (takes.length + replies.length === 0) return NOTHING
   const addresses = [...virtualAddresses(config), ...localAddresses(config)]
-  const localMoved = addresses.some(
-    (address) => address.family === family && options.own.has(address.text),
-  )
+  const localMoved =
+    addresses.some((address) => address.family === family && options.own.has(address.text)) ||
+    marked.some((end) => hasOwn(end, options.own))
   return {
     rules: unique([
       ...frame(options.tunName, localMoved),
@@ -135,6 +145,40 @@ function frame(tunName: string, localMoved: boolean): string[] {
 function tunneledRules(config: Config, { tunnels }: RuleOptions): string[] {
   if (config.sysctls.ignore_tunneled === 0) return []
   return tunnels.map((name) => rule(PREFERENCE.TUNNELED, `iif ${name} goto ${PREFERENCE.PAST}`))
+}
+
+/**
+ * Rules cannot name port 0 or 65535; SCTP is not forwarded. A destination brings the ICMP errors to
+ * it along unless the host has an address in it.
+ */
+function markRules(ends: readonly MarkEnd[], { own }: RuleOptions, family: Family): string[] {
+  const to = ({ address, bits }: MarkEnd) => (bits === 0 ? '' : `to ${address.text}/${bits} `)
+  const ports = ends.flatMap((end) => {
+    const [first, last] = [Math.max(end.first, 1), Math.min(end.last, PORT_MAX - 1)]
+    if (first > last) return []
+    const dport = end.first === 0 && end.last === PORT_MAX ? '' : ` dport ${first}-${last}`
+    const selector = `${to(end)}ipproto ${PROTOCOL_NUMBER[end.protocol]}${dport}`
+    return [rule(PREFERENCE.MARKED, `${selector} lookup ${TABLE}`)]
+  })
+  if (ports.length === 0) return []
+  const icmp = ends
+    .filter((end) => !isAnywhere(end) && !hasOwn(end, own))
+    .map((end) => take(`${to(end)}ipproto ${icmpProtocol(family)}`))
+  return [
+    rule(PREFERENCE.TAKE, 'nop'),
+    rule(PREFERENCE.OUT, `iif lo goto ${PREFERENCE.TAKE}`),
+    ...ports,
+    ...icmp,
+  ]
+}
+
+/** Whether the host has an address that an end selects. */
+function hasOwn(end: MarkEnd, own: ReadonlySet<string>): boolean {
+  return [...own].some((text) => {
+    const address = parseAddress(text)
+    if (address === undefined) return false
+    return contains(end, { address, bits: addressBits(address.family) })
+  })
 }
 
 function serviceRules(config: Config, { own }: RuleOptions, family: Family): string[] {
@@ -187,9 +231,13 @@ function routableSources(config: Config, family: Family): ReplySource[] {
 /** Services and destinations that no rule can be made for, as text for the log. */
 export function unroutable(config: Config): string[] {
   const services = addressServices(config).map(({ id }) => id)
-  return [...services, ...replySources(config)]
+  const marked = selectedEnds(config)
+    .filter(({ first, last }) => last === PORT_MAX && first > 0)
+    .map(({ address, last: port }) => ({ address, port }))
+  const found = [...services, ...replySources(config), ...marked]
     .filter(({ port }) => port === PORT_MAX)
     .map(({ address, port }) => formatEndpoint(address, port))
+  return [...new Set(found)]
 }
 
 function icmpProtocol(family: Family): number {

@@ -8,6 +8,7 @@ import type { Command } from './commands.js'
 import { findService, withService } from './config.js'
 import type { Config, Timeouts } from './config.js'
 import { addDestination, deleteDestination, editDestination } from './apply-destination.js'
+import { addMarkRules, deleteMarkRules, replaceMarkRules } from './apply-marks.js'
 import { defend } from './defence.js'
 import { failure, success } from './errors.js'
 import type { Result } from './errors.js'
@@ -76,6 +77,12 @@ export function apply(config: Config, command: Command): Result<Config> {
       return startDaemon(config, command.daemon, command.mtu)
     case 'stopDaemon':
       return stopDaemon(config, command.role)
+    case 'addMarkRules':
+      return addMarkRules(config, command.rules)
+    case 'deleteMarkRules':
+      return deleteMarkRules(config, command.rules)
+    case 'replaceMarkRules':
+      return replaceMarkRules(config, command.families, command.rules)
     case 'reap':
       return success(reapTrash(config, command.nowMs, command.slotsInUse))
     case 'defend': {

@@ -15,6 +15,13 @@ export type Carrier = 'af_packet' | 'tun' | 'kernel'
 
 /** The first thing in `config` that `carrier` does not forward, as a refusal; else undefined. */
 export function refusalOf(config: Config, carrier: Carrier): ControlError | undefined {
+  if (carrier === 'kernel' && config.markRules.length > 0) {
+    return new ControlError(
+      'NOT_SUPPORTED',
+      "with --offload the kernel's own rules set marks: load these with iptables-restore or nft " +
+        '("uvs mark save" prints them), or run without --offload',
+    )
+  }
   for (const service of config.services.values()) {
     const refused =
       carrier === 'kernel' ? refusedByKernel(service) : refusedByWorkers(service, carrier)
@@ -54,8 +61,15 @@ function uncarried({ method, address }: Destination, io: 'af_packet' | 'tun'): s
   return undefined
 }
 
-/** A sentence for each thing in `after`, new since `before`, that workers keep and show only. */
-export function idleSentences(before: Config | undefined, after: Config): string[] {
+/**
+ * A sentence for each thing in `after`, new since `before`, that workers keep and show only.
+ * `ports` are the names of the interfaces that packets come from.
+ */
+export function idleSentences(
+  before: Config | undefined,
+  after: Config,
+  ports: readonly string[],
+): string[] {
   const settings = idleSettings(before?.sysctls ?? defaultSysctls(), after.sysctls).map((name) => {
     const value = String(after.sysctls[name]).replace(',', ' ')
     return `${name}=${value} is accepted but has no effect yet`
@@ -63,5 +77,16 @@ export function idleSentences(before: Config | undefined, after: Config): string
   const daemons = after.daemons
     .filter((daemon) => !(before?.daemons.includes(daemon) ?? false))
     .map(({ role }) => `the ${role} daemon is shown, but connections are not synchronised yet`)
-  return [...settings, ...daemons]
+  const interfaces = strangeInterfaces(after, ports)
+    .filter((name) => before === undefined || !strangeInterfaces(before, ports).includes(name))
+    .map((name) => `mark rules name the interface ${name}, but packets come from ${ports.join()}`)
+  return [...settings, ...daemons, ...interfaces]
+}
+
+/** Names in mark rules that are no port: nothing ever comes from there. */
+function strangeInterfaces({ markRules }: Config, ports: readonly string[]): string[] {
+  const names = markRules.flatMap(({ interface: named }) => (named === undefined ? [] : [named.is]))
+  const known = (name: string) =>
+    ports.some((port) => (name.endsWith('+') ? port.startsWith(name.slice(0, -1)) : port === name))
+  return [...new Set(names)].filter((name) => name !== 'lo' && !known(name))
 }

@@ -1,7 +1,8 @@
 /** Every change anyone can ask for, as data. */
-import type { Address } from './address.js'
+import type { Address, Family } from './address.js'
 import type { Timeouts } from './config.js'
 import type { DestinationId, DestinationOptions } from './destination.js'
+import type { MarkRule } from './mark-rule.js'
 import type { ServiceId, ServiceOptions } from './service.js'
 import type { DaemonOptions, DaemonRole } from './sync-daemon.js'
 
@@ -56,6 +57,14 @@ export type Command =
       readonly mtu?: number | undefined
     }
   | { readonly kind: 'stopDaemon'; readonly role: DaemonRole }
+  | { readonly kind: 'addMarkRules'; readonly rules: readonly MarkRule[] }
+  | { readonly kind: 'deleteMarkRules'; readonly rules: readonly MarkRule[] }
+  /** All rules of these families give way to `rules`. */
+  | {
+      readonly kind: 'replaceMarkRules'
+      readonly families: readonly Family[]
+      readonly rules: readonly MarkRule[]
+    }
   /** Housekeeping of the trash (spec 1.6); sent by the director's own timer only. */
   | {
       readonly kind: 'reap'

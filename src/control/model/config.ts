@@ -2,6 +2,7 @@
 import type { Address } from './address.js'
 import { CopyMap } from './copy-map.js'
 import { MAGLEV_INDEX_DEFAULT } from './maglev-size.js'
+import type { MarkRule } from './mark-rule.js'
 import { serviceKey } from './service.js'
 import type { Service, ServiceId } from './service.js'
 import { slotPool } from './slots.js'
@@ -47,6 +48,8 @@ export interface Config {
   /** Running halves of the synchronisation daemon, master first; at most one of each. */
   readonly daemons: readonly SyncDaemon[]
   readonly sysctls: Sysctls
+  /** In the order in which new flows meet them; those of the two families never meet. */
+  readonly markRules: readonly MarkRule[]
 }
 
 export const DEFAULT_TIMEOUTS: Timeouts = { tcpSec: 900, tcpFinSec: 120, udpSec: 300 }
@@ -70,6 +73,7 @@ export function emptyConfig(capacity: Capacity): Config {
     timeouts: DEFAULT_TIMEOUTS,
     daemons: [],
     sysctls: defaultSysctls(),
+    markRules: [],
   }
 }
 

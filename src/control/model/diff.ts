@@ -20,6 +20,7 @@ export type Action =
       readonly destination: Destination
     }
   | { readonly kind: 'daemonStarted' | 'daemonStopped'; readonly daemon: SyncDaemon }
+  | { readonly kind: 'markRulesChanged'; readonly count: number }
   | { readonly kind: 'settingsChanged' }
 
 /** Actions from removed to added, services before their destinations. */
@@ -46,6 +47,9 @@ export function diff(before: Config, after: Config): Action[] {
   }
   for (const daemon of after.daemons) {
     if (!before.daemons.includes(daemon)) actions.push({ kind: 'daemonStarted', daemon })
+  }
+  if (before.markRules !== after.markRules) {
+    actions.push({ kind: 'markRulesChanged', count: after.markRules.length })
   }
   if (before.timeouts !== after.timeouts || before.sysctls !== after.sysctls) {
     actions.push({ kind: 'settingsChanged' })
@@ -100,6 +104,8 @@ export function describeAction(action: Action): string {
   switch (action.kind) {
     case 'settingsChanged':
       return 'settings changed'
+    case 'markRulesChanged':
+      return `mark rules changed, now ${action.count}`
     case 'daemonStarted':
     case 'daemonStopped': {
       const verb = action.kind.slice('daemon'.length).toLowerCase()

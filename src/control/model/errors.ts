@@ -55,6 +55,8 @@ export const ERRORS = {
   LOCAL_ADDRESS_FAMILY: { errno: 'EINVAL', own: true },
   SYSCTL_UNKNOWN: { errno: 'ENOENT', own: true },
   SYSCTL_VALUE: { errno: 'EINVAL', own: true },
+  MARK_RULE_BAD: { errno: 'EINVAL', own: true },
+  MARK_RULE_UNKNOWN: { errno: 'ENOENT', own: true },
   REQUEST_BAD: { errno: 'EINVAL', own: true },
   PERMISSION: { errno: 'EPERM', own: false },
   DATAPLANE_FAILED: { errno: 'EIO', own: true },

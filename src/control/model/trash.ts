@@ -84,3 +84,12 @@ export function releaseRetired(config: Config): Config {
     serviceSlots: releaseSlots(config.serviceSlots, config.retiredServiceSlots),
   }
 }
+
+/**
+ * The trash of families that have a service: with its last one a family is the host's again, and
+ * what connections there were mean nothing. Kernel: ip_vs_ctl.c ip_vs_unregister_hooks.
+ */
+export function liveTrash(config: Config): TrashedDestination[] {
+  const families = new Set([...config.services.values()].map(({ id }) => id.address.family))
+  return [...config.trash].filter(({ service }) => families.has(service.address.family))
+}

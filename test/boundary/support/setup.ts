@@ -69,6 +69,7 @@ export function blockOf(config: Config, generation = 1): Uint8Array {
     ephemeralPortFirst: 32768,
     ephemeralPortLast: 60999,
     announces: [],
+    portNames: [],
   })
 }
 

@@ -14,6 +14,7 @@ import type { Observation, Seen } from '../compare.js'
 import { frameText, sentKey } from '../frame-text.js'
 import type { FlowId, IcmpErrorStep, Scenario, Segment, Step } from '../language.js'
 import { saidLines } from '../listing.js'
+import { parseMarkWords, splitWords } from '../../../src/control/model/mark-parse.js'
 import { buildFrame, type Ethernet, type IpPacket } from '../../support/packet-builder.js'
 import { type DecodedFrame, decodeFrame } from '../../support/packet-decoder.js'
 import { innermost } from '../tunnel-text.js'
@@ -97,6 +98,7 @@ class Run {
   /** Settings as they were before the scenario. */
   readonly #settings = new Map<string, string>()
   #addresses6: readonly string[] = []
+  #marked = false
 
   constructor(side: Side, index: number) {
     this.#side = side
@@ -110,6 +112,10 @@ class Run {
         return this.#ipvsadm(step.line, step.input)
       case 'sysctl':
         return this.#sysctl(step.name, step.value)
+      case 'mark':
+        this.#marked = true
+        await this.#side.mark(parseMarkWords(splitWords(this.#named(step.rule))))
+        return []
       case 'wait':
         await pause(step.sec * 1000)
         return []
@@ -155,6 +161,7 @@ class Run {
       const { status, stderr } = await this.#side.ipvsadm(words, '')
       if (status !== 0) throw new Error(`${this.#side.name}: ipvsadm ${words[0]}: ${stderr}`)
     }
+    if (this.#marked) await this.#side.clearMarks()
     for (const [name, value] of this.#settings) await this.#side.setSysctl(name, value)
     if (this.#addresses6.length > 0) holdAddresses6(this.#side.name, 'del', this.#addresses6)
   }

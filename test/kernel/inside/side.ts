@@ -7,12 +7,15 @@ import { createInterface } from 'node:readline'
 import type { ControlClient } from '../../../src/control/api/client.js'
 import { controlClient } from '../../../src/control/api/client.js'
 import { runIpvsadm } from '../../../src/control/cli/ipvsadm.js'
+import type { PublicCommand } from '../../../src/control/model/commands.js'
+import type { MarkRule } from '../../../src/control/model/mark-rule.js'
 import { systemResolver } from '../../../src/control/cli/resolver.js'
 import { type NativeRawSocket, openRawSocket } from '../../../src/dataplane/native.js'
 import { ROOT } from '../../e2e/support/paths.js'
 import { waitFor } from '../../support/wait.js'
 import { isOwnBusiness } from '../frame-text.js'
 import type { Said } from '../listing.js'
+import { nftRule } from '../nft-rule.js'
 import { inside, NAMESPACES, realHost, type SideName, testerDevice } from './world.js'
 
 /** The real client's ports, so that its connections can be compared. */
@@ -144,6 +147,9 @@ export abstract class Side {
   /** False: the value was refused. */
   abstract setSysctl(name: string, value: string): Promise<boolean>
   abstract sysctl(name: string): Promise<string>
+  /** Adds rules behind the present ones; rejects when they are refused. */
+  abstract mark(rules: readonly MarkRule[]): Promise<void>
+  abstract clearMarks(): Promise<void>
 
   async stop(): Promise<void> {
     this.cables.client.close()
@@ -172,6 +178,21 @@ export class KernelSide extends Side {
   override async sysctl(name: string): Promise<string> {
     const { stdout } = await this.#shell.run(['cat', `/proc/sys/net/ipv4/vs/${name}`])
     return stdout.trim().replaceAll('\t', ' ')
+  }
+
+  override async mark(rules: readonly MarkRule[]): Promise<void> {
+    const base = 'type filter hook prerouting priority mangle'
+    const chain = `table inet marks {\nchain pre {\n${base}; policy accept;\n`
+    await this.#nft(`${chain}${rules.map(nftRule).join('\n')}\n}\n}\n`)
+  }
+
+  override clearMarks(): Promise<void> {
+    return this.#nft('flush ruleset\n')
+  }
+
+  async #nft(text: string): Promise<void> {
+    const { status, stderr } = await this.#shell.run(['nft', '-f', '-'], text)
+    if (status !== 0) throw new Error(`nft: ${stderr}`)
   }
 
   override async stop(): Promise<void> {
@@ -239,6 +260,19 @@ export class UvsSide extends Side {
   override async sysctl(name: string): Promise<string> {
     const value = (await this.#client.info()).sysctls[name]
     return typeof value === 'object' ? value.join(' ') : String(value)
+  }
+
+  override mark(rules: readonly MarkRule[]): Promise<void> {
+    return this.#execute({ kind: 'addMarkRules', rules })
+  }
+
+  override clearMarks(): Promise<void> {
+    return this.#execute({ kind: 'replaceMarkRules', families: [4, 6], rules: [] })
+  }
+
+  async #execute(command: PublicCommand): Promise<void> {
+    const [outcome] = await this.#client.execute([command])
+    if (!outcome.ok) throw new Error(outcome.message)
   }
 
   override async stop(): Promise<void> {

@@ -8,6 +8,7 @@ import { COMMANDS } from './commands.js'
 import { FTP } from './ftp.js'
 import { ICMP } from './icmp.js'
 import { LATER_SCHEDULERS } from './later-schedulers.js'
+import { MARKS } from './marks.js'
 import { METHODS } from './methods.js'
 import { PERSISTENCE } from './persistence.js'
 import { REMOVAL } from './removal.js'
@@ -29,6 +30,7 @@ export const SCENARIOS: readonly Scenario[] = [
   ...FTP,
   ...SCTP,
   ...TUNNELS,
+  ...MARKS,
 ]
 
 /** Minutes on the clock are seconds even where it jumps. */
