@@ -93,20 +93,23 @@ bool FtpHelper::reply(Packet& packet, Conn& conn) {
   return true;
 }
 
-// The server's answer to the mode that is awaited: a data connection to expect, and an edit. Only
-// bytes that were not seen before can be it. False: the packet cannot go on now.
+// The server's answer to the mode that is awaited: a data connection to expect, and an edit. It
+// begins where the bytes begin that were not seen before; a sender that repeats may put what it
+// said already in front of them. False: the packet cannot go on now.
 bool FtpHelper::announce(const Packet& packet, Conn& conn, ConnExtra& extra) {
   FtpMemory& ftp = extra.ftp;
   const uint32_t sequence = Tcp(packet.transport()).sequence().host();
-  if (ftp.next_known != 0 && sequence != ftp.next) return true;
+  const std::span<const uint8_t> payload = payload_of(packet);
+  const uint32_t seen = ftp.next_known != 0 ? ftp.next - sequence : 0;
+  if (seen >= payload.size()) return true;
   const FtpMode mode = mode_of(ftp.mode);
-  const FtpReply reply = ftp_reply(payload_of(packet), mode, is_six(conn));
+  const FtpReply reply = ftp_reply(payload.subspan(seen), mode, is_six(conn));
   if (!reply.found) return true;
   if (extra.out.bytes != 0 && ftp.edit_acked == 0) return out_of_order();
   if (!expect_passive(conn, reply, &ftp.port)) return false;
   uint8_t text[kFtpTextMax];
   const uint32_t length = ftp_text(mode, table_.address(conn.virtual_index), ftp.port, text);
-  record_edit(&extra.out, sequence + reply.first, reply.last - reply.first, length);
+  record_edit(&extra.out, sequence + seen + reply.first, reply.last - reply.first, length);
   ftp.edit = ftp.mode;
   ftp.edit_acked = 0;
   ftp.mode = kNoMode;
