@@ -4,8 +4,8 @@
  *   node datagrams.js serve NAME PORT            answers each with itself, NAME in its first bytes
  *   node datagrams.js ask '{"server":"198.18.0.101:7","bytes":8000,"count":6}'
  *
- * `ask` prints one line of JSON: who answered, in order; it ends with 1 at the first answer that does
- * not come or is not what was sent. Each question is of another port.
+ * `ask` prints one line of JSON: who answered, in order; it ends with 1 at the first answer that
+ * does not come or is not what was sent. Each question is of another port.
  */
 import { createSocket } from 'node:dgram'
 import { networkInterfaces } from 'node:os'

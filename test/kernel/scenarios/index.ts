@@ -5,6 +5,7 @@
 import type { Scenario } from '../language.js'
 import { BASICS } from './basics.js'
 import { COMMANDS } from './commands.js'
+import { FRAGMENTS } from './fragments.js'
 import { ICMP } from './icmp.js'
 import { METHODS } from './methods.js'
 import { PERSISTENCE } from './persistence.js'
@@ -21,6 +22,7 @@ export const SCENARIOS: readonly Scenario[] = [
   ...STATES,
   ...ICMP,
   ...COMMANDS,
+  ...FRAGMENTS,
 ]
 
 /** Minutes on the clock are seconds even where it jumps. */
