@@ -8,9 +8,12 @@ import { requireNamespaces } from '../support/namespace.js'
 import { Director, type ServicePlan } from './support/director.js'
 import {
   destinationAddress,
+  directorAddress,
   endpoint,
   FAMILIES,
+  type Family,
   Lab,
+  type Method,
   METHOD_WORDS,
   METHODS,
   virtualAddress,
@@ -124,3 +127,51 @@ for (const workers of [1, 2]) {
     })
   })
 }
+
+describe('fragments, tun', function () {
+  this.timeout(60_000)
+  let lab: Lab
+  let director: Director
+  const methods: readonly Method[] = ['nat', 'tun', 'fullnat']
+  const address = (family: Family, n: number): string =>
+    family === 4 ? `198.18.9.${n}` : `2001:db8:0:9::${n}`
+
+  before(async function () {
+    requireNamespaces(this)
+    lab = new Lab()
+    for (const family of FAMILIES) {
+      const network = family === 4 ? '198.18.9.0/24' : '2001:db8:0:9::/64'
+      lab.router.route(`${network} via ${directorAddress(family)}`)
+    }
+    // A rule on connection state: with it the host puts fragments together before it routes them.
+    const rule = 'add table inet t; add chain inet t c { type filter hook prerouting priority 0; }'
+    await lab.director.expect(['nft', `${rule}; add rule inet t c ct state invalid accept`])
+    const localAddresses = ['198.18.9.240-198.18.9.241', '2001:db8:0:9::f0-2001:db8:0:9::f1']
+    director = await Director.start(lab.director, { io: 'tun', workers: 2, localAddresses })
+    const plans: ServicePlan[] = []
+    for (const [n, method] of methods.entries()) {
+      for (const family of FAMILIES) {
+        await lab.acceptVirtual(method, address(family, n + 1))
+        const plan = { method, family, address: address(family, n + 1) }
+        plans.push({ ...plan, port: ECHO_PORT, protocol: 'udp' })
+      }
+    }
+    await startEcho(lab)
+    await director.addServices(plans)
+  })
+
+  after(async () => {
+    await director?.stop()
+    await lab?.close()
+  })
+
+  for (const [n, method] of methods.entries()) {
+    for (const family of FAMILIES) {
+      it(`${METHOD_WORDS[method].title} over IPv${family}: long datagrams`, async () => {
+        const server = endpoint(address(family, n + 1), ECHO_PORT)
+        const names = await ask(lab, { server, bytes: 8000, count: 6 })
+        assert.deepEqual(tally(names), { r1: 2, r2: 2, r3: 2 })
+      })
+    }
+  }
+})
