@@ -41,6 +41,7 @@ Addr address(bool six, bool inside, uint8_t last) {
 
 constexpr uint8_t kService = 200;
 constexpr uint8_t kLocal = 99;
+constexpr uint8_t kFragmentHeader = 44;
 
 rig::ConfigText config_by(const Operation& op) {
   rig::ConfigText config;
@@ -75,6 +76,15 @@ rig::ConfigText config_by(const Operation& op) {
   config.secure_tcp = op.d >> 5 & 3;
   config.sloppy_sctp = op.d >> 7 & 1;
   config.drop_entry = op.e & 3;
+  config.schedule_icmp = op.d >> 11 & 1;
+  config.nat_icmp_send = op.d >> 12 & 1;
+  if ((op.a & 128) != 0) {
+    for (const bool six : {false, true}) {
+      AnnounceRecord record{};
+      record.address = address(six, false, kService);
+      config.announces.push_back(record);
+    }
+  }
   config.local_port_last = static_cast<uint16_t>(1025 + (op.d >> 8 & 7));
   return config;
 }
@@ -152,7 +162,7 @@ class World {
 
   // `rest` is what follows in the input; returns how much of it was used.
   size_t step(const Operation& op, const uint8_t* rest, size_t left) {
-    switch (op.what % 10) {
+    switch (op.what % 11) {
       case 0:
       case 1:
       case 2: packet(op); break;
@@ -162,6 +172,7 @@ class World {
       case 6: rig_->clock.us += uint64_t{op.d} * op.d * 100; break;
       case 7: adopt(op); break;
       case 8: hops(op); break;
+      case 9: fragment(op); break;
       default: op.a % 4 == 0 ? start() : port(op);
     }
     return 0;
@@ -222,6 +233,44 @@ class World {
                                                 : kVnetGsoTcp6;
     }
     inject(frame, vnet, (op.a & 4) != 0 ? 1 : 0);
+  }
+
+  // A part of one of few datagrams, which other parts may fit, overlap or contradict. IPv6 takes
+  // long middles only.
+  void fragment(const Operation& op) {
+    FlowKey key = key_by(op);
+    const bool six = !key.source.is_v4();
+    const uint32_t unit = six ? 1280 : 8u << op.d % 4 * 2;
+    const uint32_t start = op.d / 4 % 8 * unit;
+    const uint32_t end = start + unit * (1 + op.d / 32 % 3) - (op.d & 0x8000 ? 0 : 4);
+    const bool more = op.d & 0x8000;
+    std::vector<uint8_t> datagram;
+    if ((op.a & 16) != 0) key.protocol = six ? kProtoIcmp6 : kProtoIcmp;
+    put_transport(datagram, key, static_cast<uint8_t>(op.c), end);
+    std::vector<uint8_t> part;
+    const auto offset = static_cast<uint16_t>(op.e & 0x4000 ? op.e * 8 : start);
+    if (six) {
+      part = {key.protocol, 0};
+      put16(part, (offset & 0xfff8u) | more);
+      part.insert(part.end(), {0, 0, 0, static_cast<uint8_t>(op.e % 3)});
+      key.protocol = kFragmentHeader;
+    }
+    part.insert(part.end(), datagram.begin() + start, datagram.begin() + end);
+    std::vector<uint8_t> frame(12, 2);
+    put16(frame, six ? 0x86dd : 0x0800);
+    const size_t ip = frame.size();
+    put_ip(frame, key, 9, static_cast<uint32_t>(part.size()));
+    if (!six) {
+      frame[ip + 5] = static_cast<uint8_t>(op.e % 3);
+      const uint16_t field = static_cast<uint16_t>(offset / 8 | (more ? 0x2000 : 0));
+      frame[ip + 6] = static_cast<uint8_t>(field >> 8);
+      frame[ip + 7] = static_cast<uint8_t>(field);
+      frame[ip + 10] = frame[ip + 11] = 0;
+      const uint16_t sum = checksum_of(&frame[ip], 20);
+      std::memcpy(&frame[ip + 10], &sum, 2);
+    }
+    frame.insert(frame.end(), part.begin(), part.end());
+    inject(frame, VnetHdr{}, (op.a & 4) != 0 ? 1 : 0);
   }
 
   // An error that quotes a packet which went the other way.

@@ -232,29 +232,37 @@ void check_segments(const Work& work) {
   if (count != 0) require(payload == whole.l3_bytes - (whole.l4 - whole.l3) - header);
 }
 
-// Of an IPv6 packet as if it were an outer one; those have no extension headers.
-void check_fragments6(Work work, const Parameters& with) {
-  Packet& packet = work.packet;
-  if (packet.checksum_partial()) complete_checksum(packet);
+// A message from nobody, allowed where it asks for duplicate addresses, comes in no fragments.
+void require_fragment(const Packet& seen) {
+  require(seen.kind == PacketKind::kFragment ||
+          (seen.kind == PacketKind::kBad && seen.reason == Reason::kSourceBad));
+}
+
+void check_fragments6(const Packet& packet, const Parameters& with) {
   Pieces pieces;
-  const uint32_t count = fragment_ip6(packet, with.mtu, 7, pieces.frames.data(), kPieces);
+  const uint32_t count = fragment_ip6(packet, with.mtu, with.id, pieces.frames.data(), kPieces);
   uint32_t payload = 0;
   for (uint32_t i = 0; i < count; i++) {
     const Frame& frame = pieces.frames[i];
     require(frame.length <= with.mtu);
-    payload += frame.length - kIp6Bytes - 8;
+    const Packet seen = parsed(frame);
+    if (count > 1) require_fragment(seen);
+    const Ip6Fragment found = find_fragment(frame.data, frame.length);
+    require(found.at != 0 && found.offset() == payload && found.more() == (i + 1 < count));
+    payload += frame.length - found.at - kIp6FragmentBytes;
+    if (i + 1 == count) require(payload + found.at == packet.l3_bytes);
   }
-  if (count != 0) require(payload == packet.l3_bytes - kIp6Bytes);
 }
 
 void check_fragments(Work work, const Parameters& with) {
   Packet& packet = work.packet;
   const Fit fit = fit_to_mtu(packet, with.mtu);
+  if (packet.checksum_partial()) complete_checksum(packet);
   if (packet.family != 4) {
     require(fit != Fit::kFragment);
-    return check_fragments6(std::move(work), with);
+    return check_fragments6(packet, with);
   }
-  if (packet.checksum_partial()) complete_checksum(packet);
+  packet.fragment_bytes = with.outer_six & 2 ? with.mtu : 0;
   Pieces pieces;
   const uint32_t count = fragment_ip4(packet, with.mtu, pieces.frames.data(), kPieces);
   uint32_t payload = 0;
@@ -263,7 +271,7 @@ void check_fragments(Work work, const Parameters& with) {
     require(frame.length <= std::max<uint32_t>(with.mtu, packet.l3_bytes));
     require(frame.length <= with.mtu);
     const Packet seen = parsed(frame);
-    if (count > 1) require(seen.kind == PacketKind::kBad && seen.reason == Reason::kFragment);
+    if (count > 1) require_fragment(seen);
     payload += frame.length - Ip4(frame.data).header_bytes();
   }
   if (count != 0) require(payload == packet.l3_bytes - Ip4(packet.ip()).header_bytes());
@@ -274,7 +282,7 @@ void check_answer(const Work& work, const Parameters& with) {
   const Addr local = usable(with.source, packet.family == 6);
   Pieces pieces;
   Frame& out = pieces.frames[0];
-  const IcmpError error = static_cast<IcmpError>(with.error % 4);
+  const IcmpError error = static_cast<IcmpError>(with.error % 5);
   if (!build_icmp_error(packet, error, with.mtu, local, 7, &out)) return;
   const Packet seen = parsed(out);
   require(seen.kind == PacketKind::kIcmp && is_icmp_error(seen));

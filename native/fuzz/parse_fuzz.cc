@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "forward/related_icmp.h"
+#include "parse/ip6.h"
 #include "parse/parse.h"
 
 namespace {
@@ -46,6 +47,13 @@ void check_parse(const uint8_t* data, size_t size, Link link, const VnetHdr& vne
   require(packet.l3 == (link == Link::kEthernet ? kEthernetBytes : 0));
   require(packet.l4 >= packet.l3 + (packet.family == 4 ? 20 : 40));
   require(packet.l3 + packet.l3_bytes == packet.frame.length);
+  if (packet.kind == PacketKind::kFragment) {
+    require(packet.l4 <= packet.frame.length && packet.fragment_bytes == 0);
+    if (packet.family == 4) return;
+    const Ip6Fragment found = find_fragment(packet.ip(), packet.l3_bytes);
+    require(found.at >= kIp6Bytes && packet.l3 + found.at + kIp6FragmentBytes == packet.l4);
+    return require(found.named_at < found.at && packet.ip()[found.named_at] == kIp6Fragment);
+  }
   require(packet.l4 + 8u <= packet.frame.length);
   require(packet.key.source.is_v4() == (packet.family == 4));
   require(packet.key.destination.is_v4() == (packet.family == 4));

@@ -76,8 +76,8 @@ describe('settings without effect', () => {
     const set = (name: SysctlName, value: string) =>
       director.execute([{ kind: 'setSysctl', name, value }])
     assert.deepEqual(warnings(), ['warn conntrack=1 is accepted but has no effect yet'])
-    await set('nat_icmp_send', '1')
-    assert.deepEqual(warnings(), ['warn nat_icmp_send=1 is accepted but has no effect yet'])
+    await set('sync_retries', '1')
+    assert.deepEqual(warnings(), ['warn sync_retries=1 is accepted but has no effect yet'])
     await set('expire_nodest_conn', '1')
     await set('conntrack', '0')
     assert.deepEqual(warnings(), [])

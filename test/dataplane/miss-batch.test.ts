@@ -1,6 +1,6 @@
 /** The miss view reads what native writes and answers where native reads (layout.ts `miss`). */
 import assert from 'node:assert/strict'
-import { LIMITS, offsetOf, RECORDS } from '../../src/dataplane/layout.js'
+import { LIMITS, MISS_FLAG, offsetOf, RECORDS } from '../../src/dataplane/layout.js'
 import { MISS_BLOCK_BYTES, MissBatch } from '../../src/dataplane/miss-batch.js'
 import { ip, writeMiss } from '../support/scheduler-rig.js'
 
@@ -26,6 +26,19 @@ describe('MissBatch', () => {
     assert.deepEqual([misses.clientPort, misses.virtualPort], [65535, 443])
     assert.deepEqual([misses.serviceSlot, misses.protocol, misses.family], [4095, 17, 4])
     assert.deepEqual([misses.flags, misses.fwmark, misses.packets], [0x10, 0xfffffffe, 7])
+  })
+
+  it('schedulers by destination go by the client where an ICMP error quotes a reply', () => {
+    const block = new Uint8Array(new SharedArrayBuffer(MISS_BLOCK_BYTES))
+    const ends = { client: ip('198.18.3.4'), virtual: ip('198.19.5.6'), service: 0 }
+    writeMiss(block, 0, ends)
+    writeMiss(block, 1, { ...ends, flags: MISS_FLAG.ICMP })
+    const misses = new MissBatch(block.buffer as SharedArrayBuffer)
+    misses.select(0)
+    assert.equal(misses.destinationFold, misses.virtualFold)
+    misses.select(1)
+    assert.equal(misses.destinationFold, misses.clientFold)
+    assert.equal(misses.destinationAddressAt, misses.clientAddressAt)
   })
 
   it('writes verdict and template of the selected record only', () => {

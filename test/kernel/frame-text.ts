@@ -15,6 +15,7 @@ import { GUE_PORT, openTunnel } from './tunnel-text.js'
 
 const IGMP = 2
 const ICMP6 = 58
+const FRAGMENT_HEADER = 44
 /** Router solicitation and multicast listening: RFC 4861 and RFC 3810. */
 const OWN_BUSINESS = [130, 131, 132, 133, 143]
 const SHOWN_BYTES = 24
@@ -61,8 +62,8 @@ function packetText(packet: DecodedPacket, sent: ReadonlySet<string>): string {
   if (ip.options !== undefined) parts.push(`options ${hex(ip.options)}`)
   if (ip.flowLabel) parts.push(`flow label ${ip.flowLabel}`)
   for (const { type, body } of ip.extensions ?? []) {
-    const isOwn = type === PROTOCOL.fragment && ip.source === SERVER_SIDE.address6
-    parts.push(`extension ${type} ${hex(isOwn ? body.subarray(0, 2) : body)}`)
+    // A fragment's identification is the director's own (RFC 8200 4.5): offset and flag only.
+    parts.push(`extension ${type} ${hex(type === FRAGMENT_HEADER ? body.subarray(0, 2) : body)}`)
   }
   if (tcp !== undefined) {
     parts.push(`tcp ${tcp.source} > ${tcp.destination} ${tcp.flags}`)

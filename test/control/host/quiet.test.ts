@@ -99,6 +99,7 @@ describe('classifier entries', () => {
     assert.deepEqual(entriesOf(config, HOST), [
       'SERVICE 198.18.0.100 80 6 0',
       'SOURCE 198.18.0.21 8080 6 1',
+      'FRAGMENT_SOURCE 198.18.0.21 0 0 1',
       'VIRTUAL 198.18.0.100 0 0 0',
       'ANNOUNCE 198.18.0.100 0 0 0',
     ])
@@ -182,7 +183,12 @@ describe('classifier entries', () => {
     const other = configOf([addService(serviceId('198.18.0.101', 80))], gone)
     assert.deepEqual(
       entriesOf(other, HOST).filter((entry) => /SERVICE|SOURCE/.test(entry)),
-      ['SERVICE 198.18.0.101 80 6 0', 'SERVICE 198.18.0.100 80 6 0', 'SOURCE 198.18.0.21 80 6 1'],
+      [
+        'SERVICE 198.18.0.101 80 6 0',
+        'SERVICE 198.18.0.100 80 6 0',
+        'SOURCE 198.18.0.21 80 6 1',
+        'FRAGMENT_SOURCE 198.18.0.21 0 0 1',
+      ],
     )
   })
 

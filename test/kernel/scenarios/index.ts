@@ -6,6 +6,7 @@ import type { Scenario } from '../language.js'
 import { BASICS } from './basics.js'
 import { COMMANDS } from './commands.js'
 import { FTP } from './ftp.js'
+import { FRAGMENTS } from './fragments.js'
 import { ICMP } from './icmp.js'
 import { LATER_SCHEDULERS } from './later-schedulers.js'
 import { MARKS } from './marks.js'
@@ -31,6 +32,7 @@ export const SCENARIOS: readonly Scenario[] = [
   ...SCTP,
   ...TUNNELS,
   ...MARKS,
+  ...FRAGMENTS,
 ]
 
 /** Minutes on the clock are seconds even where it jumps. */
