@@ -43,6 +43,8 @@ void Core::miss(uint16_t number) {
   const auto now = static_cast<uint32_t>(now_ms_);
   const bool tcp = packet.key.protocol == kProtoTcp;
   const bool sctp = packet.key.protocol == kProtoSctp;
+  const bool one_packet =
+      !tcp && !sctp && (snapshot_.service(slot)->flags & kServiceOnePacket) != 0;
   if (tcp && ((packet.tcp_flags & kTcpRst) != 0 ||
               ((packet.tcp_flags & kTcpSyn) == 0 && snapshot_.sysctl(kSysctlSloppyTcp) == 0))) {
     if (batch_.join(packet, number)) return;  // its SYN is in this burst
@@ -58,8 +60,7 @@ void Core::miss(uint16_t number) {
   }
   if (shared::lane_load(memory_.words->drop_rate) != 0) [[unlikely]] {
     // Another packet of a flow that this burst has let in would find its entry in the kernel.
-    const bool kept = tcp || (snapshot_.service(slot)->flags & kServiceOnePacket) == 0;
-    if (kept && batch_.join(packet, number)) return;
+    if (!one_packet && batch_.join(packet, number)) return;
     if (gives_up_new()) {
       counters_.count(Reason::kLoadDropped);
       return;
@@ -80,9 +81,8 @@ void Core::miss(uint16_t number) {
     if (packet.tcp_flags & kTcpSyn) flags |= kMissTcpSyn;
     if (packet.tcp_flags & kTcpAck) flags |= kMissTcpAck;
     if (packet.tcp_flags & kTcpFin) flags |= kMissTcpFin;
-  } else if (!sctp && snapshot_.service(slot)->flags & kServiceOnePacket) {
-    flags |= kMissOnePacket;
   }
+  if (one_packet) flags |= kMissOnePacket;
   batch_.add(packet, number, slot, flags, mark);
 }
 

@@ -1,7 +1,7 @@
 /**
- * SCTP through every method, IPv4 and IPv6, one and two workers, over the ring and over TUN: packets
- * by hand (support/sctp-end.cc), because a kernel need not have the sctp module. The network is
- * drawn in support/lab.ts.
+ * SCTP through every method, IPv4 and IPv6, one and two workers, over the ring and over TUN:
+ * packets by hand (support/sctp-end.cc), because a kernel need not have the sctp module. The
+ * network is drawn in support/lab.ts.
  */
 import assert from 'node:assert/strict'
 import { requireNamespaces } from '../support/namespace.js'

@@ -10,7 +10,7 @@
 import { createHash } from 'node:crypto'
 import { type DecodedPacket, decodeFrame } from '../support/packet-decoder.js'
 import { PROTOCOL, readBigEndian } from '../support/wire.js'
-import { linkName, SERVER_SIDE } from './addresses.js'
+import { linkName } from './addresses.js'
 import { GUE_PORT, openTunnel } from './tunnel-text.js'
 
 const IGMP = 2

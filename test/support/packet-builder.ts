@@ -125,8 +125,8 @@ export interface Icmp {
 }
 
 /**
- * A layer-3 packet. Of `tcp`, `udp`, `sctp`, `icmp` and `inner` at most one, except that an ICMP error
- * quotes its `inner`; `payload` comes last.
+ * A layer-3 packet. Of `tcp`, `udp`, `sctp`, `icmp` and `inner` at most one, except that an ICMP
+ * error quotes its `inner`; `payload` comes last.
  */
 export interface IpPacket {
   ip: Ip

@@ -1,4 +1,4 @@
-/** SCTP life cycles, and the load defences where what they do is certain (spec 3.6.2, 3.9, 3.11). */
+/** SCTP life cycles; the load defences where what they do is certain (spec 3.6.2, 3.9, 3.11). */
 import type { Scenario } from '../language.js'
 import { type Builder, scenario, type SctpFlow } from '../language.js'
 
