@@ -5,12 +5,12 @@
 #include <cstring>
 
 #include "parse/checksum.h"
+#include "parse/ip4.h"
+#include "parse/ip6.h"
 
 namespace uvs {
 namespace {
 
-constexpr uint32_t kIp4Bytes = 20;
-constexpr uint32_t kIp6Bytes = 40;
 constexpr uint32_t kTcpBytes = 20;
 constexpr uint8_t kTtl = 64;
 
@@ -38,11 +38,15 @@ uint32_t segment_length(const Packet& packet) {
   return length;
 }
 
+// The DS field of the packet that is answered, without its ECN (tcp_v4_send_reset, ip6_xmit).
+constexpr uint8_t kDsMask = 0xfc;
+
 void write_ip(uint8_t* ip, const Packet& packet) {
   const FlowKey& key = packet.key;
   if (packet.family == 4) {
     std::memset(ip, 0, kIp4Bytes);
     ip[0] = 0x45;
+    ip[1] = Ip4(packet.ip()).tos() & kDsMask;
     write16(ip + 2, kIp4Bytes + kTcpBytes);
     write16(ip + 6, 0x4000);  // DF
     ip[8] = kTtl;
@@ -54,7 +58,8 @@ void write_ip(uint8_t* ip, const Packet& packet) {
     return;
   }
   std::memset(ip, 0, kIp6Bytes);
-  ip[0] = 0x60;
+  const uint32_t ds = Ip6(packet.ip()).traffic_class() & kDsMask;
+  write32(ip, 6u << 28 | ds << 20);
   write16(ip + 4, kTcpBytes);
   ip[6] = kProtoTcp;
   ip[7] = kTtl;

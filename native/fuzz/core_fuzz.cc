@@ -42,6 +42,8 @@ Addr address(bool six, bool inside, uint8_t last) {
 constexpr uint8_t kService = 200;
 constexpr uint8_t kLocal = 99;
 constexpr uint8_t kFragmentHeader = 44;
+constexpr uint16_t kGuePort = 6080;
+constexpr uint32_t kMarkService = 4;  // slot, behind those by address
 
 rig::ConfigText config_by(const Operation& op) {
   rig::ConfigText config;
@@ -67,6 +69,9 @@ rig::ConfigText config_by(const Operation& op) {
     destination.service = six ? 2 : 0;
     destination.weight = (op.c >> i & 1) == 0;
     destination.available = (op.b >> i & 1) == 0;
+    destination.tunnel_type = static_cast<uint8_t>((op.e >> i) % 3);
+    destination.tunnel_flags = static_cast<uint8_t>(op.e >> (i + 3) & 3);
+    destination.tunnel_port = kGuePort;
     config.destinations.push_back(destination);
   }
   config.conn_reuse_mode = op.d & 3;
@@ -85,6 +90,11 @@ rig::ConfigText config_by(const Operation& op) {
       config.announces.push_back(record);
     }
   }
+  config.cache_bypass = op.d >> 7 & 1;
+  rig::ServiceText mark;
+  mark.address = address(false, false, kService);
+  mark.fwmark = 1;
+  config.services.push_back(mark);
   config.local_port_last = static_cast<uint16_t>(1025 + (op.d >> 8 & 7));
   return config;
 }
@@ -273,8 +283,33 @@ class World {
     inject(frame, VnetHdr{}, (op.a & 4) != 0 ? 1 : 0);
   }
 
+  // An error about the last IPv4 packet that went to the destinations, perhaps in a tunnel.
+  void tunnel_error(const Operation& op) {
+    if (last_sent_.size() < 34) return;
+    std::vector<uint8_t> quote(last_sent_.begin() + 14, last_sent_.end());
+    quote.resize(std::min<size_t>(quote.size(), 20 + op.e % 600));
+    if (op.b & 1) quote[op.c % quote.size()] ^= static_cast<uint8_t>(1 << op.b % 8);
+    FlowKey outer{};
+    Be32 director;
+    std::memcpy(&director.raw, &last_sent_[14 + 12], 4);
+    outer.source = address(false, true, 200);
+    outer.destination = Addr::v4(director);
+    outer.protocol = kProtoIcmp;
+    std::vector<uint8_t> frame(12, 2);
+    put16(frame, 0x0800);
+    put_ip(frame, outer, 9, static_cast<uint32_t>(8 + quote.size()));
+    const size_t at = frame.size();
+    frame.insert(frame.end(), {static_cast<uint8_t>(op.b & 2 ? 11 : 3), 4, 0, 0, 0, 0});
+    put16(frame, op.d);
+    frame.insert(frame.end(), quote.begin(), quote.end());
+    const uint16_t sum = checksum_of(&frame[at], frame.size() - at);
+    std::memcpy(&frame[at + 2], &sum, 2);
+    inject(frame, VnetHdr{}, 1);
+  }
+
   // An error that quotes a packet which went the other way.
   void icmp(const Operation& op) {
+    if (op.a & 128) return tunnel_error(op);
     const FlowKey key = key_by(op);
     const bool six = !key.source.is_v4();
     std::vector<uint8_t> quote;
@@ -318,7 +353,10 @@ class World {
       auto& record = const_cast<MissRecord&>(miss);
       const uint32_t dice = (op.a + op.b * ++turn) & 255;
       if (dice >= 240) return static_cast<int32_t>(dice * 0x01010101u);  // nonsense
-      if (dice >= 224) return -1 - static_cast<int32_t>(dice % 3);
+      if (dice >= 224) {
+        if (op.d & 1) record.service_slot = kMarkService;
+        return -1 - static_cast<int32_t>(dice % 3);
+      }
       if (op.c % 4 == 0) {
         record.template_ref = 1 + dice % 2;
         blocks_.templates.get()[dice % 2].connections++;
@@ -362,6 +400,7 @@ class World {
     for (uint32_t port = 0; port < 2; port++) {
       for (const SentFrame& sent : rig_->port(port).take_sent()) {
         require(sent.bytes.size() >= 20 && sent.bytes.size() <= kSuperFrameBytes);
+        if (port == 1 && sent.bytes[12] == 0x08) last_sent_ = sent.bytes;
       }
     }
   }
@@ -371,6 +410,7 @@ class World {
   std::unique_ptr<rig::CoreRig> rig_;
   Operation last_{};
   bool adopted_ = false;
+  std::vector<uint8_t> last_sent_;
 };
 
 }  // namespace

@@ -415,7 +415,7 @@ struct Held {
 inline std::vector<Held> held(const ConnTable& table, uint32_t slots) {
   std::vector<Held> out(slots);
   for (uint32_t id = 0; id < table.high_water(); id++) {
-    if (!table.live(id)) continue;
+    if (!table.live(id) || table.at(id).destination_slot == kNoSlot) continue;
     Held& one = out.at(table.at(id).destination_slot);
     ((table.at(id).flags & kConnInactive) != 0 ? one.inactive : one.active)++;
   }

@@ -47,9 +47,6 @@ services:
     one-packet: true
 `
 
-/** The same without what is stored but not forwarded. */
-const CARRIED = FILE.replace('type: gue, port: 6080, checksum: csum', 'type: ipip')
-
 function parsed(text: string) {
   const result = parseNative(text, 'uvs.yaml')
   if (!result.ok) throw result.error
@@ -322,7 +319,7 @@ describe('uvs run', () => {
   afterEach(() => rmSync(directory, { recursive: true }))
 
   it('starts with file, rules and flags; reloads; stops in order', async () => {
-    writeFileSync(path('uvs.yaml'), CARRIED)
+    writeFileSync(path('uvs.yaml'), FILE)
     writeFileSync(
       path('rules'),
       '# saved\n-A -t 198.18.0.5:80 -s rr\n-a -t 198.18.0.5:80 -r 198.18.1.5:80 -m -w 1\n',
@@ -369,26 +366,30 @@ describe('uvs run', () => {
     ],
   ] as const) {
     it(`a reload that ${what} changes nothing`, async () => {
-      writeFileSync(path('uvs.yaml'), CARRIED)
+      const file = FILE.replace('method: dr', 'method: nat')
+      writeFileSync(path('uvs.yaml'), file)
       const host = world(path('s'))
-      const done = runDaemon(['--config', path('uvs.yaml')], host)
+      const done = runDaemon(['--config', path('uvs.yaml'), '--io', 'tun'], host)
       await host.ready
       const client = controlClient(path('s'))
       const state = async () => ({ services: await client.services(), info: await client.info() })
       const before = await state()
 
-      const asked = CARRIED.replace('timeouts: { tcp: 100', 'timeouts: { tcp: 50').replace(
-        'address: 198.18.1.1:8080, method: nat, weight: 3',
-        'address: 198.18.1.7, method: nat',
-      )
+      const asked = file
+        .replace('timeouts: { tcp: 100', 'timeouts: { tcp: 50')
+        .replace(
+          'address: 198.18.1.1:8080, method: nat, weight: 3',
+          'address: 198.18.1.7, method: nat',
+        )
       // One destination of many is at fault; timeouts and the others would be fine.
-      const text = what.includes('would') ? asked.replace('type: ipip', 'type: gre') : asked
+      const bad = asked.replace('198.18.1.2, method: nat', '198.18.1.2, method: dr')
+      const text = what.includes('would') ? bad : asked
       writeFileSync(path('uvs.yaml'), text)
       host.port.check = check
       host.reload()
       assert.deepEqual(await state(), before)
       assert.equal(host.port.published.length, 0)
-      assert.match(host.stderr, /reload refused, nothing changed: .*(gre tunnels|no memory)/)
+      assert.match(host.stderr, /reload refused, nothing changed: .*(direct routing|no memory)/)
 
       host.port.check = () => undefined
       writeFileSync(path('uvs.yaml'), asked)

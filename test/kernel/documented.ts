@@ -14,6 +14,14 @@ export interface Documented {
   readonly uvs: RegExp
 }
 
+/** Scenarios in which a router narrows a tunnel's path for the first time. */
+const NARROWED: readonly string[] = [
+  'tunnels, IPIP: a router whose path is narrower, and another behind it',
+  'tunnels, GUE: a router whose path is narrower, and another behind it',
+  'tunnels, IPIP: a router that says a path is hardly there',
+  'tunnels, IPIP: a narrower path is forgotten after ten minutes',
+]
+
 export const DOCUMENTED: readonly Documented[] = [
   {
     scenario: 'removed destination, expire_nodest_conn: a DR connection and its RST',
@@ -39,6 +47,12 @@ export const DOCUMENTED: readonly Documented[] = [
     kernel: /255|Invalid operation/,
     uvs: /exit status 0|198\.18\.1\.255/,
   },
+  ...NARROWED.map((scenario) => ({
+    scenario,
+    behaviour: "the first ICMP error that narrows a tunnel's path",
+    kernel: /icmp 3\/4 rest 14(80|76|72|68) quotes/,
+    uvs: /icmp 3\/4 rest (13(80|76|72|68)|532) quotes/,
+  })),
 ]
 
 /** The entry that allows a difference. */

@@ -477,10 +477,13 @@ TEST(path_no_service_not_syn_ftp_data) {
     CHECK_EQ(world.rig.reason(Reason::kNoService), 1);
     // The host is kept quiet about the address, so its RST is ours (RFC 9293 3.10.7.1).
     text = world.Request(kTcpAck);
+    text.tos = 0xbb;
     text.payload = Bytes(10, 1);
     std::vector<Sent> sent = world.Pass(text);
     REQUIRE(sent.size() == 1);
     CHECK_EQ(WrongIn(sent[0].ip), "");
+    // Found beside the kernel: the answer has the DS field of the question, not its ECN.
+    CHECK_EQ(six ? Get16(sent[0].ip, 0) >> 4 & 0xff : sent[0].ip[1], 0xb8);
     const size_t l4 = six ? 40 : 20;
     CHECK_EQ(sent[0].ip[l4 + 13], kTcpRst);
     CHECK_EQ(test::Get32(sent[0].ip, l4 + 4), 0x01020304);

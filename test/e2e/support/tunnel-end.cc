@@ -1,8 +1,8 @@
 // The real server's end of a tunnel, for kernels without the modules: takes IPIP and GRE packets
-// from raw sockets and GUE packets from UDP sockets, and hands what was inside to the host through a
-// TUN device, as the kernel's own tunl0, gre0 and fou would (RFC 2003, RFC 2473, RFC 2784,
-// draft-ietf-intarea-gue). What a checksum does not cover is lost, as there. Used by the demo and
-// the end-to-end tests.
+// from raw sockets and GUE packets from UDP sockets, and hands what was inside to the host through
+// a TUN device, as the kernel's own tunl0, gre0 and fou would (RFC 2003, RFC 2473, RFC 2784,
+// draft-ietf-intarea-gue). What has a wrong checksum is lost, as there. Used by the demo and the
+// end-to-end tests.
 //
 //   tunnel-end NAME     makes the TUN device NAME, prints `ready`, runs until it is killed
 #include <fcntl.h>

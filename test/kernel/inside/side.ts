@@ -18,7 +18,10 @@ import type { Said } from '../listing.js'
 import { nftRule } from '../nft-rule.js'
 import { inside, NAMESPACES, realHost, type SideName, testerDevice } from './world.js'
 
-/** The real client's ports, so that its connections can be compared. */
+/**
+ * The real client's ports, so that its connections can be compared. Each is used once: those of
+ * earlier scenarios are in TIME_WAIT.
+ */
 const FIRST_PORT = 40_000
 
 export type Towards = 'client' | 'server'
@@ -107,6 +110,7 @@ export abstract class Side {
   readonly name: SideName
   readonly cables: Readonly<Record<Towards, Cable>>
   #client: Shell | undefined
+  #port = FIRST_PORT
 
   constructor(name: SideName) {
     this.name = name
@@ -127,8 +131,9 @@ export abstract class Side {
     const server = realHost(this.name, 'server')
     inside(server, ['ip', 'address', 'replace', `${virtual}/32`, 'dev', 'tunl0'])
     const said: Said[] = []
-    for (let i = 1; i <= count; i++) {
-      const options = ['-sS', '--max-time', '10', '--local-port', String(FIRST_PORT + i)]
+    for (let i = 0; i < count; i++) {
+      this.#port++
+      const options = ['-sS', '--max-time', '10', '--local-port', String(this.#port)]
       said.push(await this.#client.run(['curl', ...options, `http://${virtual}/page`]))
     }
     inside(server, ['ip', 'address', 'del', `${virtual}/32`, 'dev', 'tunl0'])

@@ -37,7 +37,8 @@ const client = (family: Family, n: number): string =>
   family === 4 ? `$C${n}:40000` : `[$C${n}v6]:40000`
 const virtual = (family: Family, n: number, port = 80): string =>
   family === 4 ? `$V${n}:${port}` : `[$V${n}v6]:${port}`
-const real = (family: Family, n: number): string => (family === 4 ? `$R${n}` : `[$R${n}v6]`)
+const real = (family: Family, n: number, port = 80): string =>
+  family === 4 ? `$R${n}:${port}` : `[$R${n}v6]:${port}`
 
 /** Every ICMP error that the kernel considers, and one that it does not. */
 const ERRORS: readonly Icmp[] = [
@@ -68,7 +69,7 @@ function services(
   first = 1,
 ): { kind: Kind; flow: TcpFlow }[] {
   return kinds.map((kind, i) => {
-    s.service(`-t $V1:${80 + i} -s rr`, `-r ${real(outer, first + i)} ${kind.options}`)
+    s.service(`-t $V1:${80 + i} -s rr`, `-r ${real(outer, first + i, 80 + i)} ${kind.options}`)
     return { kind, flow: s.tcp(`$C${i + 1}:40000`, `$V1:${80 + i}`) }
   })
 }
@@ -81,9 +82,9 @@ export const TUNNELS = [
     scenario(`tunnels, ${kind.name}: IPv4 and IPv6 in either, TCP and UDP`, (s) => {
       for (const [o, outer] of FAMILIES.entries()) {
         for (const [i, inner] of FAMILIES.entries()) {
-          const to = `-r ${real(outer, 2 * o + i + 1)} ${kind.options}`
-          s.service(`-t ${virtual(inner, o + 1)} -s rr`, to)
-          s.service(`-u ${virtual(inner, o + 1, 53)} -s rr`, to)
+          const to = (port: number) => `-r ${real(outer, 2 * o + i + 1, port)} ${kind.options}`
+          s.service(`-t ${virtual(inner, o + 1)} -s rr`, to(80))
+          s.service(`-u ${virtual(inner, o + 1, 53)} -s rr`, to(53))
         }
       }
       s.ipvsadm('-L -n --tun-info')
