@@ -45,6 +45,22 @@ rig::ConfigText example() {
   AnnounceRecord announce{};
   announce.address = web.address;
   config.announces = {announce};
+  rig::ServiceText marked;
+  marked.address = Addr::v4(Be32{});
+  marked.port = marked.protocol = 0;
+  marked.fwmark = 21;
+  config.services.push_back(marked);
+  MarkRuleRecord rule{};
+  rule.source = rule.destination = Addr::v4(Be32{});
+  rule.source_bits = rule.destination_bits = 96;
+  rule.family = 4;
+  rule.destination_port_count = rule.port_count = 1;
+  rule.clear_mask = rule.interfaces = UINT32_MAX;
+  rule.flip_bits = 21;
+  config.mark_rules = {rule, rule, rule};
+  config.mark_ports = {81 | 20000 << 16};
+  config.mark_ends = {{Addr::v4(Be32::of(0xc612014d)), 20, 21, kProtoTcp, 128, 4, 0},
+                      {v6(5, 0), 80, 80, kProtoTcp, 48, 6, 0}};
   return config;
 }
 
@@ -109,7 +125,14 @@ void work_with(const uint8_t* block) {
   const uint32_t services = std::min<uint32_t>(header.service_count, 16);
   for (uint32_t slot = 0; slot < services; slot++) {
     const ServiceRecord* service = snapshot.service(slot);
-    if (service == nullptr || service->fwmark != 0) continue;
+    if (service == nullptr) continue;
+    if (service->fwmark != 0) {
+      require(snapshot.find_marked(service->fwmark, service->family) != kNoSlot);
+      const auto frame = request(Addr::v4(Be32::of(0xc612014d)), 90, kProtoTcp);
+      rig.port(0).inject(frame.data(), static_cast<uint32_t>(frame.size()));
+      rig.run([&](const MissRecord&) { return 0; });
+      continue;
+    }
     require(snapshot.find_exact(service->address, service->port, service->protocol) != kNoSlot);
     for (int32_t verdict = -4; verdict < 12; verdict++) {
       const auto frame = request(service->address, service->port, service->protocol);
@@ -117,6 +140,13 @@ void work_with(const uint8_t* block) {
       rig.run([&](const MissRecord&) { return verdict; });
       rig.pass_ms(400);
     }
+  }
+  for (uint32_t i = 0; i < snapshot.marks().end_count(); i++) {
+    const MarkEndRecord& end = snapshot.marks().end(i);
+    if (!is_any(end)) {
+      require(snapshot.marks().selects(end.address, end.protocol, end.port_first));
+    }
+    if (end.bits == 128) require(snapshot.is_virtual(end.address));
   }
   require(rig.port(0).lent == 0);
 }

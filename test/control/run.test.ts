@@ -111,7 +111,7 @@ describe('configuration file', () => {
   }
 
   it('an empty file is fine', () => {
-    assert.deepEqual(parsed('# nothing\n'), { settings: { sysctls: {} }, services: [] })
+    assert.deepEqual(parsed('# nothing\n'), { settings: { sysctls: {} }, services: [], marks: [] })
   })
 })
 

@@ -1,4 +1,4 @@
-/** The screens of `uvs status` and `uvs conns`, and `uvs sysctl`. */
+/** The screens of `uvs status` and `uvs conns`, `uvs sysctl` and `uvs mark`. */
 import assert from 'node:assert/strict'
 import { runUvs } from '../../src/control/cli/uvs.js'
 import { SYSCTL_NAMES } from '../../src/control/model/sysctls.js'
@@ -12,17 +12,22 @@ describe('uvs screens', () => {
   })
   afterEach(() => rig.close())
 
-  async function run(words: string): Promise<string> {
-    let stdout = ''
+  async function tryRun(words: string, input = '') {
+    let [stdout, stderr] = ['', '']
     const status = await runUvs(words.split(' '), () => ({
       program: 'ipvsadm',
       client: rig.client,
       resolver: NUMERIC,
       out: (text) => (stdout += text),
-      err: (text) => assert.fail(text),
-      readInput: () => Promise.resolve(''),
+      err: (text) => (stderr += text),
+      readInput: () => Promise.resolve(input),
     }))
-    assert.equal(status, 0)
+    return { status, stdout, stderr }
+  }
+
+  async function run(words: string, input = ''): Promise<string> {
+    const { status, stdout, stderr } = await tryRun(words, input)
+    assert.deepEqual({ status, stderr }, { status: 0, stderr: '' })
     return stdout
   }
 
@@ -134,5 +139,64 @@ describe('uvs screens', () => {
       assert.equal(rig.director.config.sysctls.secure_tcp, 0)
       assert.equal((await sysctl('--bad')).status, 2)
     })
+  })
+
+  it('mark: add, list, del by rule and by number, save and restore', async () => {
+    await run('mark add -p tcp -d 198.18.0.200 --dport 21 -j MARK --set-mark 21')
+    await run('mark add -6 -j RETURN')
+    const text = '-A PREROUTING -4 -d 198.18.0.200/32 -p tcp -m tcp --dport 21 -j MARK'
+    const listed = await run('mark list')
+    assert.equal(
+      listed,
+      `   1  ${text} --set-xmark 0x15/0xffffffff\n   2  -A PREROUTING -6 -j RETURN\n`,
+    )
+    const json = JSON.parse(await run('mark list --json')) as unknown[]
+    assert.deepEqual(json[1], {
+      number: 2,
+      family: 6,
+      chain: 'PREROUTING',
+      rule: '-A PREROUTING -6 -j RETURN',
+    })
+    const saved = await run('mark save')
+    await run('mark del 1')
+    await run('mark del -6 -j RETURN')
+    assert.equal(await run('mark list'), '')
+    await run('mark restore', saved)
+    assert.equal(await run('mark list'), listed)
+    await run('mark restore -6', '*mangle\nCOMMIT\n')
+    assert.equal((await run('mark list')).split('\n').length, 2)
+    await run('mark del --all')
+    assert.equal(await run('mark list'), '')
+  })
+
+  it('mark: refusals change nothing and say what to do', async () => {
+    await run('mark add --set-mark 1')
+    const bad = '*mangle\n-A PREROUTING -j MARK --set-mark 2\n-A PREROUTING -j DROP\nCOMMIT\n'
+    const { status, stderr } = await tryRun('mark restore', bad)
+    assert.deepEqual(
+      [status, stderr],
+      [
+        1,
+        'uvs: nothing was restored: line 3: -j DROP is not supported: mark rules set marks ' +
+          'and do nothing else\n',
+      ],
+    )
+    assert.match(await run('mark list'), /0x1\/0xffffffff\n$/)
+    for (const [words, code] of [
+      ['mark', 2],
+      ['mark flush', 2],
+      ['mark add -p tcp', 2],
+      ['mark add --set-mark x', 2],
+      ['mark list 1', 2],
+      ['mark list --socket', 2],
+      ['mark restore -5', 2],
+      ['mark del 0', 1],
+      ['mark del 2', 1],
+      ['mark del --set-mark 7', 1],
+    ] as const) {
+      const refused = await tryRun(words)
+      assert.equal(refused.status, code, words)
+      assert.match(refused.stderr, /^uvs: /, words)
+    }
   })
 })

@@ -1,4 +1,4 @@
-/** A mark rule in the words of nft, for the kernel's side: what the recipes of the scenarios need. */
+/** A mark rule in the words of nft, for the kernel's side: what the scenarios need. */
 import type { Condition, MarkRule, PortRange } from '../../src/control/model/mark-rule.js'
 
 /** Throws on what no scenario uses: user chains and ports of either end. */

@@ -3,7 +3,8 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { addressFromMapped } from '../../../src/control/model/address.js'
 import { PLAIN_TUNNEL, type Method, type Tunnel } from '../../../src/control/model/destination.js'
-import { SERVICE_FLAGS } from '../../../src/control/model/service.js'
+import { parseMarkWords, splitWords } from '../../../src/control/model/mark-parse.js'
+import { markServiceId, SERVICE_FLAGS } from '../../../src/control/model/service.js'
 import { parseInterfaces } from '../../../src/control/host/interfaces.js'
 import {
   BY_ADDRESS,
@@ -294,6 +295,36 @@ describe('classifier entries', () => {
     ])
     const local = entriesOf(config, HOST).filter((entry) => entry.startsWith('LOCAL_ADDRESS'))
     assert.deepEqual(local, ['LOCAL_ADDRESS 2001:db8::f0 0 0 0'])
+  })
+})
+
+describe('classifier entries of mark services', () => {
+  const rules = ['-d 198.18.7.9 -p tcp --set-mark 5', '-d 198.18.7.0/24 --set-mark 5'].flatMap(
+    (rule) => parseMarkWords(splitWords(rule)),
+  )
+
+  it('single addresses of rules are virtual and announced, networks are not', () => {
+    const config = configOf([addService(markServiceId(5, 4)), { kind: 'addMarkRules', rules }])
+    const { entries, announces } = hostFacts(config, HOST)
+    assert.deepEqual(
+      words(entries).filter((entry) => !entry.startsWith('HOST')),
+      ['VIRTUAL 198.18.7.9 0 0 0', 'ANNOUNCE 198.18.7.9 0 0 0'],
+    )
+    assert.deepEqual(announces, [{ address: ip('198.18.7.9'), port: 1 }])
+  })
+
+  it('replies come from the port of the destination, with persistence from any', () => {
+    const id = markServiceId(5, 4)
+    const sources = (flags: number) => {
+      const destination = addDestination(id, '198.18.1.1', {}, 8080)
+      const { entries } = hostFacts(configOf([addService(id, { flags }), destination]), HOST)
+      return words(entries).filter((entry) => entry.startsWith('SOURCE'))
+    }
+    assert.deepEqual(sources(0), ['SOURCE 198.18.1.1 8080 6 1', 'SOURCE 198.18.1.1 8080 17 1'])
+    assert.deepEqual(sources(SERVICE_FLAGS.PERSISTENT), [
+      'SOURCE 198.18.1.1 0 6 1',
+      'SOURCE 198.18.1.1 0 17 1',
+    ])
   })
 })
 

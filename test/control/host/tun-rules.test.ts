@@ -10,7 +10,8 @@ import {
   wantedRules,
   type RuleOptions,
 } from '../../../src/control/host/tun-rules.js'
-import { SERVICE_FLAGS } from '../../../src/control/model/service.js'
+import { parseMarkWords, splitWords } from '../../../src/control/model/mark-parse.js'
+import { markServiceId, SERVICE_FLAGS } from '../../../src/control/model/service.js'
 import type { PublicCommand } from '../../../src/control/model/commands.js'
 import { addDestination, addService, configOf, ip, serviceId } from '../fixtures.js'
 
@@ -122,6 +123,43 @@ describe('routing rules', () => {
       },
       6: NO_RULES[6],
     })
+  })
+})
+
+describe('routing rules of marks', () => {
+  const marked = (...rules: string[]) =>
+    configOf([
+      addService(markServiceId(5, 4)),
+      { kind: 'addMarkRules', rules: rules.flatMap((rule) => parseMarkWords(splitWords(rule))) },
+    ])
+  const own = (...rules: string[]) => wantedRules(marked(...rules), TUN)[4]
+
+  it('say what the rules select, behind a way around for packets of the host', () => {
+    const { rules, localMoved } = own(
+      '-d 198.18.9.0/24 -p tcp --dport 10000:20000 --set-mark 5',
+      '-p udp --dport 53 --set-mark 5',
+      '-d 198.18.9.1 -p tcp --set-mark 5',
+    )
+    assert.deepEqual(rules.slice(FRAME.length), [
+      'pref 74 lookup local protocol 177',
+      'pref 72 nop protocol 177',
+      'pref 70 iif lo goto 72 protocol 177',
+      'pref 71 to 198.18.9.0/24 ipproto 6 dport 10000-20000 lookup 7777 protocol 177',
+      'pref 71 ipproto 17 dport 53-53 lookup 7777 protocol 177',
+      'pref 71 to 198.18.9.1/32 ipproto 6 lookup 7777 protocol 177',
+      'pref 72 to 198.18.9.0/24 ipproto 1 lookup 7777 protocol 177',
+      'pref 72 to 198.18.9.1/32 ipproto 1 lookup 7777 protocol 177',
+      'pref 72 to 198.18.9.1 ipproto 1 lookup 7777 protocol 177',
+    ])
+    // The rule without destination is for the host's own address too.
+    assert.ok(localMoved)
+  })
+
+  it('are none without a service of the mark, and never name port 0 or 65535', () => {
+    assert.deepEqual(own('-d 198.18.9.1 -p tcp --dport 80 --set-mark 6'), NO_RULES[4])
+    const high = '-d 198.18.9.1 -p tcp --dport 60000: --set-mark 5'
+    assert.match(own(high).rules.join(), /dport 60000-65534 /)
+    assert.deepEqual(unroutable(marked(high)), ['198.18.9.1:65535'])
   })
 })
 
