@@ -12,7 +12,6 @@
 
 #include <cassert>
 
-#include "forward/related_icmp.h"
 #include "parse/parse.h"
 
 namespace uvs {
@@ -28,9 +27,12 @@ Core::Core(const CoreMemory& memory, std::vector<std::unique_ptr<Port>> ports,
                               static_cast<uint32_t>(clock.now_us() / 1000 / kTickMs))),
       tracker_(table_, counters_, snapshot_),
       egress_(ports_, *hops_, counters_),
-      transmitter_(table_, *hops_, egress_, counters_, snapshot_, memory.worker, memory.workers),
+      transmitter_(table_, *hops_, egress_, counters_, snapshot_, memory.worker, memory.workers,
+                   seed),
       local_ports_(memory.worker, memory.workers, static_cast<uint32_t>(seed)),
-      announcer_(*hops_) {
+      announcer_(*hops_),
+      reassembly_(seed),
+      handover_(memory.handover, memory.worker) {
   static_assert(kBurst <= 64);
   tracker_.attach_templates(memory.templates, memory.template_count);
   batch_.attach(memory.misses);
@@ -58,6 +60,7 @@ void Core::adopt(const uint8_t* snapshot) {
   const SnapshotHeaderRecord& header = snapshot_.header();
   local_ports_.set_range(header.local_port_first, header.local_port_last);
   announcer_.adopt(snapshot_.announces(), snapshot_.announce_count());
+  real_servers_.adopt(snapshot_);
   if (removal && snapshot_.sysctl(kSysctlExpireNodestConn) != 0) {
     sweep_cursor_ = 0;
     sweeping_ = true;
@@ -123,8 +126,8 @@ void Core::resolve() {
 
 // Stop 1. Every port gets its turn to be read first, so that a busy one starves no other.
 uint32_t Core::take_burst() {
-  uint32_t count = 0;
   burst_ports_ = 0;
+  uint32_t count = handed_ = take_handed();
   for (uint32_t i = 0; i < ports_.size() && count < kBurst; i++) {
     const uint32_t number = (first_port_ + i) % static_cast<uint32_t>(ports_.size());
     const uint32_t got = ports_[number]->rx_burst(frames_ + count, kBurst - count);
@@ -151,10 +154,14 @@ void Core::parse_burst(uint32_t count) {
     Packet& packet = packets_[i];
     packet.frame = frames_[i];
     parse(packet, ports_[packet.frame.port]->link());
-    if (packet.kind != PacketKind::kFlow) continue;
+    if (packet.kind != PacketKind::kFlow) [[unlikely]] {
+      if (packet.kind == PacketKind::kFragment) reassemble(packet);
+      if (packet.kind != PacketKind::kFlow) continue;
+    }
     packet.hash = table_.hash(packet.key);
     table_.prefetch_index(packet.hash);
   }
+  for (uint32_t i = 0; i < handed_; i++) packets_[i].fragment_bytes = handover_.fragment_bytes(i);
 }
 
 // Stop 3. Runs kAhead packets before handle(): the connection that the bucket names is on its way
@@ -169,13 +176,13 @@ void Core::handle(uint16_t number) {
   Packet& packet = packets_[number];
   if (packet.kind != PacketKind::kFlow) [[unlikely]] {
     if (packet.kind == PacketKind::kIcmp) {
-      icmp(packet);
-    } else if (packet.reason == Reason::kFragment && packet.kind == PacketKind::kBad &&
-               !snapshot_.is_virtual(packet.key.destination)) {
-      // Of a real server, and perhaps of no connection of ours: its later fragments are the host's.
-      leave_to_host(packet, Reason::kFragment);
-    } else if (packet.kind != PacketKind::kArp) {
+      icmp(number);
+    } else if (packet.kind == PacketKind::kHost && packet.fragment_bytes != 0) {
+      leave_to_host(packet, packet.reason);  // its fragments were taken from the host
+    } else if (packet.kind == PacketKind::kBad || packet.kind == PacketKind::kHost) {
       counters_.count(packet.reason);
+    } else if (packet.kind == PacketKind::kFragment) {
+      return;  // kept until its datagram is whole
     } else if (announcer_.answer(packet)) {
       egress_.enqueue(packet.frame.port, packet.frame);
     }
@@ -267,45 +274,10 @@ void Core::count_out(const DestinationRecord& destination, uint16_t slot, uint32
   counters_.out_packet(*counters_.total, bytes);
 }
 
-// Spec 5.7: errors about a known connection follow it; solicitations for announced addresses are
-// answered; everything else is the host's.
-void Core::icmp(Packet& packet) {
-  if (announcer_.answer(packet)) {
-    egress_.enqueue(packet.frame.port, packet.frame);
-    return;
-  }
-  FlowKey inverse;
-  uint32_t entry = kNoEntry;
-  if (quoted_flow(packet, &inverse)) entry = table_.find(inverse, table_.hash(inverse));
-  if (entry == kNoEntry) {
-    // Messages to a virtual address are the host's too and it has its own copy of them.
-    if (snapshot_.is_virtual(packet.key.destination)) {
-      counters_.count(Reason::kIcmpUnrelated);
-    } else {
-      leave_to_host(packet, Reason::kIcmpUnrelated);
-    }
-    return;
-  }
-  Conn& conn = table_.at(entry >> 1);
-  const bool from_client = (entry & 1) == 0;
-  const uint32_t bytes = packet.l3_bytes;  // as received: a tunnel makes it longer
-  if (from_client && !has_reply_key(conn.method)) conn.in_packets++;  // spec 3.13
-  if (!transmitter_.related(packet, conn, from_client, static_cast<uint32_t>(now_ms_))) {
-    counters_.count(Reason::kIcmpBadChecksum);
-    return;
-  }
-  const DestinationRecord* destination = snapshot_.destination(conn.destination_slot);
-  if (destination == nullptr || (destination->flags & kDestinationAvailable) == 0) return;
-  if (from_client) {
-    count_in(*destination, conn.destination_slot, bytes);
-  } else {
-    count_out(*destination, conn.destination_slot, bytes);
-  }
-}
-
 // Stop 9, and what must be done now and then.
 void Core::finish() {
   egress_.flush();
+  reassembly_.release();
   for (uint32_t number = 0; burst_ports_ != 0; number++, burst_ports_ >>= 1) {
     if (burst_ports_ & 1) ports_[number]->release();
   }

@@ -9,6 +9,7 @@
 #include <memory>
 #include <vector>
 
+#include "classify/real_servers.h"
 #include "classify/snapshot.h"
 #include "conn/conn_table.h"
 #include "conn/local_ports.h"
@@ -17,7 +18,9 @@
 #include "forward/egress.h"
 #include "forward/next_hops.h"
 #include "forward/transmit.h"
+#include "io/handover.h"
 #include "io/port.h"
+#include "parse/reassembly.h"
 #include "report/counters.h"
 #include "upcall/miss_batch.h"
 
@@ -38,6 +41,7 @@ struct CoreMemory {
   uint32_t workers = 1;
   int32_t host_port = -1;  // port to the host's own stack; -1: none
   int bell = -1;           // eventfd that main rings to end a wait; -1: none
+  HandoverEnds handover;   // to the other workers
 };
 
 // The clock of a core, monotonic microseconds; tests and benchmarks bring their own.
@@ -99,6 +103,11 @@ class Core {
   void wait(uint32_t wait_us);
   void hear_bell();
   void parse_burst(uint32_t count);
+  void reassemble(Packet& packet);
+  uint32_t owner_of(const Packet& packet) const;
+  bool is_local_end(const FlowKey& key) const;
+  uint32_t take_handed();
+  void expire_fragments();
   void look_up(uint32_t number);
   void handle(uint16_t number);
   Hit hit_in(Packet& packet, uint32_t id);
@@ -107,11 +116,15 @@ class Core {
   bool starts_over(const Packet& packet, uint32_t id, const DestinationRecord* destination);
   void miss(uint16_t number);
   void resolve_one(uint32_t record);
-  bool create(const MissRecord& miss, const Packet& packet, uint32_t* id);
+  bool create(const MissRecord& miss, uint32_t* id);
   bool choose_local(const MissRecord& miss, const ServiceRecord& service, NewConn* wanted);
   void refuse(const MissRecord& miss, Packet& packet);
-  void icmp(Packet& packet);
+  void icmp(uint16_t number);
+  void follow(Packet& packet, uint32_t entry);
+  bool schedule_related(uint16_t number, const FlowKey& flow);
+  bool answer_unknown_reply(const Packet& packet);
   void leave_to_host(Packet& packet, Reason reason);
+  void leave(const Packet& packet, const Frame& frame, uint32_t l3);
   void finish();
   void announce();
   void housekeeping();
@@ -132,12 +145,17 @@ class Core {
   LocalPorts local_ports_;
   Announcer announcer_;
   MissBatch batch_;
+  Reassembly reassembly_;
+  Handover handover_;
+  RealServers real_servers_;
 
   uint64_t now_us_ = 0;
   uint64_t now_ms_ = 0;
   uint64_t last_poll_us_ = 0;
   uint64_t last_busy_us_ = 0;
   uint64_t served_ms_ = 0;
+  uint64_t handed_ms_ = 0;     // when other workers' datagrams were last taken
+  uint32_t handed_ = 0;        // how many of this burst are such; they come first
   uint32_t first_port_ = 0;    // whose turn it is to be read first
   uint32_t sweep_cursor_ = 0;  // expire_nodest_conn; at or beyond the end: nothing to sweep
   bool sweeping_ = false;

@@ -31,13 +31,15 @@ uint32_t Core::idle_us() const {
 void Core::wait(uint32_t wait_us) {
   wait_us = std::min(wait_us, idle_us());
   const uint64_t start_us = now_us_;
-  pollfd fds[kMaxPorts + 2];  // next hops and the bell
+  pollfd fds[kMaxPorts + 3];  // next hops, the bell, other workers
   nfds_t count = 0;
   for (const auto& port : ports_) {
     if (port->poll_fd() >= 0) fds[count++] = pollfd{port->poll_fd(), POLLIN, 0};
   }
   if (hops_->poll_fd() >= 0) fds[count++] = pollfd{hops_->poll_fd(), POLLIN, 0};
   if (memory_.bell >= 0) fds[count++] = pollfd{memory_.bell, POLLIN, 0};
+  if (handover_.open()) fds[count++] = pollfd{handover_.poll_fd(), POLLIN, 0};
+  handed_ms_ = 0;
   timespec none{};
   while (now_us_ - last_busy_us_ < kSpinUs && now_us_ - start_us < wait_us) {
     if (ppoll(fds, count, &none, nullptr) > 0) return hear_bell();
@@ -62,6 +64,10 @@ void Core::housekeeping() {
   if (now_ms_ == served_ms_) return;
   served_ms_ = now_ms_;
   egress_.serve_neighbours(static_cast<uint32_t>(now_ms_));
+  if (reassembly_.size() != 0) expire_fragments();
+  if (const uint32_t lost = reassembly_.take_given_up()) {
+    counters_.count(Reason::kFragmentOverflow, lost);
+  }
   if (memory_.worker == 0 && announcer_.pending() != 0) announce();
   for (uint16_t number = 0; number < ports_.size(); number++) {
     PortWordsRecord& words = memory_.port_words[number];

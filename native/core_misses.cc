@@ -16,6 +16,8 @@ constexpr uint16_t kFtpPort = 21;
 // answered here, because the host is kept quiet about virtual addresses (decision 7).
 void Core::miss(uint16_t number) {
   Packet& packet = packets_[number];
+  if (snapshot_.sysctl(kSysctlNatIcmpSend) != 0 && answer_unknown_reply(packet)) [[unlikely]]
+    return;
   const uint16_t slot = find_service(snapshot_, packet.key);
   if (slot == kNoSlot) {
     leave_to_host(packet, Reason::kNoService);
@@ -56,25 +58,35 @@ void Core::miss(uint16_t number) {
 void Core::leave_to_host(Packet& packet, Reason reason) {
   counters_.count(reason);
   if (memory_.host_port < 0) return;
+  if (packet.fragment_bytes == 0) [[likely]]
+    return leave(packet, packet.frame, packet.l3);
+  // As it came: the host may forward it, and would call the whole too big.
+  uint32_t count;
+  const Frame* pieces = transmitter_.pieces_of(packet, packet.fragment_bytes, &count);
+  for (uint32_t i = 0; i < count; i++) leave(packet, pieces[i], 0);
+}
+
+// `frame` holds `packet` or a fragment of it, its IP header at `l3`.
+void Core::leave(const Packet& packet, const Frame& frame, uint32_t l3) {
   if (packet.frame.port == memory_.host_port) {
     // Sent by the host itself, or routed to us: it goes where it would have gone without us. What
     // comes out of the port to the host's stack is not taken again (control/host/tun-rules.ts).
     const auto now = static_cast<uint32_t>(now_ms_);
     const uint16_t slot = hops_->find(packet.key.destination, now);
-    egress_.send(packet.frame, packet.l3, packet.family, slot, now);
+    egress_.send(frame, l3, packet.family, slot, now);
     return;
   }
   const NextHop bare{};
-  Frame frame = packet.frame;
-  put_link(frame, packet.l3, bare, packet.family);
-  egress_.enqueue(static_cast<uint16_t>(memory_.host_port), frame);
+  Frame out = frame;
+  put_link(out, l3, bare, packet.family);
+  egress_.enqueue(static_cast<uint16_t>(memory_.host_port), out);
 }
 
 void Core::resolve_one(uint32_t record) {
   const MissRecord& miss = batch_.record(record);
   uint16_t number = batch_.first(record);
   uint32_t id;
-  if (miss.verdict < 0 || !create(miss, packets_[number], &id)) {
+  if (miss.verdict < 0 || !create(miss, &id)) {
     for (; number != MissBatch::kEnd; number = batch_.next(number)) {
       refuse(miss, packets_[number]);
     }
@@ -82,7 +94,12 @@ void Core::resolve_one(uint32_t record) {
   }
   const DestinationRecord& destination = *snapshot_.destination(table_.at(id).destination_slot);
   for (; number != MissBatch::kEnd; number = batch_.next(number)) {
-    forward_in(packets_[number], id, destination);
+    Packet& packet = packets_[number];
+    if (packet.kind == PacketKind::kIcmp) [[unlikely]] {
+      follow(packet, id << 1);
+    } else {
+      forward_in(packet, id, destination);
+    }
   }
   if (miss.flags & kMissOnePacket) tracker_.end(id);  // spec 3.8
 }
@@ -93,12 +110,14 @@ void Core::refuse(const MissRecord& miss, Packet& packet) {
     case kVerdictNone:
       // Spec 5.4: a port that merely hit the FTP rule is the host's, which answers with RST.
       if (snapshot_.service(miss.service_slot)->port == kFtpPort && miss.virtual_port != kFtpPort) {
+        if (packet.kind == PacketKind::kIcmp) return leave_to_host(packet, Reason::kIcmpUnrelated);
         counters_.count(Reason::kNoService);
         egress_.reset(packet, static_cast<uint32_t>(now_ms_));
         break;
       }
       // Spec 5.4: TCP clients too get the ICMP error, never a RST.
       counters_.count(Reason::kNoDestination);
+      if (packet.kind == PacketKind::kIcmp) break;
       egress_.answer(packet, IcmpError::kPortUnreachable, 0, packet.key.destination,
                      static_cast<uint32_t>(now_ms_));
       break;
@@ -108,40 +127,41 @@ void Core::refuse(const MissRecord& miss, Packet& packet) {
   }
 }
 
-bool Core::create(const MissRecord& miss, const Packet& packet, uint32_t* id) {
+bool Core::create(const MissRecord& miss, uint32_t* id) {
   const auto slot = static_cast<uint32_t>(miss.verdict);
   const DestinationRecord* destination = snapshot_.destination(slot);
   const ServiceRecord* service = snapshot_.service(miss.service_slot);
   assert(service != nullptr);
   // A scheduler is replaceable code: a slot that names nothing usable must not end the process.
-  const bool usable =
-      destination != nullptr && (destination->flags & kDestinationAvailable) != 0 &&
-      (destination->family == packet.family || destination->method == kMethodTunnel);
+  const bool usable = destination != nullptr && (destination->flags & kDestinationAvailable) != 0 &&
+                      (destination->family == miss.family || destination->method == kMethodTunnel);
   if (!usable) [[unlikely]] {
     counters_.count(Reason::kSchedulerFailed, miss.packets);
     tracker_.release_template(miss.template_ref);
     return false;
   }
   // Spec 12.8: FULLNAT begins with a plain SYN only.
-  if (destination->method == kMethodFullnat && (miss.flags & (kMissTcpAck | kMissTcpFin)) != 0) {
+  constexpr uint16_t kNoPlainSyn = kMissTcpAck | kMissTcpFin | kMissIcmp;
+  if (destination->method == kMethodFullnat && (miss.flags & kNoPlainSyn) != 0) {
     counters_.count(Reason::kNotSyn, miss.packets);
     tracker_.release_template(miss.template_ref);
     return false;
   }
   NewConn wanted{};
-  wanted.in = packet.key;
+  wanted.in = FlowKey{miss.client_address, miss.virtual_address, Be16::of(miss.client_port),
+                      Be16::of(miss.virtual_port), miss.protocol};
   wanted.destination = destination->address;
   wanted.destination_slot = static_cast<uint16_t>(slot);
   wanted.method = destination->method;
   wanted.template_ref = miss.template_ref;
   wanted.fwmark = miss.fwmark;
   if (!has_reply_key(wanted.method)) wanted.flags |= kConnNoOutput;
-  if (packet.family == 6) wanted.flags |= kConnIp6;
+  if (miss.family == 6) wanted.flags |= kConnIp6;
   if (miss.flags & kMissOnePacket) wanted.flags |= kConnOnePacket;
   // Spec 4.2 and 5.3: a persistent service maps only its own port.
   const bool maps_port = destination->port != 0 && ((service->flags & kServicePersistent) == 0 ||
                                                     miss.virtual_port == service->port);
-  wanted.destination_port = maps_port ? Be16::of(destination->port) : packet.key.destination_port;
+  wanted.destination_port = maps_port ? Be16::of(destination->port) : Be16::of(miss.virtual_port);
   if (wanted.method == kMethodFullnat && !choose_local(miss, *service, &wanted)) {
     tracker_.release_template(miss.template_ref);
     return false;

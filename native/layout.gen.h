@@ -7,7 +7,7 @@
 
 namespace uvs {
 
-constexpr uint32_t kLayoutHash = 0x7bee34fu;
+constexpr uint32_t kLayoutHash = 0x5a636a4u;
 constexpr uint32_t kSnapshotMagic = 0x53565531u;
 constexpr uint32_t kTableMagic = 0x54565531u;
 constexpr uint16_t kNoSlot = 65535;
@@ -63,6 +63,7 @@ constexpr uint16_t kMissTcpAck = 2;
 constexpr uint16_t kMissTcpFin = 4;
 constexpr uint16_t kMissTcpRst = 8;
 constexpr uint16_t kMissOnePacket = 16;
+constexpr uint16_t kMissIcmp = 32;
 
 constexpr uint32_t kTemplateUsed = 1;
 constexpr uint32_t kTemplateAssured = 2;
@@ -108,7 +109,14 @@ enum class Reason : uint8_t {
   kIpBadChecksum,
   kIpBadTotalLength,
   kIp6BadExtension,
-  kFragment,
+  kFragmentDuplicate,
+  kFragmentBad,
+  kFragmentOverlap,
+  kFragmentTiny,
+  kFragmentTooLong,
+  kFragmentTimeout,
+  kFragmentOverflow,
+  kFragmentHandover,
   kL4Truncated,
   kTcpBadOffset,
   kUdpBadLength,
@@ -137,11 +145,14 @@ enum class Reason : uint8_t {
   kMethodUnsupported,
   kIcmpLimited,
   kIcmpBadChecksum,
+  kIcmp6Fragment,
+  kEchoAnswered,
+  kNatUnknown,
   kTxFull,
   kTxError,
   kRxOverrun,
 };
-constexpr uint32_t kReasonCount = 40;
+constexpr uint32_t kReasonCount = 50;
 constexpr uint32_t kReasonLaneWords = 64;
 static_assert(kReasonCount <= kReasonLaneWords);
 constexpr const char* kReasonNames[kReasonCount] = {
@@ -153,7 +164,14 @@ constexpr const char* kReasonNames[kReasonCount] = {
     "ip_bad_checksum",
     "ip_bad_total_length",
     "ip6_bad_extension",
-    "fragment",
+    "fragment_duplicate",
+    "fragment_bad",
+    "fragment_overlap",
+    "fragment_tiny",
+    "fragment_too_long",
+    "fragment_timeout",
+    "fragment_overflow",
+    "fragment_handover",
     "l4_truncated",
     "tcp_bad_offset",
     "udp_bad_length",
@@ -182,6 +200,9 @@ constexpr const char* kReasonNames[kReasonCount] = {
     "method_unsupported",
     "icmp_limited",
     "icmp_bad_checksum",
+    "icmp6_fragment",
+    "echo_answered",
+    "nat_unknown",
     "tx_full",
     "tx_error",
     "rx_overrun",

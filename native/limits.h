@@ -35,11 +35,28 @@ static_assert(kNeighbourWaitingEach <= kNeighbourWaiting);
 
 // Frames made by the core in one burst, by kind; when a kind runs out the burst so far is sent.
 constexpr uint32_t kSegmentsPerSuperFrame = 128;  // 65535 / 512, the smallest MSS that is cut
-constexpr uint32_t kFragmentsPerPacket = 64;      // 65535 / 1024; more is refused
+constexpr uint32_t kFragmentsPerPacket = 128;     // 65535 / 520; more is refused
 constexpr uint32_t kScratchSegments = 1024;
 constexpr uint32_t kScratchFragments = 256;
 constexpr uint32_t kScratchAnswers = 128;
 static_assert(kScratchSegments >= kSegmentsPerSuperFrame);
 static_assert(kScratchFragments >= kFragmentsPerPacket && kScratchAnswers >= kBurst);
+
+// Reassembly, per worker. Each datagram has room for the longest one there is, so that what holds
+// it never grows; the pages that nothing was written to cost address space alone: 16.1 MiB.
+constexpr uint32_t kReassemblyDatagrams = 256;    // unfinished ones, and those lent to a burst
+constexpr uint32_t kReassemblyPerSource = 64;     // unfinished ones of one source address
+constexpr uint32_t kReassemblyHeaderBytes = 320;  // link header, IP header, IPv6 extensions
+constexpr uint32_t kReassemblyPieces = 128;       // fragments of one datagram
+constexpr uint32_t kReassemblyIp4Ms = 30'000;     // net.ipv4.ipfrag_time
+constexpr uint32_t kReassemblyIp6Ms = 60'000;     // net.netfilter.nf_conntrack_frag6_timeout
+constexpr uint32_t kReassemblySlotBytes =
+    (kHeadroom + kReassemblyHeaderBytes + kMaxIpBytes + 64) / 64 * 64;
+constexpr uint32_t kIp6MinMtu = 1280;  // RFC 8200 5
+static_assert(kReassemblyDatagrams >= 2 * kBurst, "a burst may finish as many as it has frames");
+static_assert(kReassemblyPerSource <= kReassemblyDatagrams / 4, "one source starves no other");
+static_assert(kReassemblyPieces <= kFragmentsPerPacket, "what came in fragments may leave so");
+
+constexpr uint32_t kHandoverFrames = 16;  // datagrams taken from other workers at once
 
 }  // namespace uvs

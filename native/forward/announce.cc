@@ -154,6 +154,14 @@ const Announcer::Entry* Announcer::find(const Addr& address, uint16_t port) cons
   return nullptr;
 }
 
+bool Announcer::owns(const Addr& address) const {
+  if (count_ == 0) return false;
+  for (uint32_t i = index_of(address, kIndexEntries); index_[i] != 0; i = (i + 1) % kIndexEntries) {
+    if (entries_[index_[i] - 1].address == address) return true;
+  }
+  return false;
+}
+
 void Announcer::add(const Addr& address, uint16_t port) {
   if (count_ == kAnnouncedMax || port >= kMaxPorts || find(address, port) != nullptr) return;
   entries_[count_++] = Entry{address, port, kRounds};

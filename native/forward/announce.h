@@ -29,6 +29,9 @@ class Announcer {
   // Precondition: kind is kArp or kIcmp, from an Ethernet port for an answer.
   bool answer(Packet& packet);
 
+  // Whether the address is in the list, on whatever port.
+  bool owns(const Addr& address) const;
+
   // Announcements that are still to be made; each address is announced kRounds times. Of several
   // workers one is enough to make them (worker 0).
   uint32_t pending() const { return pending_; }

@@ -114,7 +114,7 @@ uint32_t Egress::answer(const Packet& packet, IcmpError error, uint32_t mtu, con
                         uint32_t now_ms) {
   if (!allow_answer(now_ms)) return 0;
   Frame* frame = scratch(Scratch::kAnswers, 1);
-  if (!build_icmp_error(packet, error, mtu, local, ++answer_id_, frame)) return 0;
+  if (!build_icmp_error(packet, error, mtu, local, next_answer_id(), frame)) return 0;
   const uint32_t bytes = frame->length;
   answer_frame(frame, packet.key.source, now_ms);
   return bytes;

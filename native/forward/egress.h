@@ -42,6 +42,11 @@ class Egress {
   uint32_t answer(const Packet& packet, IcmpError error, uint32_t mtu, const Addr& local,
                   uint32_t now_ms);
 
+  // Whether the limit of rate allows one more answer now; it is taken as given.
+  bool allow_answer(uint32_t now_ms);
+  // IPv4 identification of the next packet that the core makes itself.
+  uint16_t next_answer_id() { return ++answer_id_; }
+
   // RST to the sender of a TCP packet that belongs to no connection (RFC 9293 3.10.7.1); the host
   // would send it, but it is kept quiet about virtual addresses.
   void reset(const Packet& packet, uint32_t now_ms);
@@ -81,7 +86,6 @@ class Egress {
 
   void send_queues();
   void flush_port(uint16_t port);
-  bool allow_answer(uint32_t now_ms);
   void answer_frame(Frame* frame, const Addr& to, uint32_t now_ms);
 
   std::span<const std::unique_ptr<Port>> ports_;

@@ -26,7 +26,8 @@ void rewrite_ends(Packet& packet, const Ends& to);
 void decrement_ttl(Packet& packet);
 
 // How a packet of this size fits into `mtu` (spec 5.6, [L]: of a GSO packet each segment counts).
-enum class Fit : uint8_t { kFits, kTooBig, kFragment };  // kFragment: IPv4 with DF clear
+// kFragment: IPv4 with DF clear, and what came in fragments, however short.
+enum class Fit : uint8_t { kFits, kTooBig, kFragment };
 Fit fit_to_mtu(const Packet& packet, uint32_t mtu);
 
 // Puts an outer IPv4 or IPv6 header (family of `remote`) in front of the IP packet (spec 5.5.3).
@@ -46,8 +47,17 @@ void complete_checksum(Packet& packet);
 // (RFC 3168), IPv4 id counts up.
 uint32_t segment(const Packet& packet, Frame* out, uint32_t max);
 
-// Cuts an IPv4 packet with DF clear into fragments that fit `mtu` (RFC 791 2.3), as segment().
+// Cuts an IPv4 packet into fragments that fit `mtu` (RFC 791 2.3), as segment(). They have DF only
+// if it came in fragments with DF.
 uint32_t fragment_ip4(const Packet& packet, uint32_t mtu, Frame* out, uint32_t max);
+
+// The same for IPv6 (RFC 8200 4.5); `id` is that of all fragments.
+uint32_t fragment_ip6(const Packet& packet, uint32_t mtu, uint32_t id, Frame* out, uint32_t max);
+
+// Turns an ICMP or ICMPv6 echo request into its reply (RFC 792, RFC 4443 4.2), without IPv4
+// options, from the address that was asked; `id` is for IPv4. False, and nothing changed: its
+// checksum is wrong. Precondition: is_echo_request().
+bool build_echo_reply(Packet& packet, uint16_t id);
 
 // Builds an ICMP or ICMPv6 error about `packet` into `out` (frame.data at the IP header, buffer of
 // kFrameSlotBytes with kHeadroom): quotes as RFC 792 / RFC 4443 say (v4: up to 576 bytes in all,
@@ -59,6 +69,7 @@ enum class IcmpError : uint8_t {
   kHostUnreachable,  // 3/1, v6 1/3
   kTimeExceeded,     // 11/0, v6 3/0
   kPacketTooBig,     // 3/4 with mtu, v6 2/0 with mtu
+  kReassemblyTime,   // 11/1, v6 3/1
 };
 bool build_icmp_error(const Packet& packet, IcmpError error, uint32_t mtu, const Addr& local,
                       uint16_t id, Frame* out);

@@ -29,6 +29,7 @@ TypeCode type_code4(IcmpError error) {
     case IcmpError::kPortUnreachable: return {kIcmpUnreachable, 3};
     case IcmpError::kHostUnreachable: return {kIcmpUnreachable, 1};
     case IcmpError::kPacketTooBig: return {kIcmpUnreachable, 4};
+    case IcmpError::kReassemblyTime: return {kIcmpTimeExceeded, 1};
     case IcmpError::kTimeExceeded: break;
   }
   return {kIcmpTimeExceeded, 0};
@@ -39,6 +40,7 @@ TypeCode type_code6(IcmpError error) {
     case IcmpError::kPortUnreachable: return {kIcmp6Unreachable, 4};
     case IcmpError::kHostUnreachable: return {kIcmp6Unreachable, 3};
     case IcmpError::kPacketTooBig: return {kIcmp6TooBig, 0};
+    case IcmpError::kReassemblyTime: return {kIcmp6TimeExceeded, 1};
     case IcmpError::kTimeExceeded: break;
   }
   return {kIcmp6TimeExceeded, 0};

@@ -18,9 +18,24 @@ uint32_t wire_bytes(const Packet& packet) {
   return segment < packet.l3_bytes ? segment : packet.l3_bytes;
 }
 
+// A datagram that came in fragments (ip_vs_xmit.c ensure_mtu_is_adequate, ip6_output.c
+// ip6_finish_output): of IPv6 the largest fragment counts, of IPv4 the whole, and it leaves in
+// fragments again even where it would fit.
+Fit fit_reassembled(const Packet& packet, uint32_t mtu) {
+  if (packet.family == 6) {
+    if (packet.fragment_bytes > mtu) return Fit::kTooBig;
+    return packet.l3_bytes > packet.fragment_bytes ? Fit::kFragment : Fit::kFits;
+  }
+  const bool refused = packet.dont_fragment && packet.l3_bytes > mtu &&
+                       !(packet.kind == PacketKind::kIcmp && is_icmp_error(packet));
+  return refused ? Fit::kTooBig : Fit::kFragment;
+}
+
 }  // namespace
 
 Fit fit_to_mtu(const Packet& packet, uint32_t mtu) {
+  if (packet.fragment_bytes != 0) [[unlikely]]
+    return fit_reassembled(packet, mtu);
   if (wire_bytes(packet) <= mtu) [[likely]]
     return Fit::kFits;
   if (packet.family == 6) return Fit::kTooBig;

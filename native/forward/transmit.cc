@@ -2,6 +2,8 @@
 // forwarding method. Next: egress.cc queues the frame.
 #include "forward/transmit.h"
 
+#include <algorithm>
+
 #include "forward/related_icmp.h"
 
 namespace uvs {
@@ -130,11 +132,33 @@ void Transmitter::out(Packet& packet, uint16_t slot, bool fragment, const Addr& 
   }
 }
 
-// Sends an IPv4 packet in fragments that fit the next hop.
-void Transmitter::cut(Packet& packet, uint16_t slot, uint32_t now_ms) {
-  counters_.count(Reason::kFragmentNeeded);
+// Every step is a bijection, so that an id comes again only after 2^32 / workers others.
+uint32_t Transmitter::next_fragment_id() {
+  fragment_count_ += fragment_step_;
+  uint32_t id = (fragment_count_ ^ fragment_key_) * 0x9e3779b1u;
+  id = (id ^ id >> 15) * 0x85ebca77u;
+  return id ^ id >> 13;
+}
+
+Frame* Transmitter::pieces_of(const Packet& packet, uint32_t mtu, uint32_t* count) {
   Frame* pieces = egress_.scratch(Egress::Scratch::kFragments, kFragmentsPerPacket);
-  const uint32_t count = fragment_ip4(packet, hops_.at(slot).mtu, pieces, kFragmentsPerPacket);
+  if (packet.family == 6) {
+    if (packet.fragment_bytes != 0) {
+      mtu = std::min(mtu, std::max<uint32_t>(packet.fragment_bytes, kIp6MinMtu));
+    }
+    *count = fragment_ip6(packet, mtu, next_fragment_id(), pieces, kFragmentsPerPacket);
+    return pieces;
+  }
+  if (packet.fragment_bytes != 0) mtu = std::min<uint32_t>(mtu, packet.fragment_bytes);
+  *count = fragment_ip4(packet, mtu, pieces, kFragmentsPerPacket);
+  return pieces;
+}
+
+// Sends a packet in fragments that fit the next hop.
+void Transmitter::cut(Packet& packet, uint16_t slot, uint32_t now_ms) {
+  if (packet.fragment_bytes == 0) counters_.count(Reason::kFragmentNeeded);
+  uint32_t count;
+  Frame* pieces = pieces_of(packet, hops_.at(slot).mtu, &count);
   if (count == 0) counters_.count(Reason::kTooBigSilent);
   for (uint32_t i = 0; i < count; i++) egress_.send(pieces[i], 0, packet.family, slot, now_ms);
 }
@@ -207,9 +231,25 @@ bool Transmitter::related(Packet& packet, Conn& conn, bool from_client, uint32_t
                         Ends{&conn.client, &virtual_address, conn.client_port, conn.virtual_port}};
   if (!rewrite_related(packet, ends)) return false;
   bool fragment;
-  if (!admit(packet, hops_.at(slot), kMaxIpBytes, virtual_address, &fragment, now_ms)) return true;
-  out(packet, slot, false, virtual_address, now_ms);
+  const NextHop& hop = hops_.at(slot);
+  if (!admit(packet, hop, hop.mtu, virtual_address, &fragment, now_ms)) return true;
+  out(packet, slot, fragment, virtual_address, now_ms);
   return true;
+}
+
+void Transmitter::echo(Packet& packet, uint32_t now_ms) {
+  if (!egress_.allow_answer(now_ms)) return;
+  if (!build_echo_reply(packet, egress_.next_answer_id())) {
+    counters_.count(Reason::kIcmpBadChecksum);
+    return;
+  }
+  counters_.count(Reason::kEchoAnswered);
+  const uint16_t slot = hops_.find(packet.key.source, now_ms);
+  if (packet.l3_bytes > hops_.at(slot).mtu || packet.fragment_bytes != 0) {
+    cut(packet, slot, now_ms);
+  } else if (!egress_.send(packet.frame, packet.l3, packet.family, slot, now_ms)) {
+    counters_.count(Reason::kNoRoute);
+  }
 }
 
 void Transmitter::tunnel_one(Packet& packet, const Addr& remote, uint16_t slot, uint32_t now_ms) {
@@ -225,8 +265,9 @@ void Transmitter::tunnel_one(Packet& packet, const Addr& remote, uint16_t slot, 
     counters_.count(Reason::kTooBigSilent);
     return;
   }
-  // Without pmtu_disc the outer packet may be too big for the path: it is cut (spec 5.6).
-  const bool fragment = remote.is_v4() && packet.l3_bytes > hop.mtu;
+  // Without pmtu_disc, and of what came in fragments, the outer packet may be too big for the path:
+  // it is cut (spec 5.6).
+  const bool fragment = packet.fragment_bytes != 0 || (remote.is_v4() && packet.l3_bytes > hop.mtu);
   const uint8_t inner_family = packet.family;
   packet.family = remote.is_v4() ? 4 : 6;
   out(packet, slot, fragment, hop.source, now_ms);
@@ -237,7 +278,8 @@ void Transmitter::tunnel_one(Packet& packet, const Addr& remote, uint16_t slot, 
 // with DF clear that is too long for it goes as fragments, each in a tunnel of its own.
 void Transmitter::tunnel_fitting(Packet& packet, const Addr& remote, uint16_t slot,
                                  uint32_t inner_mtu, uint32_t now_ms) {
-  if (remote.is_v4() || packet.family == 6 || packet.l3_bytes <= inner_mtu) [[likely]] {
+  if (remote.is_v4() || packet.family == 6 || packet.l3_bytes <= inner_mtu ||
+      packet.fragment_bytes != 0) [[likely]] {
     tunnel_one(packet, remote, slot, now_ms);
     return;
   }

@@ -10,14 +10,17 @@ namespace uvs {
 class Transmitter {
  public:
   Transmitter(ConnTable& table, NextHops& hops, Egress& egress, Counters& counters,
-              const Snapshot& snapshot, uint32_t worker, uint32_t workers)
+              const Snapshot& snapshot, uint32_t worker, uint32_t workers, uint64_t seed)
       : table_(table),
         hops_(hops),
         egress_(egress),
         counters_(counters),
         snapshot_(snapshot),
         ip_id_(static_cast<uint16_t>(worker)),
-        ip_id_step_(static_cast<uint16_t>(workers)) {}
+        ip_id_step_(static_cast<uint16_t>(workers)),
+        fragment_count_(worker),
+        fragment_step_(workers),
+        fragment_key_(static_cast<uint32_t>(seed >> 32)) {}
 
   // Client -> destination, by the connection's method. The packet's memory must stay until flush.
   // Returns the bytes of the ICMP error that the client got instead, 0 where it got none.
@@ -30,6 +33,14 @@ class Transmitter {
   // An ICMP error about `conn`, seen from the client's side (`from_client`) or from the
   // destination's (spec 5.7). False: its checksum is wrong, nothing was sent.
   bool related(Packet& packet, Conn& conn, bool from_client, uint32_t now_ms);
+
+  // Answers an echo request to an address that only uvs answers for.
+  void echo(Packet& packet, uint32_t now_ms);
+
+  // Cuts a packet for `mtu` into scratch frames without link header, of which `*count` are lent
+  // until more are asked for; one that came in fragments is cut no larger than it came. 0: it
+  // cannot be cut so.
+  Frame* pieces_of(const Packet& packet, uint32_t mtu, uint32_t* count);
 
  private:
   uint16_t hop_in(Conn& conn, uint32_t now_ms);
@@ -46,6 +57,7 @@ class Transmitter {
   void out(Packet& packet, uint16_t slot, bool fragment, const Addr& answer_from, uint32_t now_ms);
   void answer(const Packet& packet, IcmpError error, uint32_t mtu, const Addr& from,
               uint32_t now_ms);
+  uint32_t next_fragment_id();
   void cut(Packet& packet, uint16_t slot, uint32_t now_ms);
   void tunnel(Packet& packet, Conn& conn, uint16_t slot, uint32_t now_ms);
   void tunnel_fitting(Packet& packet, const Addr& remote, uint16_t slot, uint32_t inner_mtu,
@@ -60,6 +72,10 @@ class Transmitter {
   // Outer IPv4 ids: each worker counts its own, or fragments of two workers could mix.
   uint16_t ip_id_;
   uint16_t ip_id_step_;
+  // IPv6 fragment ids: again each worker counts its own, and nobody can guess the next (RFC 7739).
+  uint32_t fragment_count_;
+  uint32_t fragment_step_;
+  uint32_t fragment_key_;
   uint32_t answered_ = 0;  // bytes of ICMP errors since request() began
 };
 

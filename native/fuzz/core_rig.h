@@ -78,12 +78,14 @@ struct Blocks {
     m.workers = workers;
     m.host_port = host_port;
     m.bell = bell;
+    m.handover = handover;
     return m;
   }
 
   uint32_t capacity;
   uint32_t templates_held;
-  int bell = -1;  // given to the next core
+  int bell = -1;          // given to the next core
+  HandoverEnds handover;  // likewise
   Zeroed<uint8_t> table;
   Zeroed<MissRecord> misses;
   Zeroed<WorkerWordsRecord> words;
@@ -209,6 +211,8 @@ struct ConfigText {
   uint32_t sloppy_tcp = 0;
   uint32_t pmtu_disc = 1;
   uint32_t secure_tcp = 0;
+  uint32_t nat_icmp_send = 0;
+  uint32_t schedule_icmp = 0;
   uint16_t local_port_first = 1025;
   uint16_t local_port_last = 65535;
   uint32_t udp_sec = 300;
@@ -277,6 +281,8 @@ inline std::vector<uint64_t> block_of(const ConfigText& text) {
   h->sysctls[kSysctlSloppyTcp] = text.sloppy_tcp;
   h->sysctls[kSysctlPmtuDisc] = text.pmtu_disc;
   h->sysctls[kSysctlSecureTcp] = text.secure_tcp;
+  h->sysctls[kSysctlNatIcmpSend] = text.nat_icmp_send;
+  h->sysctls[kSysctlScheduleIcmp] = text.schedule_icmp;
   auto* services = reinterpret_cast<ServiceRecord*>(start + services_at);
   auto* addresses = reinterpret_cast<Addr*>(start + local_at);
   uint32_t local_first = 0;

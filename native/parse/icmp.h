@@ -8,9 +8,11 @@ namespace uvs {
 constexpr uint32_t kIcmpBytes = 8;
 constexpr uint32_t kIcmpChecksumOffset = 2;
 
+constexpr uint8_t kIcmpEchoReply = 0;
 constexpr uint8_t kIcmpUnreachable = 3;
 constexpr uint8_t kIcmpQuench = 4;
 constexpr uint8_t kIcmpRedirect = 5;
+constexpr uint8_t kIcmpEcho = 8;
 constexpr uint8_t kIcmpTimeExceeded = 11;
 constexpr uint8_t kIcmpParameter = 12;
 
@@ -18,6 +20,8 @@ constexpr uint8_t kIcmp6Unreachable = 1;
 constexpr uint8_t kIcmp6TooBig = 2;
 constexpr uint8_t kIcmp6TimeExceeded = 3;
 constexpr uint8_t kIcmp6Informational = 128;  // types from here on are not errors
+constexpr uint8_t kIcmp6Echo = 128;
+constexpr uint8_t kIcmp6EchoReply = 129;
 constexpr uint8_t kIcmp6Redirect = 137;
 
 // View of an ICMP or ICMPv6 header of which kIcmpBytes are known to be there.
@@ -41,6 +45,12 @@ inline bool is_related_error(const Packet& packet) {
   const uint8_t type = Icmp(packet.transport()).type();
   if (packet.family == 6) return type < kIcmp6Informational;
   return type == kIcmpUnreachable || type == kIcmpQuench || type == kIcmpTimeExceeded;
+}
+
+// Somebody asks whether the destination is alive. Precondition: kind == kIcmp.
+inline bool is_echo_request(const Packet& packet) {
+  const Icmp icmp(packet.transport());
+  return icmp.type() == (packet.family == 6 ? kIcmp6Echo : kIcmpEcho) && icmp.code() == 0;
 }
 
 // An ICMP message that must never be answered with an error (RFC 1122 3.2.2, RFC 4443 2.4 e.1-2).

@@ -16,6 +16,20 @@ constexpr uint32_t kUnit = 8;  // every extension header is a multiple of this (
 
 }  // namespace
 
+Ip6Fragment find_fragment(const uint8_t* ip, uint32_t bytes) {
+  uint32_t named_at = 6;
+  uint32_t at = kIp6Bytes;
+  for (uint32_t walked = 0; is_extension(ip[named_at]) && walked < kIp6ExtensionsMax; walked++) {
+    if (bytes - at < kUnit) break;
+    if (ip[named_at] == kIp6Fragment) return {at, named_at, load16(ip + at + 2).host()};
+    const uint32_t length = (ip[at + 1] + 1u) * kUnit;
+    if (bytes - at < length) break;
+    named_at = at;
+    at += length;
+  }
+  return {};
+}
+
 Ip6Chain walk_extensions(const uint8_t* ip, uint32_t bytes, uint8_t* protocol, uint32_t* offset) {
   Ip6Chain found = Ip6Chain::kWhole;
   uint8_t header = ip[6];

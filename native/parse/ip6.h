@@ -39,6 +39,21 @@ enum class Ip6Chain : uint8_t {
   kBroken,         // cut off, out of order, too long, or with an unfinished source route
 };
 
+constexpr uint32_t kIp6FragmentBytes = 8;  // the fragment header (RFC 8200 4.5)
+
+// Where the fragment header stands, from the fixed header, and the next-header byte that names it.
+struct Ip6Fragment {
+  uint32_t at = 0;  // 0: there is none
+  uint32_t named_at = 0;
+  uint16_t offset_and_more = 0;  // host order; offset in the upper 13 bits
+
+  uint32_t offset() const { return offset_and_more & 0xfff8u; }
+  bool more() const { return (offset_and_more & 1) != 0; }
+};
+
+// Finds the fragment header; what comes in front of it must be complete, what follows need not be.
+Ip6Fragment find_fragment(const uint8_t* ip, uint32_t bytes);
+
 // Walks from the fixed header at `ip` over hop-by-hop, routing, fragment and destination options
 // headers. `bytes` counts from `ip`. Sets the protocol and its offset from `ip`, which is at most
 // `bytes`.

@@ -22,11 +22,12 @@ constexpr uint8_t kTcpAck = 0x10;
 
 // What a frame turned out to be.
 enum class PacketKind : uint8_t {
-  kBad,   // drop, `reason` says why
-  kHost,  // well-formed but none of our business: the host's copy goes on, `reason` says why
-  kFlow,  // TCP or UDP with ports
-  kIcmp,  // ICMP or ICMPv6, `l4` at its header
-  kArp,   // ARP for IPv4 over Ethernet
+  kBad,       // drop, `reason` says why
+  kHost,      // well-formed but none of our business: the host's copy goes on, `reason` says why
+  kFlow,      // TCP or UDP with ports
+  kIcmp,      // ICMP or ICMPv6, `l4` at its header
+  kArp,       // ARP for IPv4 over Ethernet
+  kFragment,  // part of a datagram, `l4` behind its IP or fragment header
 };
 
 // Addresses and ports of one direction of a flow, as the packet carries them.
@@ -53,6 +54,9 @@ struct Packet {
   uint8_t tcp_flags;   // kTcp* bits, TCP only
   uint8_t ttl;         // or hop limit, as received
   bool dont_fragment;  // IPv4 DF; true for IPv6
+  // IP bytes of the largest fragment that a datagram came in; 0: it came whole. Such a packet
+  // leaves in fragments no larger than that (spec 5.6).
+  uint16_t fragment_bytes;
 
   uint8_t* ip() const { return frame.data + l3; }
   uint8_t* transport() const { return frame.data + l4; }

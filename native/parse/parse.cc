@@ -130,6 +130,18 @@ void parse_transport(Packet& packet, uint8_t icmp) {
   leave_to_host(packet, Reason::kProtocolUnknown);
 }
 
+// A part of a datagram of a protocol that may be ours. In IPv6 the protocol may stand behind
+// further extension headers, which only the whole datagram shows.
+void finish_fragment(Packet& packet, uint8_t icmp) {
+  const uint8_t protocol = packet.key.protocol;
+  const bool ours = protocol == kProtoTcp || protocol == kProtoUdp || protocol == icmp ||
+                    (packet.family == 6 && (protocol == kIp6Routing || protocol == kIp6Options));
+  if (!ours) return leave_to_host(packet, Reason::kProtocolUnknown);
+  if (source_is_bad(packet)) return bad(packet, Reason::kSourceBad);
+  if (has_offload(packet.frame.vnet)) return bad(packet, Reason::kOffloadBad);
+  packet.kind = PacketKind::kFragment;
+}
+
 bool ip4_checksum_good(const uint8_t* ip, uint32_t header) {
   if (header == kIp4Bytes) [[likely]]
     return fold(sum_header20(ip)) == 0xffff;
@@ -176,20 +188,30 @@ void parse_ip4(Packet& packet, Link link) {
     return leave_to_host(packet, Reason::kNoService);
   }
   if ((fragment & (kIp4MoreFragments | kIp4OffsetMask)) != 0) [[unlikely]] {
-    return bad(packet, Reason::kFragment);
+    return finish_fragment(packet, kProtoIcmp);
   }
   parse_transport(packet, kProtoIcmp);
 }
 
-// Moves `l4` and the protocol behind the extension headers; false when the packet is done with.
-bool skip_extensions(Packet& packet) {
+// Moves `l4` and the protocol behind the extension headers, of a fragment behind the fragment
+// header; false when the packet is done with.
+bool skip_extensions(Packet& packet, bool* fragment) {
   uint32_t offset = kIp6Bytes;
   uint8_t protocol = 0;
-  switch (walk_extensions(packet.ip(), packet.l3_bytes, &protocol, &offset)) {
-    case Ip6Chain::kBroken: bad(packet, Reason::kIp6BadExtension); return false;
-    case Ip6Chain::kFirstFragment:
-    case Ip6Chain::kLaterFragment: bad(packet, Reason::kFragment); return false;
-    case Ip6Chain::kWhole: break;
+  const Ip6Chain chain = walk_extensions(packet.ip(), packet.l3_bytes, &protocol, &offset);
+  *fragment = chain == Ip6Chain::kFirstFragment || chain == Ip6Chain::kLaterFragment;
+  if (chain == Ip6Chain::kBroken) {
+    // What the first fragment lacks may stand in the next one.
+    *fragment = find_fragment(packet.ip(), packet.l3_bytes).more();
+    if (!*fragment) {
+      bad(packet, Reason::kIp6BadExtension);
+      return false;
+    }
+  }
+  if (*fragment) {
+    const Ip6Fragment found = find_fragment(packet.ip(), packet.l3_bytes);
+    offset = found.at + kIp6FragmentBytes;
+    protocol = packet.ip()[found.at];
   }
   packet.l4 = static_cast<uint16_t>(packet.l3 + offset);
   packet.key.protocol = protocol;
@@ -218,7 +240,12 @@ void parse_ip6(Packet& packet, Link link) {
   const uint8_t next = ip.next_header();
   packet.key.protocol = next;
   if (next != kProtoTcp && next != kProtoUdp && next != kProtoIcmp6) [[unlikely]] {
-    if (!skip_extensions(packet)) return;
+    bool fragment;
+    if (!skip_extensions(packet, &fragment)) return;
+    if (fragment && !is_group_traffic(packet, link, kProtoIcmp6) &&
+        !packet.key.destination.is_v4()) {
+      return finish_fragment(packet, kProtoIcmp6);
+    }
   }
   // An IPv4-mapped address never stands in a packet (RFC 4291 2.5.5.2); nobody can own it here,
   // and in our tables it would be the IPv4 address.
@@ -272,6 +299,7 @@ void parse(Packet& packet, Link link) {
   packet.tcp_flags = 0;
   packet.ttl = 0;
   packet.dont_fragment = false;
+  packet.fragment_bytes = 0;
   if (link == Link::kEthernet) [[likely]]
     return parse_ethernet(packet);
   if (packet.frame.length == 0) return bad(packet, Reason::kFrameTruncated);

@@ -8,7 +8,8 @@ namespace uvs {
 // `reason` for kBad and kHost. Reads only inside frame.data[0 .. frame.length). A frame longer
 // than its IP packet (Ethernet padding) is trimmed. The IPv4 header checksum is verified; the L4
 // checksum is not (spec 5.5.2: a wrong one is carried through). IP options are allowed; IPv6
-// extension headers are walked; later fragments and first fragments are kBad `fragment`.
+// extension headers are walked. A fragment of TCP, UDP or ICMP is kFragment, with addresses,
+// protocol and `l4` at what it carries; parse/reassembly.h makes datagrams of them.
 void parse(Packet& packet, Link link);
 
 // Parses an IP packet that is quoted inside an ICMP error: as parse(), but the quote may be cut

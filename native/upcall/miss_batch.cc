@@ -13,12 +13,11 @@ void MissBatch::clear() {
   std::memset(lookup_, 0, sizeof lookup_);
 }
 
-uint32_t MissBatch::find(const Packet& packet, uint32_t* at) const {
-  const FlowKey& key = packet.key;
-  for (*at = packet.hash % kLookup; lookup_[*at] != 0; *at = (*at + 1) % kLookup) {
+uint32_t MissBatch::find(const FlowKey& key, uint64_t hash, uint32_t* at) const {
+  for (*at = hash % kLookup; lookup_[*at] != 0; *at = (*at + 1) % kLookup) {
     const uint32_t i = lookup_[*at] - 1u;
     const MissRecord& r = records_[i];
-    if (hashes_[i] == packet.hash && r.client_address == key.source &&
+    if (hashes_[i] == hash && r.client_address == key.source &&
         r.virtual_address == key.destination && r.client_port == key.source_port.host() &&
         r.virtual_port == key.destination_port.host() && r.protocol == key.protocol) {
       return i;
@@ -36,25 +35,24 @@ void MissBatch::append(uint32_t i, uint16_t packet_number) {
 
 bool MissBatch::join(const Packet& packet, uint16_t packet_number) {
   uint32_t at;
-  const uint32_t i = size_ == 0 ? kBurst : find(packet, &at);
+  const uint32_t i = size_ == 0 ? kBurst : find(packet.key, packet.hash, &at);
   if (i == kBurst) return false;
   append(i, packet_number);
   return true;
 }
 
-void MissBatch::add(const Packet& packet, uint16_t packet_number, uint16_t service_slot,
-                    uint16_t flags) {
-  const FlowKey& key = packet.key;
+void MissBatch::add(const FlowKey& key, uint64_t hash, uint8_t family, uint16_t packet_number,
+                    uint16_t service_slot, uint16_t flags) {
   next_[packet_number] = kEnd;
   uint32_t at;
-  const uint32_t known = find(packet, &at);
+  const uint32_t known = find(key, hash, &at);
   // One-packet scheduling asks for every packet anew (spec 3.8).
   if (known != kBurst && (flags & kMissOnePacket) == 0) return append(known, packet_number);
   while (lookup_[at] != 0) at = (at + 1) % kLookup;
   assert(size_ < kBurst);
   const uint32_t i = size_++;
   lookup_[at] = static_cast<uint8_t>(i + 1);
-  hashes_[i] = packet.hash;
+  hashes_[i] = hash;
   first_[i] = last_[i] = packet_number;
   MissRecord& r = records_[i];
   r.client_address = key.source;
@@ -62,9 +60,9 @@ void MissBatch::add(const Packet& packet, uint16_t packet_number, uint16_t servi
   r.client_port = key.source_port.host();
   r.virtual_port = key.destination_port.host();
   r.service_slot = service_slot;
-  r.flow_hash = static_cast<uint32_t>(packet.hash >> 32);
+  r.flow_hash = static_cast<uint32_t>(hash >> 32);
   r.protocol = key.protocol;
-  r.family = packet.family;
+  r.family = family;
   r.flags = flags;
   r.fwmark = 0;
   r.verdict = kVerdictNone;

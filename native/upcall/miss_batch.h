@@ -19,7 +19,12 @@ class MissBatch {
   void clear();
 
   // Puts packet number `packet` of the burst into the batch for `service_slot`.
-  void add(const Packet& packet, uint16_t packet_number, uint16_t service_slot, uint16_t flags);
+  void add(const Packet& packet, uint16_t packet_number, uint16_t service_slot, uint16_t flags) {
+    add(packet.key, packet.hash, packet.family, packet_number, service_slot, flags);
+  }
+  // The same for a packet that speaks of flow `key` instead of belonging to it (an ICMP error).
+  void add(const FlowKey& key, uint64_t hash, uint8_t family, uint16_t packet_number,
+           uint16_t service_slot, uint16_t flags);
 
   // Chains a packet behind the record of its flow, if there is one: what would be no new flow by
   // itself (a RST, an ACK) still belongs to the SYN in front of it. False: no such record.
@@ -38,7 +43,7 @@ class MissBatch {
   static_assert(kLookup >= 4 * kBurst && kBurst < 255);
 
   // Record of a packet's flow, kBurst when there is none; `*at` is then the free place for it.
-  uint32_t find(const Packet& packet, uint32_t* at) const;
+  uint32_t find(const FlowKey& key, uint64_t hash, uint32_t* at) const;
   void append(uint32_t record, uint16_t packet_number);
 
   MissRecord* records_ = nullptr;

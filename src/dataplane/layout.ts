@@ -118,6 +118,8 @@ export const MISS_FLAG = {
   TCP_RST: 0x8,
   /** One-packet scheduling applies: no entry will be kept (spec 3.8). */
   ONE_PACKET: 0x10,
+  /** The flow is known from an ICMP error about its replies (spec 5.7.2, schedule_icmp). */
+  ICMP: 0x20,
 } as const
 
 /** Bits of a template's `state` word (spec 4.4). */
@@ -398,7 +400,14 @@ export const REASONS = [
   ['ip_bad_checksum', 'IPv4 header checksum wrong'],
   ['ip_bad_total_length', 'IP total length smaller than its headers'],
   ['ip6_bad_extension', 'IPv6 extension header chain broken or too long'],
-  ['fragment', 'IP fragment: not handled yet'],
+  ['fragment_duplicate', 'fragment that was there already'],
+  ['fragment_bad', 'fragment that cannot be part of its datagram, which is given up'],
+  ['fragment_overlap', 'overlapping fragments: their datagram is given up'],
+  ['fragment_tiny', 'IPv6 fragment below the smallest MTU, or a datagram in too many fragments'],
+  ['fragment_too_long', 'fragments of a datagram above 65535 bytes'],
+  ['fragment_timeout', 'datagram whose fragments did not all come in time'],
+  ['fragment_overflow', 'datagram in fragments, given up unfinished to make room for newer ones'],
+  ['fragment_handover', 'datagram that the worker of its flow could not take'],
   ['l4_truncated', 'shorter than its TCP, UDP or ICMP header'],
   ['tcp_bad_offset', 'TCP data offset below 20 bytes or beyond the segment'],
   ['udp_bad_length', 'UDP length below 8 or beyond the packet'],
@@ -430,6 +439,9 @@ export const REASONS = [
   ['method_unsupported', 'the port cannot carry this forwarding method'],
   ['icmp_limited', 'an ICMP answer was due but limited by rate'],
   ['icmp_bad_checksum', 'ICMP checksum wrong'],
+  ['icmp6_fragment', 'ICMPv6 error in fragments'],
+  ['echo_answered', 'echo request to an announced address: answered'],
+  ['nat_unknown', 'of a NAT server, no connection; answered with ICMP (nat_icmp_send)'],
   // Out.
   ['tx_full', 'the port did not take the frame'],
   ['tx_error', 'the port refused the frame'],

@@ -5,7 +5,7 @@
  * nothing here is atomic. One view per worker; `select` moves it, nothing is allocated per miss.
  */
 import { foldAddress } from './address-words.js'
-import { LIMITS, offsetOf, RECORDS } from './layout.js'
+import { LIMITS, MISS_FLAG, offsetOf, RECORDS } from './layout.js'
 
 const RECORD_WORDS = RECORDS.miss.bytes / 4
 const CLIENT_ADDRESS = offsetOf('miss', 'clientAddress') / 4
@@ -66,6 +66,19 @@ export class MissBatch {
   /** fold(virtual address), signed 32-bit. */
   get virtualFold(): number {
     return foldAddress(this.words, this.#at + VIRTUAL_ADDRESS, this.family)
+  }
+
+  /**
+   * Word index of the address that schedulers by destination (dh, lblc, lblcr) go by: the packet's
+   * destination, which is the client where an ICMP error quotes a reply (spec 5.7.2).
+   */
+  get destinationAddressAt(): number {
+    return (this.flags & MISS_FLAG.ICMP) === 0 ? this.virtualAddressAt : this.clientAddressAt
+  }
+
+  /** fold(address at destinationAddressAt), signed 32-bit. */
+  get destinationFold(): number {
+    return foldAddress(this.words, this.destinationAddressAt, this.family)
   }
 
   get clientPort(): number {

@@ -50,11 +50,11 @@ export function memberAt(member: number): number {
 
 /** Finds the entry for the miss's virtual address; 0 for none. */
 export function findEntry(state: SchedulerState, serviceSlot: number, miss: MissBatch): number {
-  const bucket = bucketOf(state, serviceSlot, miss.virtualFold)
+  const bucket = bucketOf(state, serviceSlot, miss.destinationFold)
   if (bucket < 0) return 0
   const { buckets, entries } = state.blocks
   const key = miss.words
-  const from = miss.virtualAddressAt
+  const from = miss.destinationAddressAt
   for (let entry = buckets[bucket]; entry !== 0;) {
     const at = entryAt(entry)
     if (
@@ -82,12 +82,12 @@ export function insertEntry(
 ): number {
   const { services, buckets, entries } = state.blocks
   const count = state.at(serviceSlot) + SERVICE_WORD.ENTRIES
-  const bucket = bucketOf(state, serviceSlot, miss.virtualFold)
+  const bucket = bucketOf(state, serviceSlot, miss.destinationFold)
   if (bucket < 0 || services[count] >= TABLE_SIZE_HARD_MAX) return 0
   const entry = takeEntry(state)
   if (entry === 0) return 0
   const at = entryAt(entry)
-  for (let i = 0; i < 4; i++) entries[at + i] = miss.words[miss.virtualAddressAt + i]
+  for (let i = 0; i < 4; i++) entries[at + i] = miss.words[miss.destinationAddressAt + i]
   entries[at + ENTRY_WORD.LAST_USE_SEC] = nowSec
   entries[at + ENTRY_WORD.SET] = 0
   entries[at + ENTRY_WORD.SET_SIZE] = 0

@@ -22,7 +22,7 @@ class BoundDh implements Bound {
   pick(miss: MissBatch, load: LoadView): number {
     const { slots, weights } = this.#service
     if (slots.length === 0) return NO_DESTINATION
-    const index = hash32(miss.virtualFold, HASH_SLOT_BITS) % slots.length
+    const index = hash32(miss.destinationFold, HASH_SLOT_BITS) % slots.length
     const slot = slots[index]
     return weights[index] > 0 && load.overloadedOf[slot] === 0 ? slot : NO_DESTINATION
   }

@@ -550,25 +550,6 @@ TEST(path_strays_go_to_the_host_or_on) {
   }
 }
 
-// Found by review: the first fragment of a real server's own traffic was dropped, its later ones
-// went on.
-TEST(path_fragments_of_others_are_the_hosts) {
-  rig::Blocks blocks(8);
-  rig::CoreRig rig(blocks, 0, 1, Link::kEthernet, 1);
-  World names(kMethodMasquerade);
-  REQUIRE(rig.adopt(names.config));
-  Text text = names.Request(kTcpAck);
-  text.fragment = 0x2000;  // more fragments
-  for (const bool ours : {false, true}) {
-    text.destination = ours ? names.ends.service : names.ends.hop;
-    const test::Built built = Build(text);
-    rig.port(0).inject(built.bytes.data(), static_cast<uint32_t>(built.bytes.size()));
-    CHECK_EQ(rig.run([](const MissRecord&) { return 0; }), 0);
-    CHECK_EQ(rig.port(1).take_sent().size(), ours ? 0 : 1);
-  }
-  CHECK_EQ(rig.reason(Reason::kFragment), 2);
-}
-
 TEST(path_no_destination_is_port_unreachable) {
   for (const bool six : {false, true}) {
     for (const uint8_t protocol : {kProtoTcp, kProtoUdp}) {
@@ -691,7 +672,6 @@ TEST(path_every_reason_of_the_parser) {
       {Reason::kIpBadHeaderLength, [](Bytes& f) { f[14] = 0x44; }},
       {Reason::kIpBadChecksum, [](Bytes& f) { f[24] ^= 1; }},
       {Reason::kIpBadTotalLength, [](Bytes& f) { f[17] = 19; }},
-      {Reason::kFragment, [](Bytes& f) { f[20] = 0x20, FixHeader(f); }},
       {Reason::kL4Truncated, [](Bytes& f) { f[17] = 30, FixHeader(f); }},
       {Reason::kTcpBadOffset, [](Bytes& f) { f[46] = 0x40; }},
       {Reason::kUdpBadLength, [](Bytes& f) { f[23] = 17, f[39] = 7, FixHeader(f); }},

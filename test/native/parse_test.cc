@@ -252,9 +252,6 @@ TEST(parse_reasons_of_bad_ip4) {
       {"total zero", Resummed(With(good, 2, 0)), Reason::kIpBadTotalLength},
       {"total beyond frame", Resummed(With(good, 2, 41)), Reason::kIpTruncated},
       {"checksum", With(good, 10, test::Get16(good, 10) ^ 1), Reason::kIpBadChecksum},
-      {"more fragments", Resummed(With(good, 6, 0x2000)), Reason::kFragment},
-      {"tiny later fragment", Resummed(With(good, 6, 1)), Reason::kFragment},
-      {"last fragment", Resummed(With(good, 6, 185)), Reason::kFragment},
       {"total ends in tcp", Resummed(With(good, 2, 39)), Reason::kL4Truncated},
       {"offset 16", WithByte(good, 32, 0x40), Reason::kTcpBadOffset},
       {"offset beyond segment", WithByte(good, 32, 0x60), Reason::kTcpBadOffset},
@@ -276,6 +273,48 @@ TEST(parse_reasons_of_bad_ip4) {
               PacketKind::kBad, Reason::kIpBadChecksum);
 }
 
+// Kept for parse/reassembly.h, with what it must know; other protocols are the host's.
+TEST(parse_fragments) {
+  const Bytes good = Build(Tcp4()).bytes;
+  for (const uint32_t field : {0x2000u, 0x0001u, 0x00b9u, 0x2001u}) {
+    const OwnFrame own(Resummed(With(good, 6, field)));
+    Packet packet{};
+    packet.frame = own.frame();
+    parse(packet, Link::kIp);
+    CHECK_EQ(packet.kind, PacketKind::kFragment);
+    CHECK_EQ(packet.l4, 20);
+    CHECK_EQ(packet.key.protocol, kProtoTcp);
+    CHECK_EQ(packet.fragment_bytes, 0);
+  }
+  CheckReason("GRE", Judge(Resummed(WithByte(With(good, 6, 0x2000), 9, 47)), Link::kIp),
+              PacketKind::kHost, Reason::kProtocolUnknown);
+  CheckReason("from a group", Judge(Resummed(With(With(good, 6, 0x2000), 12, 0xe000)), Link::kIp),
+              PacketKind::kBad, Reason::kSourceBad);
+  for (const bool behind_options : {false, true}) {
+    for (const Bytes& fragment : {kFragmentFirst, kFragmentLater}) {
+      Text text = Tcp6();
+      if (behind_options) text.extensions.push_back({0, kOptions8});
+      text.extensions.push_back({44, fragment});
+      const OwnFrame own(Build(text));
+      Packet packet{};
+      packet.frame = own.frame();
+      parse(packet, Link::kIp);
+      CHECK_EQ(packet.kind, PacketKind::kFragment);
+      CHECK_EQ(packet.l4, behind_options ? 56 : 48);
+      CHECK_EQ(packet.key.protocol, kProtoTcp);
+    }
+  }
+  // The first fragment may end within the headers that the datagram's protocol stands behind.
+  Text text = Tcp6();
+  text.extensions = {{44, kFragmentFirst}, {60, test::Hex("ff 00 0000 0000")}};
+  const OwnFrame own(Build(text));
+  Packet packet{};
+  packet.frame = own.frame();
+  parse(packet, Link::kIp);
+  CHECK_EQ(packet.kind, PacketKind::kFragment);
+  CHECK_EQ(packet.l4, 48);
+}
+
 TEST(parse_reasons_of_bad_ip6) {
   const auto chain = [](std::vector<Extension> extensions) {
     Text text = Tcp6();
@@ -291,8 +330,6 @@ TEST(parse_reasons_of_bad_ip6) {
       {"payload beyond frame", With(good, 4, 21), Reason::kIpTruncated},
       {"payload ends in tcp", With(good, 4, 19), Reason::kL4Truncated},
       {"no payload", With(good, 4, 0), Reason::kL4Truncated},
-      {"first fragment", chain({{44, kFragmentFirst}}), Reason::kFragment},
-      {"later fragment", chain({{44, kFragmentLater}}), Reason::kFragment},
       {"hop-by-hop second", chain({{60, kOptions8}, {0, kOptions8}}), Reason::kIp6BadExtension},
       {"source route", chain({{43, kRoutingOpen}}), Reason::kIp6BadExtension},
       {"nine", chain(std::vector<Extension>(9, {60, kOptions8})), Reason::kIp6BadExtension},

@@ -57,8 +57,10 @@ const FOLLOWED: ReadonlySet<SysctlName> = new Set<SysctlName>([
   'expire_quiescent_template',
   'lblc_expiration',
   'lblcr_expiration',
+  'nat_icmp_send',
   'pmtu_disc',
   'run_estimation',
+  'schedule_icmp',
   'secure_tcp',
   'sloppy_tcp',
 ])

@@ -1,0 +1,93 @@
+// In: fragments, and datagrams that other workers made of them. Does: the part of stop 2 that only
+// fragments need. Next: core.cc treats the whole datagram like every other packet.
+//
+// All fragments of a datagram reach one worker, chosen by addresses alone, for only the first has
+// ports. Where the whole datagram belongs to another worker's flow it is handed over (decision 20).
+#include "classify/classify.h"
+#include "core.h"
+#include "forward/related_icmp.h"
+#include "io/steering.h"
+#include "parse/icmp.h"
+#include "parse/parse.h"
+
+namespace uvs {
+
+// Leaves the packet as kFragment when it was kept, as kBad when it was refused or handed over with
+// its reason; else it is the whole datagram, parsed.
+void Core::reassemble(Packet& packet) {
+  uint16_t largest = 0;
+  switch (reassembly_.add(packet, static_cast<uint32_t>(now_ms_), &largest)) {
+    case Reassembly::Outcome::kKept: return;
+    case Reassembly::Outcome::kRefused: packet.kind = PacketKind::kBad; return;
+    case Reassembly::Outcome::kWhole: break;
+  }
+  parse(packet, ports_[packet.frame.port]->link());
+  packet.fragment_bytes = largest;
+  if (packet.kind == PacketKind::kIcmp && packet.family == 6 && is_icmp_error(packet)) {
+    // None can be that long (RFC 4443 2.4 c), so the kernel drops it (ip_vs_core.c
+    // ip_vs_in_icmp_v6).
+    packet.kind = PacketKind::kBad;
+    packet.reason = Reason::kIcmp6Fragment;
+    return;
+  }
+  const bool ours = packet.kind == PacketKind::kFlow || packet.kind == PacketKind::kIcmp;
+  if (memory_.workers == 1 || !ours) return;
+  const uint32_t owner = owner_of(packet);
+  if (owner == memory_.worker) return;
+  if (handover_.send(owner, packet)) {
+    packet.kind = PacketKind::kFragment;  // nothing is left to be done with it
+  } else {
+    packet.kind = PacketKind::kBad;
+    packet.reason = Reason::kFragmentHandover;
+  }
+}
+
+// The worker that the classifier would have steered it to, had it come whole
+// (io/classifier_program.cc). An ICMP error goes the way of the flow it speaks of.
+uint32_t Core::owner_of(const Packet& packet) const {
+  FlowKey key = packet.key;
+  if (packet.kind == PacketKind::kIcmp && !quoted_flow(packet, &key)) return memory_.worker;
+  if (snapshot_.is_virtual(key.destination)) {
+    return worker_of_client(key.source, key.source_port, memory_.workers);
+  }
+  if (is_local_end(key)) return worker_of_local_port(key.destination_port, memory_.workers);
+  return worker_of_client(key.destination, key.destination_port, memory_.workers);
+}
+
+// Whether the destination is a local end of FULLNAT.
+bool Core::is_local_end(const FlowKey& key) const {
+  const SnapshotHeaderRecord& header = snapshot_.header();
+  const uint16_t port = key.destination_port.host();
+  if (port < header.local_port_first || port > header.local_port_last) return false;
+  for (uint32_t i = 0; i < header.local_address_count; i++) {
+    if (snapshot_.local_address(i) == key.destination) return true;
+  }
+  return false;
+}
+
+// What other workers handed over, as the first frames of a burst: looked for once a millisecond,
+// because it costs a system call, and after every wait, which it ends.
+uint32_t Core::take_handed() {
+  if (!handover_.open() || handed_ms_ == now_ms_) return 0;
+  handed_ms_ = now_ms_;
+  return handover_.receive(frames_, static_cast<uint16_t>(ports_.size()));
+}
+
+// Datagrams that did not become whole in time. Whoever sent the first fragment is told (RFC 792,
+// RFC 4443 3.3).
+void Core::expire_fragments() {
+  const auto now = static_cast<uint32_t>(now_ms_);
+  bool answered = false;
+  Packet first;
+  while (reassembly_.expire(now, &first)) {
+    counters_.count(Reason::kFragmentTimeout);
+    if (first.kind == PacketKind::kBad) continue;
+    const FlowKey& key = first.key;
+    const bool here = snapshot_.is_virtual(key.destination);
+    const Addr& from = here ? key.destination : hops_->at(hops_->find(key.source, now)).source;
+    answered |= egress_.answer(first, IcmpError::kReassemblyTime, 0, from, now) != 0;
+  }
+  if (answered) egress_.flush();
+}
+
+}  // namespace uvs

@@ -1,0 +1,93 @@
+// In: ICMP messages, and flows that ICMP speaks of. Does: what follows a known connection, what
+// begins one, what is answered (spec 5.7). Next: core.cc goes on with the burst.
+#include "classify/classify.h"
+#include "core.h"
+#include "forward/related_icmp.h"
+#include "parse/icmp.h"
+
+namespace uvs {
+namespace {
+
+constexpr uint16_t kFtpDataPort = 20;
+
+}  // namespace
+
+// Errors about a known connection follow it; solicitations and echo requests for announced
+// addresses are answered; everything else is the host's.
+void Core::icmp(uint16_t number) {
+  Packet& packet = packets_[number];
+  if (announcer_.answer(packet)) {
+    egress_.enqueue(packet.frame.port, packet.frame);
+    return;
+  }
+  if (is_echo_request(packet) && announcer_.owns(packet.key.destination)) {
+    transmitter_.echo(packet, static_cast<uint32_t>(now_ms_));
+    return;
+  }
+  FlowKey inverse;
+  if (quoted_flow(packet, &inverse)) {
+    const uint32_t entry = table_.find(inverse, table_.hash(inverse));
+    if (entry != kNoEntry) return follow(packet, entry);
+    if (snapshot_.sysctl(kSysctlScheduleIcmp) != 0 && schedule_related(number, inverse)) return;
+  }
+  // Messages to a virtual address are the host's too and it has its own copy of them, but not of
+  // what came in fragments.
+  if (snapshot_.is_virtual(packet.key.destination) && packet.fragment_bytes == 0) {
+    counters_.count(Reason::kIcmpUnrelated);
+  } else {
+    leave_to_host(packet, Reason::kIcmpUnrelated);
+  }
+}
+
+// An ICMP error about the connection of `entry`, in the direction that it names. State and timer
+// are not touched.
+void Core::follow(Packet& packet, uint32_t entry) {
+  Conn& conn = table_.at(entry >> 1);
+  const bool from_client = (entry & 1) == 0;
+  const uint32_t bytes = packet.l3_bytes;  // as received: a tunnel makes it longer
+  if (from_client && !has_reply_key(conn.method)) conn.in_packets++;  // spec 3.13
+  if (!transmitter_.related(packet, conn, from_client, static_cast<uint32_t>(now_ms_))) {
+    counters_.count(Reason::kIcmpBadChecksum);
+    return;
+  }
+  const DestinationRecord* destination = snapshot_.destination(conn.destination_slot);
+  if (destination == nullptr || (destination->flags & kDestinationAvailable) == 0) return;
+  if (from_client) {
+    count_in(*destination, conn.destination_slot, bytes);
+  } else {
+    count_out(*destination, conn.destination_slot, bytes);
+  }
+}
+
+// schedule_icmp (spec 5.7.2): an error about a reply that belongs to no connection begins one, as
+// if a packet of `flow`, client to service, had come; its ports are all that is asked of it. False:
+// no service wants it.
+bool Core::schedule_related(uint16_t number, const FlowKey& flow) {
+  const uint16_t slot = find_service(snapshot_, flow);
+  if (slot == kNoSlot || flow.source_port == Be16::of(kFtpDataPort)) return false;
+  uint16_t flags = kMissIcmp;
+  if (flow.protocol == kProtoUdp && (snapshot_.service(slot)->flags & kServiceOnePacket) != 0) {
+    flags |= kMissOnePacket;
+  }
+  batch_.add(flow, table_.hash(flow), packets_[number].family, number, slot, flags);
+  return true;
+}
+
+// nat_icmp_send (spec 5.2): what a masquerade server sends as such and no connection knows is
+// answered instead of left to the host, which would let it out with the server's address.
+bool Core::answer_unknown_reply(const Packet& packet) {
+  const FlowKey& key = packet.key;
+  if (key.protocol == kProtoTcp && (packet.tcp_flags & kTcpRst) != 0) return false;
+  if (!real_servers_.contains(snapshot_, key.source, key.source_port.host(), key.protocol)) {
+    return false;
+  }
+  const auto now = static_cast<uint32_t>(now_ms_);
+  counters_.count(Reason::kNatUnknown);
+  // From the address that the host would answer with: its own, or the one that was asked.
+  const bool here = snapshot_.is_virtual(key.destination);
+  const Addr& from = here ? key.destination : hops_->at(hops_->find(key.source, now)).source;
+  egress_.answer(packet, IcmpError::kPortUnreachable, 0, from, now);
+  return true;
+}
+
+}  // namespace uvs

@@ -1,0 +1,404 @@
+// Fragments through the whole core: every method, both families and directions; what is left to
+// the host; what times out; the worker that puts a datagram together and the one that owns it.
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "core_world.h"
+#include "fragment_text.h"
+#include "io/steering.h"
+
+namespace uvs {
+namespace {
+
+using test::Bytes;
+using test::FragmentsOf;
+using test::Get16;
+using test::IpOf;
+using test::Joined;
+using test::kMethods;
+using test::Part;
+using test::Sent;
+using test::Text;
+using test::World;
+using test::WrongIn;
+
+Text Long(Text text, size_t bytes = 4000) {
+  text.payload.clear();
+  for (size_t i = 0; i < bytes; i++) text.payload.push_back(static_cast<uint8_t>(i * 13 + i / 256));
+  if (!text.six()) text.fragment = 0;
+  return text;
+}
+
+Bytes Framed(const Bytes& ip) {
+  Bytes frame = test::Hex("020000000002 020000000001");
+  test::Put16(frame, ip[0] >> 4 == 6 ? 0x86dd : 0x0800);
+  test::PutAll(frame, ip);
+  return frame;
+}
+
+void Inject(rig::CoreRig& rig, uint32_t port, const std::vector<Bytes>& packets) {
+  for (const Bytes& ip : packets) {
+    const Bytes frame = Framed(ip);
+    rig.port(port).inject(frame.data(), static_cast<uint32_t>(frame.size()));
+  }
+}
+
+// Sends IP packets through; misses get the world's verdict.
+std::vector<Sent> PassAll(World& world, const std::vector<Bytes>& packets, uint32_t port = 0) {
+  Inject(world.rig, port, packets);
+  world.misses = world.rig.run([&](const MissRecord&) { return world.verdict; });
+  return world.Taken();
+}
+
+std::vector<Bytes> IpOfAll(const std::vector<Sent>& sent) {
+  std::vector<Bytes> out;
+  for (const Sent& each : sent) out.push_back(each.ip);
+  return out;
+}
+
+// What comes out, put together again; of a tunnel what it carries.
+Bytes Datagram(const std::vector<Sent>& sent, bool tunnel) {
+  const std::optional<Bytes> whole = Joined(IpOfAll(sent));
+  if (!CHECK(whole.has_value())) return {};
+  CHECK_EQ(WrongIn(*whole), "");
+  if (!tunnel) return *whole;
+  const size_t outer = test::RepeatedBytes(*whole);
+  return Part(*whole, outer, whole->size() - outer);
+}
+
+std::vector<Bytes> Reversed(std::vector<Bytes> fragments) {
+  std::reverse(fragments.begin(), fragments.end());
+  return fragments;
+}
+
+}  // namespace
+
+TEST(fragments_every_method_both_ways) {
+  for (const uint8_t method : kMethods) {
+    for (const bool six : {false, true}) {
+      for (const uint8_t protocol : {kProtoTcp, kProtoUdp}) {
+        for (const bool reversed : {false, true}) {
+          World world(method, six, protocol);
+          Text text = Long(world.Request(kTcpSyn));
+          std::vector<Bytes> in = FragmentsOf(IpOf(text), 1400, text.id);
+          std::vector<Sent> sent = PassAll(world, reversed ? Reversed(in) : in);
+          CHECK_EQ(world.misses, 1);
+          REQUIRE(world.Only() != nullptr);
+          Bytes want = IpOf(world.Forwarded(text));
+          CHECK_EQ(Datagram(sent, method == kMethodTunnel), want);
+          // None is larger than the largest that came, unless IPv6 allows no smaller one.
+          for (const Sent& each : sent) {
+            CHECK(each.ip.size() <= in[0].size());
+            CHECK_EQ(each.port, 1);
+          }
+          if (!has_reply_key(method)) continue;
+          text = Long(world.Reply(test::kSynAck));
+          in = FragmentsOf(IpOf(text), 1400, text.id);
+          sent = PassAll(world, reversed ? Reversed(in) : in, 1);
+          CHECK_EQ(Datagram(sent, false), IpOf(world.Returned(text)));
+          CHECK_EQ(world.misses, 0);
+        }
+      }
+    }
+  }
+}
+
+// A datagram is one packet to statistics and connections.
+TEST(fragments_count_as_one_packet) {
+  World world(kMethodMasquerade, false, kProtoUdp);
+  const Text text = Long(world.Request());
+  PassAll(world, FragmentsOf(IpOf(text), 1480));
+  CHECK_EQ(world.Only()->in_packets, 1);
+  const TrafficRecord& total = *world.blocks.total.get();
+  CHECK_EQ(total.in_packets, 1);
+  CHECK_EQ(total.in_bytes, 20 + 8 + 4000);
+}
+
+TEST(fragments_without_udp_checksum_get_one) {
+  World world(kMethodMasquerade, false, kProtoUdp);
+  Text text = Long(world.Request());
+  text.udp_checksum = false;
+  const std::vector<Sent> sent = PassAll(world, FragmentsOf(IpOf(text), 1480, text.id));
+  text.udp_checksum = true;
+  CHECK_EQ(Datagram(sent, false), IpOf(world.Forwarded(text)));
+}
+
+// Spec 5.6: of IPv6 the largest fragment counts; of IPv4 the whole datagram where DF is set.
+TEST(fragments_and_the_path) {
+  for (const bool six : {false, true}) {
+    for (const bool dont_fragment : {false, true}) {
+      World world(kMethodMasquerade, six, kProtoUdp);
+      const uint16_t slot = six ? rig::RigHops::kIn6 : rig::RigHops::kIn4;
+      world.rig.hops().set_mtu(slot, 1300);
+      Text text = Long(world.Request());
+      if (dont_fragment) text.fragment = 0x4000;
+      const bool refused = six || dont_fragment;
+      std::vector<Sent> sent = PassAll(world, FragmentsOf(IpOf(text), 1400, text.id));
+      CHECK_EQ(world.rig.reason(Reason::kTooBig), refused ? 1 : 0);
+      if (refused) {
+        REQUIRE(CHECK_EQ(sent.size(), 1));
+        CHECK_EQ(sent[0].ip[six ? 40 : 20], six ? 2 : 3);
+        CHECK_EQ(Get16(sent[0].ip, six ? 46 : 26), 1300);
+        CHECK_EQ(WrongIn(sent[0].ip), "");
+      } else {
+        for (const Sent& each : sent) CHECK(each.ip.size() <= 1300);
+        CHECK_EQ(Datagram(sent, false), IpOf(world.Forwarded(text)));
+      }
+      if (!six) continue;
+      text.id++;
+      sent = PassAll(world, FragmentsOf(IpOf(text), 1240, 0x99));
+      CHECK_EQ(Datagram(sent, false), IpOf(world.Forwarded(text)));
+    }
+  }
+}
+
+// What came in fragments leaves in fragments even where it would fit, with the DF it had.
+TEST(fragments_stay_as_small_as_they_came) {
+  World world(kMethodMasquerade, false, kProtoUdp);
+  Text text = Long(world.Request(), 1000);
+  text.fragment = 0x4000;
+  const std::vector<Sent> sent = PassAll(world, FragmentsOf(IpOf(text), 400, text.id));
+  CHECK_EQ(sent.size(), 3);
+  for (const Sent& each : sent) {
+    CHECK(each.ip.size() <= 420);
+    CHECK_EQ(Get16(each.ip, 6) & 0x4000, 0x4000);
+  }
+  text.fragment = 0;
+  CHECK_EQ(Datagram(sent, false), IpOf(world.Forwarded(text)));
+}
+
+// IPv6 fragment ids are the director's own: those of two servers could be equal.
+TEST(fragments_ip6_ids_are_new) {
+  World world(kMethodMasquerade, true, kProtoUdp);
+  const Bytes ip = IpOf(Long(world.Request()));
+  std::vector<uint32_t> ids;
+  for (int i = 0; i < 3; i++) {
+    const std::vector<Sent> sent = PassAll(world, FragmentsOf(ip, 1400, 0x77));
+    REQUIRE(!sent.empty());
+    ids.push_back(test::Get32(sent[0].ip, 44));
+  }
+  CHECK(ids[0] != ids[1] && ids[1] != ids[2] && ids[0] != ids[2]);
+}
+
+TEST(fragments_of_others_are_the_hosts_in_fragments) {
+  for (const bool six : {false, true}) {
+    World names(kMethodMasquerade, six, kProtoUdp);
+    rig::Blocks blocks(8);
+    rig::CoreRig rig(blocks, 0, 1, Link::kEthernet, 1);
+    REQUIRE(rig.adopt(names.config));
+    // A server's own traffic; a port of the service's address without service; an echo request.
+    Text own = Long(names.Request());
+    own.source = names.ends.destination;
+    own.destination = names.ends.hop;
+    Text other = Long(names.Request());
+    other.destination_port = 81;
+    Text echo = Long(names.Request());
+    echo.protocol = six ? kProtoIcmp6 : kProtoIcmp;
+    echo.icmp_type = six ? 128 : 8;
+    for (const Text& text : {own, other, echo}) {
+      Inject(rig, 0, FragmentsOf(IpOf(text), 1400, text.id));
+      CHECK_EQ(rig.run([](const MissRecord&) { return 0; }), 0);
+      std::vector<Bytes> sent;
+      for (const SentFrame& frame : rig.port(1).take_sent()) sent.push_back(frame.bytes);
+      const std::optional<Bytes> whole = Joined(sent);
+      REQUIRE(whole.has_value());
+      CHECK_EQ(*whole, IpOf(text));
+      for (const Bytes& each : sent) CHECK(each.size() <= 1448);
+    }
+    CHECK_EQ(rig.reason(Reason::kNoService), 2);
+    CHECK_EQ(rig.reason(Reason::kIcmpUnrelated), 1);
+  }
+}
+
+TEST(fragments_that_do_not_come_are_waited_for_and_told) {
+  for (const bool six : {false, true}) {
+    for (const bool first : {false, true}) {
+      World world(kMethodMasquerade, six, kProtoUdp);
+      const std::vector<Bytes> in = FragmentsOf(IpOf(Long(world.Request())), 1400);
+      PassAll(world, {in[first ? 0 : 1]});
+      world.rig.pass_ms(six ? 59'000 : 29'000);
+      CHECK_EQ(world.Taken().size(), 0);
+      world.rig.pass_ms(2'000);
+      const std::vector<Sent> sent = world.Taken();
+      CHECK_EQ(world.rig.reason(Reason::kFragmentTimeout), 1);
+      REQUIRE(CHECK_EQ(sent.size(), first ? 1 : 0));
+      if (!first) continue;
+      const Bytes& ip = sent[0].ip;
+      CHECK_EQ(WrongIn(ip), "");
+      CHECK_EQ(Part(ip, six ? 8 : 12, six ? 16 : 4), test::AddressBytes(world.ends.service));
+      CHECK_EQ(ip[six ? 40 : 20], six ? 3 : 11);
+      CHECK_EQ(ip[six ? 41 : 21], 1);
+      CHECK_EQ(Part(ip, six ? 48 : 28, 100), Part(in[0], 0, 100));
+    }
+  }
+}
+
+TEST(fragments_refused_are_counted) {
+  World world(kMethodMasquerade, false, kProtoUdp);
+  const Bytes ip = IpOf(Long(world.Request()));
+  const auto piece = [&](size_t start, size_t end) {
+    return test::FragmentOf(ip, start, end, true, 3);
+  };
+  PassAll(world, {piece(0, 1480), piece(0, 1480), piece(1472, 2960)});
+  CHECK_EQ(world.rig.reason(Reason::kFragmentDuplicate), 1);
+  CHECK_EQ(world.rig.reason(Reason::kFragmentOverlap), 1);
+  PassAll(world, {piece(8, 8)});
+  CHECK_EQ(world.rig.reason(Reason::kFragmentBad), 1);
+  std::vector<Bytes> many;
+  for (uint32_t id = 0; id < kReassemblyPerSource + 3; id++) {
+    many.push_back(test::FragmentOf(ip, 0, 1480, true, 100 + id));
+  }
+  PassAll(world, many);
+  world.rig.pass_ms(10);
+  CHECK_EQ(world.rig.reason(Reason::kFragmentOverflow), 3);
+  World six(kMethodMasquerade, true, kProtoUdp);
+  const Bytes ip6 = IpOf(Long(six.Request()));
+  PassAll(six, {test::FragmentOf(ip6, 0, 1000, true, 3)});
+  CHECK_EQ(six.rig.reason(Reason::kFragmentTiny), 1);
+  Bytes death = test::FragmentOf(ip6, 0, 1400, true, 3);
+  test::Set16(death, 42, 0xfff9);
+  PassAll(six, {death});
+  CHECK_EQ(six.rig.reason(Reason::kFragmentTooLong), 1);
+}
+
+// An ICMPv6 error cannot be that long (spec 5.7.2).
+TEST(fragments_of_an_icmp6_error_are_dropped) {
+  World world(kMethodMasquerade, true, kProtoUdp);
+  world.Open();
+  PassAll(world, {IpOf(world.Request())});
+  Text error = world.Request();
+  error.source = world.ends.destination;
+  error.destination = world.ends.client;
+  error.protocol = kProtoIcmp6;
+  error.icmp_type = 1;
+  error.icmp_code = 4;
+  error.payload = Bytes(4, 0);
+  test::PutAll(error.payload, IpOf(world.Forwarded(Long(world.Request(), 2000))));
+  CHECK_EQ(PassAll(world, FragmentsOf(IpOf(error), 1400), 1).size(), 0);
+  CHECK_EQ(world.rig.reason(Reason::kIcmp6Fragment), 1);
+}
+
+// An IPv4 one of many words is followed like a short one, and leaves in fragments again.
+TEST(fragments_of_an_icmp_error_are_one_error) {
+  World world(kMethodMasquerade, false, kProtoUdp);
+  PassAll(world, {IpOf(world.Request())});
+  REQUIRE(world.Only() != nullptr);
+  Text error = world.Request();
+  error.source = world.ends.destination;
+  error.destination = world.ends.client;
+  error.protocol = kProtoIcmp;
+  error.fragment = 0;
+  error.icmp_type = 3;
+  error.icmp_code = 3;
+  error.payload = Bytes(4, 0);
+  test::PutAll(error.payload, IpOf(world.Forwarded(Long(world.Request(), 2000))));
+  const std::vector<Sent> sent = PassAll(world, FragmentsOf(IpOf(error), 1400, error.id), 1);
+  const Bytes whole = Datagram(sent, false);
+  REQUIRE(!whole.empty());
+  CHECK_EQ(Part(whole, 12, 4), test::AddressBytes(world.ends.service));
+  CHECK_EQ(Part(whole, 28 + 16, 4), test::AddressBytes(world.ends.service));
+  CHECK_EQ(Get16(whole, 28 + 22), 80);
+}
+
+namespace {
+
+// Workers that hand datagrams to each other.
+class Workers {
+ public:
+  explicit Workers(const World& names, uint32_t count) {
+    for (uint32_t i = 0; i < count; i++) {
+      CHECK_EQ(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, pairs_[i]), 0);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+      blocks.push_back(std::make_unique<rig::Blocks>(64));
+      blocks[i]->handover.receive = pairs_[i][0];
+      for (uint32_t to = 0; to < count; to++) {
+        if (to != i) blocks[i]->handover.send[to] = pairs_[to][1];
+      }
+      rigs.push_back(std::make_unique<rig::CoreRig>(*blocks[i], i, count));
+      CHECK(rigs[i]->adopt(names.config));
+    }
+  }
+  ~Workers() {
+    rigs.clear();
+    for (const auto& pair : pairs_) {
+      if (pair[0] >= 0) ::close(pair[0]), ::close(pair[1]);
+    }
+  }
+
+  // Lets each worker look around once, with the clock going on.
+  void Run() {
+    for (auto& each : rigs) {
+      each->clock.us += 1000;
+      each->run([](const MissRecord&) { return 0; });
+    }
+  }
+
+  std::vector<Bytes> Taken(uint32_t worker, uint32_t port) {
+    std::vector<Bytes> out;
+    for (const SentFrame& frame : rigs[worker]->port(port).take_sent()) {
+      out.push_back(Part(frame.bytes, 14, frame.bytes.size() - 14));
+    }
+    return out;
+  }
+
+  std::vector<std::unique_ptr<rig::Blocks>> blocks;
+  std::vector<std::unique_ptr<rig::CoreRig>> rigs;
+
+ private:
+  int pairs_[kMaxWorkers][2] = {{-1, -1}, {-1, -1}};
+};
+
+}  // namespace
+
+// Whichever worker gets the fragments, the flow's owner forwards the datagram, and short packets of
+// the flow and long ones share a connection.
+TEST(fragments_reach_the_worker_that_owns_the_flow) {
+  for (const bool six : {false, true}) {
+    for (const uint8_t method : {kMethodMasquerade, kMethodDirect, kMethodFullnat}) {
+      World names(method, six, kProtoUdp);
+      Workers workers(names, 2);
+      const Text text = Long(names.Request());
+      const uint32_t owner =
+          worker_of_client(test::Address(text.source), Be16::of(text.source_port), 2);
+      const uint32_t other = 1 - owner;
+      Inject(*workers.rigs[other], 0, FragmentsOf(IpOf(text), 1400, text.id));
+      workers.Run();
+      workers.Run();
+      CHECK_EQ(workers.Taken(other, 1).size(), 0);
+      const std::optional<Bytes> whole = Joined(workers.Taken(owner, 1));
+      CHECK_EQ(whole.has_value(), true);
+      ConnTable& table = workers.rigs[owner]->core().table();
+      CHECK_EQ(table.size(), 1);
+      CHECK_EQ(workers.rigs[other]->core().table().size(), 0);
+      if (method == kMethodDirect) continue;
+      // The reply comes to whichever worker too.
+      const Conn& conn = table.at(0);
+      Text reply = Long(names.Request());
+      reply.source = names.ends.destination;
+      reply.source_port = names.config.destinations[0].port;
+      reply.destination = method == kMethodFullnat ? names.ends.local : names.ends.client;
+      reply.destination_port = method == kMethodFullnat ? conn.local_port.host() : text.source_port;
+      Inject(*workers.rigs[other], 1, FragmentsOf(IpOf(reply), 1400, reply.id));
+      workers.Run();
+      workers.Run();
+      const std::optional<Bytes> back = Joined(workers.Taken(owner, 0));
+      REQUIRE(back.has_value());
+      CHECK_EQ(*back, IpOf(names.Returned(reply)));
+    }
+  }
+}
+
+TEST(fragments_that_nobody_takes_are_counted) {
+  World names(kMethodMasquerade, false, kProtoUdp);
+  Workers workers(names, 2);
+  const Text text = Long(names.Request());
+  const uint32_t other = 1 - worker_of_client(test::Address(text.source), Be16::of(40000), 2);
+  for (uint32_t id = 0; id < 100; id++) {
+    Inject(*workers.rigs[other], 0, FragmentsOf(IpOf(Long(text, 60000)), 1480, id));
+    workers.rigs[other]->run([](const MissRecord&) { return 0; });
+  }
+  CHECK(workers.rigs[other]->reason(Reason::kFragmentHandover) > 0);
+}
+
+}  // namespace uvs
