@@ -16,6 +16,8 @@ constexpr uint16_t kFtpPort = 21;
 // answered here, because the host is kept quiet about virtual addresses (decision 7).
 void Core::miss(uint16_t number) {
   Packet& packet = packets_[number];
+  if (snapshot_.has_sip() && begin_outbound(number)) [[unlikely]]
+    return;
   if (snapshot_.sysctl(kSysctlNatIcmpSend) != 0 && answer_unknown_reply(packet)) [[unlikely]]
     return;
   const uint16_t slot = find_service(snapshot_, packet.key);
@@ -49,6 +51,8 @@ void Core::miss(uint16_t number) {
   } else if (snapshot_.service(slot)->flags & kServiceOnePacket) {
     flags |= kMissOnePacket;
   }
+  if (asks_sip(*snapshot_.service(slot))) [[unlikely]]
+    return add_call(number, slot, flags);
   batch_.add(packet, number, slot, flags);
 }
 
@@ -86,13 +90,19 @@ void Core::resolve_one(uint32_t record) {
   const MissRecord& miss = batch_.record(record);
   uint16_t number = batch_.first(record);
   uint32_t id;
-  if (miss.verdict < 0 || !create(miss, &id)) {
+  const bool outbound = (miss.flags & kMissOutbound) != 0;
+  const bool made = outbound && made_meanwhile(miss, packets_[number], &id);
+  if (!made && (miss.verdict < 0 || !create(miss, &id))) {
     for (; number != MissBatch::kEnd; number = batch_.next(number)) {
       refuse(miss, packets_[number]);
     }
     return;
   }
   const DestinationRecord& destination = *snapshot_.destination(table_.at(id).destination_slot);
+  if (outbound) [[unlikely]] {
+    hit_out(packets_[number], id);
+    number = batch_.next(number);  // those behind it are the client's
+  }
   for (; number != MissBatch::kEnd; number = batch_.next(number)) {
     Packet& packet = packets_[number];
     if (packet.kind == PacketKind::kIcmp) [[unlikely]] {
@@ -101,7 +111,7 @@ void Core::resolve_one(uint32_t record) {
       forward_in(packet, id, destination);
     }
   }
-  if (miss.flags & kMissOnePacket) tracker_.end(id);  // spec 3.8
+  if (!made && (miss.flags & kMissOnePacket) != 0) tracker_.end(id);  // spec 3.8
 }
 
 // A packet whose flow got no connection. create() has counted its own reasons.
@@ -122,6 +132,7 @@ void Core::refuse(const MissRecord& miss, Packet& packet) {
                      static_cast<uint32_t>(now_ms_));
       break;
     case kVerdictPass: leave_to_host(packet, Reason::kNoService); break;
+    case kVerdictNoTemplate: counters_.count(Reason::kTemplateTableFull); break;
     default:
       if (miss.verdict < 0) counters_.count(Reason::kSchedulerFailed);
   }
@@ -173,6 +184,8 @@ bool Core::create(const MissRecord& miss, uint32_t* id) {
         miss.packets);
     return false;
   }
+  if (miss.flags & kMissOutbound) [[unlikely]]
+    table_.take_request_key(*id);
   shared::lane_add(counters_.destinations[slot].connections, uint64_t{1});
   shared::lane_add(counters_.services[miss.service_slot].connections, uint64_t{1});
   shared::lane_add(counters_.total->connections, uint64_t{1});

@@ -7,7 +7,7 @@
 
 namespace uvs {
 
-constexpr uint32_t kLayoutHash = 0x5a636a4u;
+constexpr uint32_t kLayoutHash = 0x57f6872fu;
 constexpr uint32_t kSnapshotMagic = 0x53565531u;
 constexpr uint32_t kTableMagic = 0x54565531u;
 constexpr uint16_t kNoSlot = 65535;
@@ -19,10 +19,12 @@ constexpr uint32_t kMaxDestinations = 32768;
 constexpr uint32_t kMaxLocalAddresses = 1024;
 constexpr uint32_t kMaxBurst = 64;
 constexpr uint32_t kMaxPorts = 8;
+constexpr uint32_t kMaxTextSlot = 256;
 
 constexpr int32_t kVerdictNone = -1;
 constexpr int32_t kVerdictDrop = -2;
 constexpr int32_t kVerdictPass = -3;
+constexpr int32_t kVerdictNoTemplate = -4;
 
 constexpr uint8_t kMethodMasquerade = 0;
 constexpr uint8_t kMethodLocal = 1;
@@ -37,6 +39,7 @@ constexpr uint32_t kServiceOnePacket = 4;
 constexpr uint32_t kServiceSched1 = 8;
 constexpr uint32_t kServiceSched2 = 16;
 constexpr uint32_t kServiceSched3 = 32;
+constexpr uint32_t kServiceSip = 65536;
 
 constexpr uint32_t kSchedulerNone = 0;
 constexpr uint32_t kSchedulerRr = 1;
@@ -64,6 +67,7 @@ constexpr uint16_t kMissTcpFin = 4;
 constexpr uint16_t kMissTcpRst = 8;
 constexpr uint16_t kMissOnePacket = 16;
 constexpr uint16_t kMissIcmp = 32;
+constexpr uint16_t kMissOutbound = 64;
 
 constexpr uint32_t kTemplateUsed = 1;
 constexpr uint32_t kTemplateAssured = 2;
@@ -132,6 +136,8 @@ enum class Reason : uint8_t {
   kDestinationGone,
   kTableFull,
   kAddressTableFull,
+  kCallIdMissing,
+  kTemplateTableFull,
   kLocalPortExhausted,
   kLocalAddressNone,
   kNoRoute,
@@ -152,7 +158,7 @@ enum class Reason : uint8_t {
   kTxError,
   kRxOverrun,
 };
-constexpr uint32_t kReasonCount = 50;
+constexpr uint32_t kReasonCount = 52;
 constexpr uint32_t kReasonLaneWords = 64;
 static_assert(kReasonCount <= kReasonLaneWords);
 constexpr const char* kReasonNames[kReasonCount] = {
@@ -187,6 +193,8 @@ constexpr const char* kReasonNames[kReasonCount] = {
     "destination_gone",
     "table_full",
     "address_table_full",
+    "call_id_missing",
+    "template_table_full",
     "local_port_exhausted",
     "local_address_none",
     "no_route",
@@ -464,7 +472,7 @@ struct TemplateRecord {
   uint32_t expires_sec;
   uint32_t next;
   uint16_t destination_port;
-  uint16_t reserved;
+  uint16_t text_bytes;
   uint32_t fwmark;
   uint32_t packets;
   uint32_t service_incarnation;
@@ -486,7 +494,7 @@ static_assert(offsetof(TemplateRecord, timeout_sec) == 52);
 static_assert(offsetof(TemplateRecord, expires_sec) == 56);
 static_assert(offsetof(TemplateRecord, next) == 60);
 static_assert(offsetof(TemplateRecord, destination_port) == 64);
-static_assert(offsetof(TemplateRecord, reserved) == 66);
+static_assert(offsetof(TemplateRecord, text_bytes) == 66);
 static_assert(offsetof(TemplateRecord, fwmark) == 68);
 static_assert(offsetof(TemplateRecord, packets) == 72);
 static_assert(offsetof(TemplateRecord, service_incarnation) == 76);

@@ -111,13 +111,14 @@ void Snapshot::adopt(const uint8_t* block) {
   destinations_ = reinterpret_cast<const DestinationRecord*>(block + header_->destination_offset);
   local_addresses_ = reinterpret_cast<const Addr*>(block + header_->local_address_offset);
   announces_ = reinterpret_cast<const AnnounceRecord*>(block + header_->announce_offset);
-  port_zero_ = ftp_ = false;
+  port_zero_ = ftp_ = sip_ = false;
   std::memset(lookup_.data(), 0, lookup_.size() * sizeof(lookup_[0]));
   std::memset(virtual_.data(), 0, virtual_.size() * sizeof(virtual_[0]));
   for (uint32_t slot = 0; slot < header_->service_count; slot++) {
     const ServiceRecord& s = services_[slot];
     if (s.used == 0) continue;
     port_zero_ |= s.port == 0;
+    sip_ |= (s.flags & kServiceSip) != 0;
     if (s.fwmark != 0) continue;
     ftp_ |= s.port == kFtpPort;
     uint32_t at = hash(s.address, s.port, s.protocol);

@@ -25,12 +25,13 @@ constexpr uint32_t kNoConn = 0xffffffffu;
 constexpr uint8_t kConnFree = 0xff;  // `method` of a free record
 
 // Flags with the kernel's values where the kernel has them (IP_VS_CONN_F_*, spec 3.4).
-constexpr uint16_t kConnNoOutput = 0x0080;    // no reply seen by us so far
-constexpr uint16_t kConnInactive = 0x0100;    // counted as inactive
-constexpr uint16_t kConnIp6 = 0x0001;         // ours: family of client and virtual address
-constexpr uint16_t kConnReplyTaken = 0x0002;  // ours: a newer connection has its reply key
-constexpr uint16_t kConnExtra = 0x0004;       // ours: its ConnExtra is in use
-constexpr uint16_t kConnHidden = 0x0008;      // ours: no packet finds it; slaves keep it alive
+constexpr uint16_t kConnNoOutput = 0x0080;      // no reply seen by us so far
+constexpr uint16_t kConnInactive = 0x0100;      // counted as inactive
+constexpr uint16_t kConnIp6 = 0x0001;           // ours: family of client and virtual address
+constexpr uint16_t kConnReplyTaken = 0x0002;    // ours: a newer connection has its reply key
+constexpr uint16_t kConnExtra = 0x0004;         // ours: its ConnExtra is in use
+constexpr uint16_t kConnHidden = 0x0008;        // ours: no packet finds it; slaves keep it alive
+constexpr uint16_t kConnRequestTaken = 0x0010;  // ours: a newer connection has its request key
 constexpr uint16_t kConnOnePacket = 0x2000;
 
 struct Conn {

@@ -53,6 +53,7 @@ struct Blocks {
         templates_held(template_count),
         table(ConnTable::bytes_needed(connections)),
         misses(kBurst * sizeof(MissRecord)),
+        miss_texts(kBurst * kMaxTextSlot),
         words(sizeof(WorkerWordsRecord)),
         port_words(kMaxPorts * sizeof(PortWordsRecord)),
         templates(template_count * sizeof(TemplateRecord)),
@@ -68,6 +69,7 @@ struct Blocks {
     m.table_bytes = table.bytes();
     m.connections = capacity;
     m.misses = misses.get();
+    m.miss_texts = miss_texts.get();
     m.words = words.get();
     m.port_words = port_words.get();
     m.templates = templates.get();
@@ -88,6 +90,7 @@ struct Blocks {
   HandoverEnds handover;  // likewise
   Zeroed<uint8_t> table;
   Zeroed<MissRecord> misses;
+  Zeroed<uint8_t> miss_texts;
   Zeroed<WorkerWordsRecord> words;
   Zeroed<PortWordsRecord> port_words;
   Zeroed<TemplateRecord> templates;

@@ -305,6 +305,7 @@ class Dataplane implements DataplanePort {
 
   #templateRow(row: TemplateRow): ConnectionRow {
     const destination = this.#view?.destinationAddress(row.destinationSlot)
+    const text = Buffer.from(row.text).toString('latin1')
     return {
       protocol: row.protocol === 0 ? 'ip' : row.protocol === 17 ? 'udp' : 'tcp',
       state: (row.state & TEMPLATE_STATE.ASSURED) !== 0 ? 'ASSURED' : 'NONE',
@@ -314,6 +315,7 @@ class Dataplane implements DataplanePort {
       destination: endpoint(destination ?? new Uint8Array(16), row.destinationPort),
       method: 'template',
       flags: 0x1000,
+      ...(text === '' ? {} : { engine: 'sip', engineData: text }),
     }
   }
 }

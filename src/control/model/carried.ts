@@ -36,15 +36,12 @@ function refusedByKernel({ id, destinations, localAddresses }: Service): Control
 }
 
 function refusedByWorkers(service: Service, io: 'af_packet' | 'tun'): ControlError | undefined {
-  const { id, engine, destinations } = service
+  const { id, destinations } = service
   if (id.protocol === 'sctp' && id.fwmark === 0) {
     return new ControlError(
       'NOT_SUPPORTED',
       'SCTP services are not supported by this version of uvs',
     )
-  }
-  if (engine !== '') {
-    return new ControlError('ENGINE_UNKNOWN', `there is no persistence engine "${engine}" here yet`)
   }
   for (const destination of destinations) {
     const why = uncarried(destination, io)
