@@ -203,6 +203,7 @@ struct DestinationText {
   uint32_t service = 0;
   int32_t weight = 1;
   bool available = true;
+  uint32_t incarnation = 1;
 };
 
 // A configuration in words; the values of a fresh kernel unless said otherwise.
@@ -246,7 +247,7 @@ inline void write_destination(DestinationRecord* record, const DestinationText& 
   record->service_slot = text.available ? text.service : uint32_t{kNoSlot};
   record->flags = text.available ? kDestinationAvailable : 0;
   record->used = 1;
-  record->incarnation = 1;
+  record->incarnation = text.incarnation;
 }
 
 // The block that a description stands for; its length is in the header.
