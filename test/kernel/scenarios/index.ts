@@ -11,6 +11,7 @@ import { METHODS } from './methods.js'
 import { PERSISTENCE } from './persistence.js'
 import { REMOVAL } from './removal.js'
 import { SCHEDULERS } from './schedulers.js'
+import { SIP } from './sip.js'
 import { STATES } from './states.js'
 
 export const SCENARIOS: readonly Scenario[] = [
@@ -23,6 +24,7 @@ export const SCENARIOS: readonly Scenario[] = [
   ...ICMP,
   ...COMMANDS,
   ...LATER_SCHEDULERS,
+  ...SIP,
 ]
 
 /** Minutes on the clock are seconds even where it jumps. */
