@@ -144,8 +144,11 @@ bool Core::create(const MissRecord& miss, uint32_t* id) {
   const ServiceRecord* service = snapshot_.service(miss.service_slot);
   assert(service != nullptr);
   // A scheduler is replaceable code: a slot that names nothing usable must not end the process.
-  const bool usable = destination != nullptr && (destination->flags & kDestinationAvailable) != 0 &&
-                      (destination->family == miss.family || destination->method == kMethodTunnel);
+  const bool outbound = (miss.flags & kMissOutbound) != 0;
+  const bool usable =
+      destination != nullptr && (destination->flags & kDestinationAvailable) != 0 &&
+      (destination->family == miss.family || destination->method == kMethodTunnel) &&
+      (!outbound || destination->method == kMethodMasquerade);
   if (!usable) [[unlikely]] {
     counters_.count(Reason::kSchedulerFailed, miss.packets);
     tracker_.release_template(miss.template_ref);

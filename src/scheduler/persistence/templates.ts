@@ -2,8 +2,9 @@
  * The shared template table: one row per persistent client, for all workers (spec 4).
  *
  * Theory of operation. Three blocks: `entries`, an array of `template` records that the core
- * borrows too; `texts`, room beside each of them for what an engine adds to its key, untouched
- * memory where none does; and `index`, the buckets and the free list. A bucket is two words, lock and head; its lock guards the chain and everything in its entries except what the
+ * borrows too; `texts`, room beside each of them for what an engine adds to its key, memory that
+ * nobody touches where there is none; and `index`, the buckets and the free list. A bucket is two
+ * words, lock and head; its lock guards the chain and everything in its entries except what the
  * core changes: `connections` (slaves of the template, atomic) and the ASSURED bit.
  *
  * | life | who | what |
