@@ -316,7 +316,7 @@ export class Supervisor extends EventEmitter {
       const text = `worker ${handle.id}: scheduler failed, ${message.dropped} connections dropped`
       this.#options.log('error', `${text}: ${message.message}`)
     } else if (message.type === 'templatesFull') {
-      const what = `${message.connections} connections without persistence, or dropped with an engine`
+      const what = `${message.connections} connections not persistent, or dropped with an engine`
       this.#options.log('warn', `worker ${handle.id}: ${what}: the template table is full`)
     } else {
       this.#requests.get(message.id)?.answer(message)
