@@ -38,7 +38,7 @@ Core::Core(const CoreMemory& memory, std::vector<std::unique_ptr<Port>> ports,
       drop_entry_(seed) {
   static_assert(kBurst <= 64);
   tracker_.attach_templates(memory.templates, memory.template_count);
-  batch_.attach(memory.misses);
+  batch_.attach(memory.misses, memory.miss_texts);
   release_unresolved();
   read_clock();
   last_poll_us_ = now_us_;

@@ -32,7 +32,8 @@ struct CoreMemory {
   uint8_t* table = nullptr;  // ConnTable::bytes_needed(connections)
   size_t table_bytes = 0;
   uint32_t connections = 0;
-  MissRecord* misses = nullptr;  // kBurst
+  MissRecord* misses = nullptr;   // kBurst
+  uint8_t* miss_texts = nullptr;  // kBurst times kMaxTextSlot
   WorkerWordsRecord* words = nullptr;
   PortWordsRecord* port_words = nullptr;  // by port
   TemplateRecord* templates = nullptr;
@@ -117,6 +118,9 @@ class Core {
   void hit_out(Packet& packet, uint32_t id);
   bool starts_over(const Packet& packet, uint32_t id, const DestinationRecord* destination);
   void miss(uint16_t number);
+  void add_call(uint16_t number, uint16_t service_slot, uint16_t flags, uint32_t mark);
+  bool begin_outbound(uint16_t number);
+  bool made_meanwhile(const MissRecord& miss, const Packet& packet, uint32_t* id);
   void resolve_one(uint32_t record);
   bool create(const MissRecord& miss, uint32_t* id);
   bool choose_local(const MissRecord& miss, const ServiceRecord& service, NewConn* wanted);

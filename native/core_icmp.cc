@@ -74,6 +74,11 @@ bool Core::schedule_related(uint16_t number, const FlowKey& flow) {
   const uint32_t mark = snapshot_.marks().mark_of(flow, packets_[number].frame.port);
   const uint16_t slot = find_service(snapshot_, flow, mark);
   if (slot == kNoSlot || flow.source_port == Be16::of(kFtpDataPort)) return false;
+  // Its Call-ID would have to be in the error itself, which is no UDP.
+  if (asks_sip(*snapshot_.service(slot))) [[unlikely]] {
+    counters_.count(Reason::kCallIdMissing);
+    return true;
+  }
   uint16_t flags = kMissIcmp;
   if (flow.protocol == kProtoUdp && (snapshot_.service(slot)->flags & kServiceOnePacket) != 0) {
     flags |= kMissOnePacket;
@@ -87,7 +92,7 @@ bool Core::schedule_related(uint16_t number, const FlowKey& flow) {
 bool Core::answer_unknown_reply(const Packet& packet) {
   const FlowKey& key = packet.key;
   if (key.protocol == kProtoTcp && (packet.tcp_flags & kTcpRst) != 0) return false;
-  if (!real_servers_.contains(snapshot_, key.source, key.source_port.host(), key.protocol)) {
+  if (real_servers_.find(snapshot_, key.source, key.source_port.host(), key.protocol) == kNoSlot) {
     return false;
   }
   const auto now = static_cast<uint32_t>(now_ms_);

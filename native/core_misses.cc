@@ -23,6 +23,8 @@ bool is_loopback(const Addr& address) {
 // answered here, because the host is kept quiet about virtual addresses (decision 7).
 void Core::miss(uint16_t number) {
   Packet& packet = packets_[number];
+  if (snapshot_.has_sip() && begin_outbound(number)) [[unlikely]]
+    return;
   if (snapshot_.sysctl(kSysctlNatIcmpSend) != 0 && answer_unknown_reply(packet)) [[unlikely]]
     return;
   const uint32_t mark = snapshot_.marks().mark_of(packet.key, packet.frame.port);
@@ -83,6 +85,8 @@ void Core::miss(uint16_t number) {
     if (packet.tcp_flags & kTcpFin) flags |= kMissTcpFin;
   }
   if (one_packet) flags |= kMissOnePacket;
+  if (asks_sip(*snapshot_.service(slot))) [[unlikely]]
+    return add_call(number, slot, flags, mark);
   batch_.add(packet, number, slot, flags, mark);
 }
 
@@ -156,14 +160,20 @@ void Core::resolve_one(uint32_t record) {
   const MissRecord& miss = batch_.record(record);
   uint16_t number = batch_.first(record);
   uint32_t id;
-  if (miss.verdict == kVerdictNone && bypass(miss, number)) return;
-  if (miss.verdict < 0 || !create(miss, &id)) {
+  const bool outbound = (miss.flags & kMissOutbound) != 0;
+  const bool made = outbound && made_meanwhile(miss, packets_[number], &id);
+  if (!made && miss.verdict == kVerdictNone && bypass(miss, number)) return;
+  if (!made && (miss.verdict < 0 || !create(miss, &id))) {
     for (; number != MissBatch::kEnd; number = batch_.next(number)) {
       refuse(miss, packets_[number]);
     }
     return;
   }
   const DestinationRecord& destination = *snapshot_.destination(table_.at(id).destination_slot);
+  if (outbound) [[unlikely]] {
+    hit_out(packets_[number], id);
+    number = batch_.next(number);  // those behind it are the client's
+  }
   for (; number != MissBatch::kEnd; number = batch_.next(number)) {
     Packet& packet = packets_[number];
     if (packet.kind == PacketKind::kIcmp) [[unlikely]] {
@@ -172,7 +182,7 @@ void Core::resolve_one(uint32_t record) {
       forward_in(packet, id, destination);
     }
   }
-  if (miss.flags & kMissOnePacket) tracker_.end(id);  // spec 3.8
+  if (!made && (miss.flags & kMissOnePacket) != 0) tracker_.end(id);  // spec 3.8
 }
 
 // A packet whose flow got no connection. create() has counted its own reasons.
@@ -193,6 +203,7 @@ void Core::refuse(const MissRecord& miss, Packet& packet) {
                      static_cast<uint32_t>(now_ms_));
       break;
     case kVerdictPass: leave_to_host(packet, Reason::kNoService); break;
+    case kVerdictNoTemplate: counters_.count(Reason::kTemplateTableFull); break;
     default:
       if (miss.verdict < 0) counters_.count(Reason::kSchedulerFailed);
   }
@@ -204,8 +215,11 @@ bool Core::create(const MissRecord& miss, uint32_t* id) {
   const ServiceRecord* service = snapshot_.service(miss.service_slot);
   assert(service != nullptr);
   // A scheduler is replaceable code: a slot that names nothing usable must not end the process.
-  const bool usable = destination != nullptr && (destination->flags & kDestinationAvailable) != 0 &&
-                      (destination->family == miss.family || destination->method == kMethodTunnel);
+  const bool outbound = (miss.flags & kMissOutbound) != 0;
+  const bool usable =
+      destination != nullptr && (destination->flags & kDestinationAvailable) != 0 &&
+      (destination->family == miss.family || destination->method == kMethodTunnel) &&
+      (!outbound || destination->method == kMethodMasquerade);
   if (!usable) [[unlikely]] {
     counters_.count(Reason::kSchedulerFailed, miss.packets);
     tracker_.release_template(miss.template_ref);
@@ -248,6 +262,8 @@ bool Core::create(const MissRecord& miss, uint32_t* id) {
         miss.packets);
     return false;
   }
+  if (miss.flags & kMissOutbound) [[unlikely]]
+    table_.take_request_key(*id);
   shared::lane_add(counters_.destinations[slot].connections, uint64_t{1});
   shared::lane_add(counters_.services[miss.service_slot].connections, uint64_t{1});
   shared::lane_add(counters_.total->connections, uint64_t{1});

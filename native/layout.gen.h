@@ -7,7 +7,7 @@
 
 namespace uvs {
 
-constexpr uint32_t kLayoutHash = 0x6eebf9a3u;
+constexpr uint32_t kLayoutHash = 0x412668cdu;
 constexpr uint32_t kSnapshotMagic = 0x53565531u;
 constexpr uint32_t kTableMagic = 0x54565531u;
 constexpr uint16_t kNoSlot = 65535;
@@ -23,10 +23,12 @@ constexpr uint32_t kMaxMarkEnds = 8192;
 constexpr uint32_t kMaxBurst = 64;
 constexpr uint32_t kMaxPorts = 8;
 constexpr uint32_t kMaxFtpPorts = 8;
+constexpr uint32_t kMaxTextSlot = 256;
 
 constexpr int32_t kVerdictNone = -1;
 constexpr int32_t kVerdictDrop = -2;
 constexpr int32_t kVerdictPass = -3;
+constexpr int32_t kVerdictNoTemplate = -4;
 
 constexpr uint8_t kMethodMasquerade = 0;
 constexpr uint8_t kMethodLocal = 1;
@@ -48,6 +50,7 @@ constexpr uint32_t kServiceOnePacket = 4;
 constexpr uint32_t kServiceSched1 = 8;
 constexpr uint32_t kServiceSched2 = 16;
 constexpr uint32_t kServiceSched3 = 32;
+constexpr uint32_t kServiceSip = 65536;
 
 constexpr uint32_t kSchedulerNone = 0;
 constexpr uint32_t kSchedulerRr = 1;
@@ -83,6 +86,7 @@ constexpr uint16_t kMissTcpFin = 4;
 constexpr uint16_t kMissTcpRst = 8;
 constexpr uint16_t kMissOnePacket = 16;
 constexpr uint16_t kMissIcmp = 32;
+constexpr uint16_t kMissOutbound = 64;
 
 constexpr uint32_t kTemplateUsed = 1;
 constexpr uint32_t kTemplateAssured = 2;
@@ -170,6 +174,8 @@ enum class Reason : uint8_t {
   kDestinationGone,
   kTableFull,
   kAddressTableFull,
+  kCallIdMissing,
+  kTemplateTableFull,
   kLocalPortExhausted,
   kLocalAddressNone,
   kNoRoute,
@@ -193,7 +199,7 @@ enum class Reason : uint8_t {
   kTxError,
   kRxOverrun,
 };
-constexpr uint32_t kReasonCount = 55;
+constexpr uint32_t kReasonCount = 57;
 constexpr uint32_t kReasonLaneWords = 64;
 static_assert(kReasonCount <= kReasonLaneWords);
 constexpr const char* kReasonNames[kReasonCount] = {
@@ -230,6 +236,8 @@ constexpr const char* kReasonNames[kReasonCount] = {
     "destination_gone",
     "table_full",
     "address_table_full",
+    "call_id_missing",
+    "template_table_full",
     "local_port_exhausted",
     "local_address_none",
     "no_route",
@@ -595,7 +603,7 @@ struct TemplateRecord {
   uint32_t expires_sec;
   uint32_t next;
   uint16_t destination_port;
-  uint16_t reserved;
+  uint16_t text_bytes;
   uint32_t fwmark;
   uint32_t packets;
   uint32_t service_incarnation;
@@ -617,7 +625,7 @@ static_assert(offsetof(TemplateRecord, timeout_sec) == 52);
 static_assert(offsetof(TemplateRecord, expires_sec) == 56);
 static_assert(offsetof(TemplateRecord, next) == 60);
 static_assert(offsetof(TemplateRecord, destination_port) == 64);
-static_assert(offsetof(TemplateRecord, reserved) == 66);
+static_assert(offsetof(TemplateRecord, text_bytes) == 66);
 static_assert(offsetof(TemplateRecord, fwmark) == 68);
 static_assert(offsetof(TemplateRecord, packets) == 72);
 static_assert(offsetof(TemplateRecord, service_incarnation) == 76);

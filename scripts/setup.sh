@@ -52,6 +52,7 @@ nft nftables test filters
 dnsmasq dnsmasq-base test a DNS server
 vsftpd vsftpd test an FTP server
 nginx nginx-light test an HTTP server
+sipp sip-tester test SIP calls
 /usr/lib/nginx/modules/ngx_stream_module.so libnginx-mod-stream test a TCP proxy to compare with
 haproxy haproxy test a TCP proxy to compare with
 vsftpd vsftpd test an FTP server

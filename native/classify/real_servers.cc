@@ -1,5 +1,6 @@
 // In: a snapshot; later the source of a packet that no connection knows. Does: says whether it is a
-// masquerade destination. Next: core_icmp.cc answers it.
+// masquerade destination. Next: core_icmp.cc answers it,
+// or core_sip.cc begins a connection with it.
 #include "classify/real_servers.h"
 
 #include <algorithm>
@@ -23,7 +24,7 @@ uint32_t RealServers::home(const Addr& address, uint16_t port) {
 }
 
 void RealServers::adopt(const Snapshot& snapshot) {
-  if (snapshot.sysctl(kSysctlNatIcmpSend) == 0) return;
+  if (snapshot.sysctl(kSysctlNatIcmpSend) == 0 && !snapshot.has_sip()) return;
   static_assert(kMaxDestinations < UINT16_MAX);
   std::fill_n(entries_.get(), kEntries, uint16_t{0});
   for (uint32_t slot = 0; slot < snapshot.header().destination_count; slot++) {
@@ -35,15 +36,20 @@ void RealServers::adopt(const Snapshot& snapshot) {
   }
 }
 
-bool RealServers::contains(const Snapshot& snapshot, const Addr& address, uint16_t port,
+uint16_t RealServers::find(const Snapshot& snapshot, const Addr& address, uint16_t port,
                            uint8_t protocol) const {
+  uint16_t found = kNoSlot;
+  uint32_t newest = 0;
   for (uint32_t at = home(address, port); entries_[at] != 0; at = (at + 1) % kEntries) {
     const DestinationRecord& destination = *snapshot.destination(entries_[at] - 1u);
     if (destination.port != port || !(destination.address == address)) continue;
     const ServiceRecord* service = snapshot.service(destination.service_slot);
-    if (service != nullptr && (service->protocol == protocol || service->fwmark != 0)) return true;
+    if (service == nullptr || (service->protocol != protocol && service->fwmark == 0)) continue;
+    if (found != kNoSlot && destination.incarnation < newest) continue;
+    found = static_cast<uint16_t>(entries_[at] - 1);
+    newest = destination.incarnation;
   }
-  return false;
+  return found;
 }
 
 }  // namespace uvs

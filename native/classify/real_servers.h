@@ -1,5 +1,5 @@
 // Which (address, port, protocol) are masquerade destinations: what the kernel's rs_table is asked
-// for nat_icmp_send (ip_vs_ctl.c ip_vs_has_real_service; spec 5.2).
+// for nat_icmp_send and by the SIP engine (ip_vs_ctl.c ip_vs_find_real_service; spec 5.2, 4.5).
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -12,11 +12,12 @@ class RealServers {
  public:
   RealServers();
 
-  // Fills the table from a snapshot; does nothing while nat_icmp_send is off.
+  // Fills the table from a snapshot; does nothing while nobody asks it.
   void adopt(const Snapshot& snapshot);
 
-  // Whether a masquerade destination of `snapshot`, the one adopted last, has this end.
-  bool contains(const Snapshot& snapshot, const Addr& address, uint16_t port,
+  // The newest masquerade destination of `snapshot`, the one adopted last, that has this end: its
+  // slot, kNoSlot when there is none.
+  uint16_t find(const Snapshot& snapshot, const Addr& address, uint16_t port,
                 uint8_t protocol) const;
 
  private:

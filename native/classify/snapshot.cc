@@ -127,12 +127,13 @@ void Snapshot::adopt(const uint8_t* block) {
   local_addresses_ = reinterpret_cast<const Addr*>(block + header_->local_address_offset);
   announces_ = reinterpret_cast<const AnnounceRecord*>(block + header_->announce_offset);
   marks_.adopt(block);
-  port_zero_ = ftp_ = false;
+  port_zero_ = ftp_ = sip_ = false;
   for (auto* table : {&lookup_, &marked_, &virtual_}) std::fill(table->begin(), table->end(), 0);
   for (uint32_t slot = 0; slot < header_->service_count; slot++) {
     const ServiceRecord& s = services_[slot];
     if (s.used == 0) continue;
     port_zero_ |= s.port == 0;
+    sip_ |= (s.flags & kServiceSip) != 0;
     ftp_ |= s.fwmark == 0 && s.port == kFtpPort;
     std::vector<uint16_t>& table = s.fwmark == 0 ? lookup_ : marked_;
     uint32_t at = (s.fwmark == 0 ? hash(s.address, s.port, s.protocol) : hash(s.fwmark, s.family)) %

@@ -70,6 +70,8 @@ class Snapshot {
 
   bool has_port_zero() const { return port_zero_; }
   bool has_ftp() const { return ftp_; }
+  // True while any service has the SIP engine.
+  bool has_sip() const { return sip_; }
 
   // True if the FTP helper reads connections to this virtual port (spec 6.1).
   bool is_ftp_port(uint16_t port) const {
@@ -96,6 +98,7 @@ class Snapshot {
                                    //   (its number + 1 + kMaxServices)
   bool port_zero_ = false;
   bool ftp_ = false;
+  bool sip_ = false;
 };
 
 }  // namespace uvs

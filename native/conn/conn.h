@@ -34,6 +34,7 @@ constexpr uint16_t kConnExtra = 0x0004;         // ours: its ConnExtra is in use
 constexpr uint16_t kConnHidden = 0x0008;        // ours: no packet finds it; slaves keep it alive
 constexpr uint16_t kConnHelped = 0x0010;        // ours: a helper reads and edits its payload
 constexpr uint16_t kConnNoClientPort = 0x0800;  // the client's port is not known yet
+constexpr uint16_t kConnRequestTaken = 0x0020;  // ours: a newer connection has its request key
 constexpr uint16_t kConnOnePacket = 0x2000;
 
 struct Conn {

@@ -170,6 +170,18 @@ void ConnTable::set_client_port(uint32_t id, Be16 port) {
   if (has_reply_key(conn.method)) insert_reply_key(id);
 }
 
+// As above: the kernel has two connections with one key then, and finds the newer one first.
+void ConnTable::take_request_key(uint32_t id) {
+  const FlowKey key = in_key(conns_[id]);
+  const uint64_t key_hash = hash(key);
+  const uint32_t older = index_.find(key_hash, [&](uint32_t entry) {
+    return entry != id << 1 && (entry & 1) == 0 && matches(entry, key);
+  });
+  if (older == kNoEntry) return;
+  index_.erase(key_hash, older);
+  conns_[older >> 1].flags |= kConnRequestTaken;
+}
+
 ConnExtra& ConnTable::need_extra(Conn& conn) {
   if ((conn.flags & kConnExtra) == 0) extra_of(conn) = ConnExtra{};
   conn.flags |= kConnExtra;
@@ -179,7 +191,7 @@ ConnExtra& ConnTable::need_extra(Conn& conn) {
 void ConnTable::erase_keys(uint32_t id) {
   const Conn& conn = conns_[id];
   if (conn.flags & kConnHidden) return;
-  index_.erase(hash(in_key(conn)), id << 1);
+  if ((conn.flags & kConnRequestTaken) == 0) index_.erase(hash(in_key(conn)), id << 1);
   if (has_reply_key(conn.method) && (conn.flags & kConnReplyTaken) == 0) {
     index_.erase(hash(out_key(conn)), (id << 1) | 1);
   }

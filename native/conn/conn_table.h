@@ -101,6 +101,10 @@ class ConnTable {
   // Creates a connection due at tick `due`; `*id` is set on success.
   CreateError create(const NewConn& wanted, uint32_t due, uint32_t* id);
 
+  // Makes packets of the client find the connection that was just made, where an older one of the
+  // same client and service has them still: one that the service's side began (spec 4.5).
+  void take_request_key(uint32_t id);
+
   // Takes a connection out of index, wheel (if `in_wheel`) and address table, and frees it.
   void remove(uint32_t id, bool in_wheel);
 

@@ -55,6 +55,8 @@ rig::ConfigText config_by(const Operation& op) {
     service.address = address(six, false, kService);
     service.protocol = kProtocols[i];
     service.flags = i < 4 && (op.a >> i & 1) != 0 ? kServiceOnePacket : 0;
+    if ((op.a & 32) != 0) service.flags |= kServiceSip;
+    if ((op.a & 128) != 0) service.flags |= kServicePersistent;
     if ((op.a & 16) == 0) service.local = {address(six, true, kLocal)};
     config.services.push_back(service);
   }
@@ -66,7 +68,8 @@ rig::ConfigText config_by(const Operation& op) {
     // Tunnels lead across the families when bit 6 says so.
     const bool across = destination.method == kMethodTunnel && (op.a & 64) != 0;
     destination.address = address(six != across, true, static_cast<uint8_t>(i + 1));
-    destination.service = six ? 2 : 0;
+    // Real servers of UDP begin connections with the engine.
+    destination.service = (six ? 2u : 0u) + ((op.a & 32) != 0 ? 1u : 0u);
     destination.weight = (op.c >> i & 1) == 0;
     destination.available = (op.b >> i & 1) == 0;
     destination.tunnel_type = static_cast<uint8_t>((op.e >> i) % 3);
@@ -144,7 +147,13 @@ void put_transport(std::vector<uint8_t>& frame, const FlowKey& key, uint8_t flag
   } else {
     frame.insert(frame.end(), {0, 0, 0, 1, 0, 0, 0, 2, 0x50, flags, 0xff, 0xff, 0, 0, 0, 0});
   }
-  frame.resize(frame.size() + payload, 0x5a);
+  const size_t start = frame.size();
+  frame.resize(start + payload, 0x5a);
+  // Of a call of its own length, as SIP (spec 4.5).
+  constexpr char kHeader[] = "\r\ni: ";
+  if (payload < sizeof kHeader + 1) return;
+  std::memcpy(&frame[start], kHeader, sizeof kHeader - 1);
+  frame.back() = '\r';
 }
 
 // A packet between ends that matter: requests, replies to any destination, strays.

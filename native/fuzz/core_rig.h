@@ -53,6 +53,7 @@ struct Blocks {
         templates_held(template_count),
         table(ConnTable::bytes_needed(connections)),
         misses(kBurst * sizeof(MissRecord)),
+        miss_texts(kBurst * kMaxTextSlot),
         words(sizeof(WorkerWordsRecord)),
         port_words(kMaxPorts * sizeof(PortWordsRecord)),
         templates(template_count * sizeof(TemplateRecord)),
@@ -68,6 +69,7 @@ struct Blocks {
     m.table_bytes = table.bytes();
     m.connections = capacity;
     m.misses = misses.get();
+    m.miss_texts = miss_texts.get();
     m.words = words.get();
     m.port_words = port_words.get();
     m.templates = templates.get();
@@ -88,6 +90,7 @@ struct Blocks {
   HandoverEnds handover;  // likewise
   Zeroed<uint8_t> table;
   Zeroed<MissRecord> misses;
+  Zeroed<uint8_t> miss_texts;
   Zeroed<WorkerWordsRecord> words;
   Zeroed<PortWordsRecord> port_words;
   Zeroed<TemplateRecord> templates;
@@ -204,6 +207,7 @@ struct DestinationText {
   uint8_t tunnel_type = kTunnelIpip;
   uint8_t tunnel_flags = 0;
   uint16_t tunnel_port = 0;
+  uint32_t incarnation = 1;
 };
 
 // A configuration in words; the values of a fresh kernel unless said otherwise.
@@ -258,7 +262,7 @@ inline void write_destination(DestinationRecord* record, const DestinationText& 
   record->service_slot = text.available ? text.service : uint32_t{kNoSlot};
   record->flags = text.available ? kDestinationAvailable : 0;
   record->used = 1;
-  record->incarnation = 1;
+  record->incarnation = text.incarnation;
 }
 
 // The block that a description stands for; its length is in the header.

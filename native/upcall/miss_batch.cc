@@ -41,13 +41,17 @@ bool MissBatch::join(const Packet& packet, uint16_t packet_number) {
   return true;
 }
 
-void MissBatch::add(const FlowKey& key, uint64_t hash, uint8_t family, uint16_t packet_number,
-                    uint16_t service_slot, uint16_t flags, uint32_t mark) {
+uint32_t MissBatch::add(const FlowKey& key, uint64_t hash, uint8_t family, uint16_t packet_number,
+                        uint16_t service_slot, uint16_t flags, uint32_t mark) {
   next_[packet_number] = kEnd;
   uint32_t at;
   const uint32_t known = find(key, hash, &at);
-  // One-packet scheduling asks for every packet anew (spec 3.8).
-  if (known != kBurst && (flags & kMissOnePacket) == 0) return append(known, packet_number);
+  // One-packet scheduling asks for every packet anew (spec 3.8); a packet of the other direction
+  // may be another destination's.
+  if (known != kBurst && (flags & (kMissOnePacket | kMissOutbound)) == 0) {
+    append(known, packet_number);
+    return known;
+  }
   while (lookup_[at] != 0) at = (at + 1) % kLookup;
   assert(size_ < kBurst);
   const uint32_t i = size_++;
@@ -68,6 +72,17 @@ void MissBatch::add(const FlowKey& key, uint64_t hash, uint8_t family, uint16_t 
   r.verdict = kVerdictNone;
   r.packets = 1;
   r.template_ref = 0;
+  return i;
+}
+
+void MissBatch::set_text(uint32_t i, std::span<const uint8_t> text) {
+  static_assert(kMaxTextSlot == 256, "the length is one byte");
+  assert(!text.empty() && text.size() < kMaxTextSlot);
+  uint8_t* slot = texts_ + i * kMaxTextSlot;
+  slot[0] = static_cast<uint8_t>(text.size());
+  std::memcpy(slot + 1, text.data(), text.size());
+  // TypeScript compares whole words.
+  for (size_t end = 1 + text.size(); end % 4 != 0; end++) slot[end] = 0;
 }
 
 }  // namespace uvs

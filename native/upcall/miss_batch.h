@@ -5,6 +5,7 @@
 // The records lie in shared memory but only this thread, native and TypeScript in turns, sees them.
 #pragma once
 #include <cstdint>
+#include <span>
 
 #include "limits.h"
 #include "parse/packet.h"
@@ -13,19 +14,30 @@ namespace uvs {
 
 class MissBatch {
  public:
-  void attach(MissRecord* records) { records_ = records; }
+  // `records`: kBurst. `texts`: kBurst times kMaxTextSlot bytes, for set_text().
+  void attach(MissRecord* records, uint8_t* texts = nullptr) {
+    records_ = records;
+    texts_ = texts;
+  }
 
   // Forgets every record; call at the start of a burst.
   void clear();
 
-  // Puts packet number `packet` of the burst into the batch for `service_slot`.
-  void add(const Packet& packet, uint16_t packet_number, uint16_t service_slot, uint16_t flags,
-           uint32_t mark) {
-    add(packet.key, packet.hash, packet.family, packet_number, service_slot, flags, mark);
+  // Puts packet number `packet` of the burst into the batch for `service_slot`; its record.
+  uint32_t add(const Packet& packet, uint16_t packet_number, uint16_t service_slot, uint16_t flags,
+               uint32_t mark) {
+    return add(packet.key, packet.hash, packet.family, packet_number, service_slot, flags, mark);
   }
-  // The same for a packet that speaks of flow `key` instead of belonging to it (an ICMP error).
-  void add(const FlowKey& key, uint64_t hash, uint8_t family, uint16_t packet_number,
-           uint16_t service_slot, uint16_t flags, uint32_t mark);
+  // The same for a packet that speaks of flow `key` instead of belonging to it (an ICMP error), or
+  // that belongs to its other direction.
+  uint32_t add(const FlowKey& key, uint64_t hash, uint8_t family, uint16_t packet_number,
+               uint16_t service_slot, uint16_t flags, uint32_t mark);
+
+  // What an engine adds to the template key of record `i`: 1 to kMaxTextSlot - 1 bytes.
+  void set_text(uint32_t i, std::span<const uint8_t> text);
+
+  // For a record whose destination is known before anybody is asked.
+  void set_verdict(uint32_t i, uint16_t slot) { records_[i].verdict = slot; }
 
   // Chains a packet behind the record of its flow, if there is one: what would be no new flow by
   // itself (a RST, an ACK) still belongs to the SYN in front of it. False: no such record.
@@ -48,6 +60,7 @@ class MissBatch {
   void append(uint32_t record, uint16_t packet_number);
 
   MissRecord* records_ = nullptr;
+  uint8_t* texts_ = nullptr;
   uint32_t size_ = 0;
   uint8_t lookup_[kLookup] = {};  // record number + 1, by flow hash, open addressing
   uint64_t hashes_[kBurst];

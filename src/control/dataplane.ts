@@ -321,6 +321,7 @@ class Dataplane implements DataplanePort {
 
   #templateRow(row: TemplateRow): ConnectionRow {
     const destination = this.#view?.destinationAddress(row.destinationSlot)
+    const text = Buffer.from(row.text).toString('latin1')
     return {
       protocol: PROTOCOL_NAME[row.protocol] ?? 'ip',
       state: (row.state & TEMPLATE_STATE.ASSURED) !== 0 ? 'ASSURED' : 'NONE',
@@ -330,6 +331,7 @@ class Dataplane implements DataplanePort {
       destination: endpoint(destination ?? new Uint8Array(16), row.destinationPort),
       method: 'template',
       flags: 0x1000,
+      ...(text === '' ? {} : { engine: 'sip', engineData: text }),
     }
   }
 }

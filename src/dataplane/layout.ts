@@ -52,6 +52,8 @@ export const LIMITS = {
   PORTS: 8,
   /** Virtual ports of the FTP helper (ip_vs_ftp.c, IP_VS_APP_MAX_PORTS). */
   FTP_PORTS: 8,
+  /** Bytes of a key text: its length in the first, then the text, zeroes up to the next word. */
+  TEXT_SLOT: 256,
 } as const
 
 /** Value of a slot field that names nothing. */
@@ -65,6 +67,8 @@ export const VERDICT = {
   DROP: -2,
   /** Not for us after all: hand to the host. */
   PASS: -3,
+  /** No room for the template without which it must not go (spec 4.5). */
+  NO_TEMPLATE: -4,
 } as const
 
 /** Forwarding methods; 0-4 are the kernel's IP_VS_CONN_F_* values, 5 is DPVS' FULLNAT. */
@@ -83,7 +87,7 @@ export const TUNNEL = { IPIP: 0, GUE: 1, GRE: 2 } as const
 /** Flags of a tunnel, the kernel's IP_VS_TUNNEL_ENCAP_FLAG_* bits. */
 export const TUNNEL_FLAG = { CSUM: 0x1, REMCSUM: 0x2 } as const
 
-/** Service flags, the kernel's IP_VS_SVC_F_* bits (spec 1.1). */
+/** Service flags, the kernel's IP_VS_SVC_F_* bits (spec 1.1), and above them our own. */
 export const SERVICE_FLAG = {
   PERSISTENT: 0x1,
   HASHED: 0x2,
@@ -91,6 +95,8 @@ export const SERVICE_FLAG = {
   SCHED1: 0x8,
   SCHED2: 0x10,
   SCHED3: 0x20,
+  /** The persistence engine is `sip` (spec 4.5). */
+  SIP: 0x10000,
 } as const
 
 /** Scheduler numbers inside a snapshot. Zero is the literal scheduler `none` (spec 1.1). */
@@ -146,6 +152,8 @@ export const MISS_FLAG = {
   ONE_PACKET: 0x10,
   /** The flow is known from an ICMP error about its replies (spec 5.7.2, schedule_icmp). */
   ICMP: 0x20,
+  /** A real server begins the flow: `verdict` already names its slot (spec 4.5). */
+  OUTBOUND: 0x40,
 } as const
 
 /** Bits of a template's `state` word (spec 4.4). */
@@ -439,7 +447,7 @@ export const RECORDS = {
       expiresSec: ['u32', 56], // seconds of the director's monotonic clock
       next: ['u32', 60], // bucket chain, index + 1
       destinationPort: ['u16', 64],
-      reserved: ['u16', 66],
+      textBytes: ['u16', 66], // of its text in the block beside this one, 0 for none
       fwmark: ['u32', 68],
       packets: ['u32', 72],
       serviceIncarnation: ['u32', 76],
@@ -526,6 +534,8 @@ export const REASONS = [
   ['destination_gone', 'the destination of the connection was removed'],
   ['table_full', 'connection table full'],
   ['address_table_full', 'too many distinct virtual and destination addresses'],
+  ['call_id_missing', 'for a service with the SIP engine: not UDP, or without Call-ID'],
+  ['template_table_full', 'no room for a template with a Call-ID'],
   ['local_port_exhausted', 'no free local address and port for FULLNAT'],
   ['local_address_none', 'FULLNAT destination but the service has no local address'],
   // Forward.

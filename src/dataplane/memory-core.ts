@@ -52,6 +52,7 @@ export class MemoryCore {
       connections: blocks.connections,
       table: blocks.tables[worker],
       misses: lane(blocks.misses),
+      missTexts: lane(blocks.missTexts),
       words,
       portWords: lane(blocks.portWords),
       templates: bytesOf(blocks.templates.entries),
@@ -72,7 +73,11 @@ export class MemoryCore {
     this.#state = new SchedulerState(blocks.scheduler, worker)
     this.#services = new BoundServices(this.#state, new Xoshiro128([1, 2, 3, 4]))
     this.schedule = new ScheduleBatch({
-      misses: new MissBatch(misses.buffer as SharedArrayBuffer, misses.byteOffset),
+      misses: new MissBatch(
+        misses.buffer as SharedArrayBuffer,
+        misses.byteOffset,
+        lane(blocks.missTexts),
+      ),
       load: this.load,
       services: this.#services,
       templates: new TemplateTable(blocks.templates, this.load, worker),

@@ -11,6 +11,7 @@
  * | words | `workerWords` [worker] | line 0 main, line 1 the worker |
  * | portWords | `portWords` [worker][port] | that worker |
  * | misses | `miss` [worker][BURST] | that worker, native and TypeScript in turns |
+ * | missTexts | bytes [worker][BURST][TEXT_SLOT] | that worker, native only |
  * | tables | connection table, one block per worker | that worker, native only |
  * | templates, scheduler | see their files | schedulers, main (locks); native: counts and flags |
  *
@@ -37,6 +38,7 @@ export interface SharedBlocks {
   readonly words: Uint8Array
   readonly portWords: Uint8Array
   readonly misses: Uint8Array
+  readonly missTexts: Uint8Array
   readonly tables: readonly Uint8Array[]
   readonly templates: TemplateBlocks
   readonly scheduler: SchedulerBlocks
@@ -64,6 +66,7 @@ export function allocateBlocks(workers: number, connections: number): SharedBloc
     words: bytes(workers * RECORDS.workerWords.bytes),
     portWords: bytes(workers * LIMITS.PORTS * RECORDS.portWords.bytes),
     misses: bytes(workers * LIMITS.BURST * RECORDS.miss.bytes),
+    missTexts: bytes(workers * LIMITS.BURST * LIMITS.TEXT_SLOT),
     tables: Array.from({ length: workers }, () => bytes(connectionTableBytes(connections))),
     templates: allocateTemplates(),
     scheduler: allocateSchedulerBlocks(),

@@ -25,27 +25,52 @@ const TEMPLATE_REF = offsetOf('miss', 'templateRef') / 4
 /** Bytes of one worker's miss block. */
 export const MISS_BLOCK_BYTES = LIMITS.BURST * RECORDS.miss.bytes
 
+/** Bytes of the texts that belong to it. */
+export const MISS_TEXTS_BYTES = LIMITS.BURST * LIMITS.TEXT_SLOT
+
+const TEXT_WORDS = LIMITS.TEXT_SLOT / 4
+
 /** Cursor over the miss records of one burst. */
 export class MissBatch {
   /** The block as 32-bit words; addresses are in network order inside it. */
   readonly words: Int32Array
+  /**
+   * What engines add to template keys: TEXT_SLOT bytes for each record, length first, filled with
+   * zeroes to a whole word. Meaningful for misses of services with an engine only.
+   */
+  readonly texts: Int32Array
   readonly #halves: Uint16Array
   readonly #bytes: Uint8Array
   #at = 0
+  #textAt = 0
 
-  /** `block` holds MISS_BLOCK_BYTES bytes from `byteOffset`, which is a multiple of four. */
-  constructor(block: SharedArrayBuffer | ArrayBuffer, byteOffset = 0) {
+  /**
+   * `block` holds MISS_BLOCK_BYTES bytes from `byteOffset`, which is a multiple of four; `texts`
+   * MISS_TEXTS_BYTES bytes, a block of its own unless given.
+   */
+  constructor(
+    block: SharedArrayBuffer | ArrayBuffer,
+    byteOffset = 0,
+    texts: Uint8Array = new Uint8Array(MISS_TEXTS_BYTES),
+  ) {
     if (block.byteLength - byteOffset < MISS_BLOCK_BYTES) {
       throw new RangeError(`miss block is shorter than ${MISS_BLOCK_BYTES} bytes`)
     }
     this.words = new Int32Array(block, byteOffset, MISS_BLOCK_BYTES / 4)
     this.#halves = new Uint16Array(block, byteOffset, MISS_BLOCK_BYTES / 2)
     this.#bytes = new Uint8Array(block, byteOffset, MISS_BLOCK_BYTES)
+    this.texts = new Int32Array(texts.buffer, texts.byteOffset, MISS_TEXTS_BYTES / 4)
   }
 
   /** Moves the cursor to record `index` of this burst, 0 to LIMITS.BURST - 1. */
   select(index: number): void {
     this.#at = index * RECORD_WORDS
+    this.#textAt = index * TEXT_WORDS
+  }
+
+  /** Word index of the record's text in `texts`. */
+  get textAt(): number {
+    return this.#textAt
   }
 
   /** Word index of the client address in `words`. */

@@ -50,6 +50,7 @@ export interface CoreOptions {
   readonly connections: number
   readonly table: Uint8Array
   readonly misses: Uint8Array
+  readonly missTexts: Uint8Array
   readonly words: Uint8Array
   readonly portWords: Uint8Array
   readonly templates: Uint8Array

@@ -336,8 +336,8 @@ export class Supervisor extends EventEmitter {
       const text = `worker ${handle.id}: scheduler failed, ${message.dropped} connections dropped`
       this.#options.log('error', `${text}: ${message.message}`)
     } else if (message.type === 'templatesFull') {
-      const text = `worker ${handle.id}: ${message.connections} connections without persistence`
-      this.#options.log('warn', `${text}: the template table is full`)
+      const what = `${message.connections} connections not persistent, or dropped with an engine`
+      this.#options.log('warn', `worker ${handle.id}: ${what}: the template table is full`)
     } else {
       this.#requests.get(message.id)?.answer(message)
     }

@@ -103,6 +103,7 @@ class WorkerLoop {
       connections: blocks.connections,
       table: blocks.tables[worker],
       misses: lane(blocks.misses),
+      missTexts: lane(blocks.missTexts),
       words,
       portWords: lane(blocks.portWords),
       templates: bytesOf(blocks.templates.entries),
@@ -127,7 +128,11 @@ class WorkerLoop {
     const random = new Xoshiro128(webcrypto.getRandomValues(new Uint32Array(4)))
     this.#services = new BoundServices(new SchedulerState(blocks.scheduler, worker), random)
     this.#schedule = new ScheduleBatch({
-      misses: new MissBatch(misses.buffer as SharedArrayBuffer, misses.byteOffset),
+      misses: new MissBatch(
+        misses.buffer as SharedArrayBuffer,
+        misses.byteOffset,
+        lane(blocks.missTexts),
+      ),
       load: this.#load,
       services: this.#services,
       templates: new TemplateTable(blocks.templates, this.#load, worker),

@@ -76,6 +76,11 @@ export class ScheduleBatch {
       this.#persistent.answer(service, bound)
       return
     }
+    if ((misses.flags & MISS_FLAG.OUTBOUND) !== 0) {
+      // Its destination sent it: there is nothing to choose (spec 4.5).
+      this.#load.picked(misses.verdict, misses.protocol, this.#isOnePacket())
+      return
+    }
     // Only a persistent port-0 service takes ports that are not its own (spec 5.3).
     if (service.fwmark === 0 && misses.virtualPort !== service.port) {
       misses.setVerdict(VERDICT.NONE)
@@ -84,8 +89,11 @@ export class ScheduleBatch {
     const chosen = bound.pick(misses, this.#load)
     misses.setVerdict(chosen)
     if (chosen >= 0) {
-      const onePacket = (misses.flags & MISS_FLAG.ONE_PACKET) !== 0
-      this.#load.picked(chosen, misses.protocol, onePacket)
+      this.#load.picked(chosen, misses.protocol, this.#isOnePacket())
     }
+  }
+
+  #isOnePacket(): boolean {
+    return (this.#misses.flags & MISS_FLAG.ONE_PACKET) !== 0
   }
 }

@@ -36,6 +36,7 @@ function goodOptions(blocks: SharedBlocks): Omit<CoreOptions, 'layoutHash'> {
     connections: CONNECTIONS,
     table: blocks.tables[0],
     misses: blocks.misses,
+    missTexts: blocks.missTexts,
     words: blocks.words,
     portWords: blocks.portWords,
     templates: bytesOf(blocks.templates.entries),

@@ -9,7 +9,7 @@
  */
 import { createHash } from 'node:crypto'
 import { type DecodedPacket, decodeFrame } from '../support/packet-decoder.js'
-import { PROTOCOL, readBigEndian } from '../support/wire.js'
+import { readBigEndian } from '../support/wire.js'
 import { linkName } from './addresses.js'
 import { GUE_PORT, openTunnel } from './tunnel-text.js'
 

@@ -522,7 +522,7 @@ TEST(core_nonsense_verdicts_are_counted_and_dropped) {
   world.Adopt();
   world.blocks.templates.get()[0].connections = 5;
   uint64_t dropped = 0;
-  for (const int32_t verdict : {2, 3, 65535, 32768, 0x7fffffff, -4, -2, INT32_MIN}) {
+  for (const int32_t verdict : {2, 3, 65535, 32768, 0x7fffffff, -5, -2, INT32_MIN}) {
     world.Inject(world.Request(kTcpSyn));
     world.Inject(world.Request(kTcpSyn));
     world.rig.run([&](const MissRecord& miss) {

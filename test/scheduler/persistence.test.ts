@@ -75,6 +75,21 @@ describe('template keys', () => {
     })
   }
 
+  it('masks with every netmask of both families', () => {
+    for (let bits = 0; bits <= 128; bits++) {
+      const family = bits <= 32 ? 4 : 6
+      const first = family === 4 ? 12 : 0
+      const client = new Uint8Array(16).fill(0xff)
+      if (family === 4) client.fill(0, 0, 10)
+      const netmask = family === 4 ? (bits === 0 ? 0 : (-1 << (32 - bits)) >>> 0) : bits
+      const rig = rigFor({ family, netmask })
+      rig.burst([{ client, family }])
+      const masked = rig.rows()[0].clientAddress
+      const ones = [...masked.subarray(first)].map((byte) => byte.toString(2).padStart(8, '0'))
+      assert.equal(ones.join(''), ''.padStart(bits, '1').padEnd((16 - first) * 8, '0'), `/${bits}`)
+    }
+  })
+
   it('row 1: own port keeps port and destination port', () => {
     const rig = rigFor({ destinations: [{ slot: 0, port: 8080 }] })
     rig.burst([{}])
@@ -120,6 +135,34 @@ describe('template keys', () => {
   it('row 4: a port-0 service shares one template over all ports', () => {
     const rig = rigFor({ port: 0 })
     assert.deepEqual(rig.burst([{ virtualPort: 80 }, { virtualPort: 443 }]), [0, 0])
+  })
+
+  it('a port-0 service and an FTP service of one address share templates', () => {
+    const any: ServiceSpec = { scheduler: 'rr', destinations: TWO, persistentSec: 360, port: 0 }
+    const ftp: ServiceSpec = { ...any, slot: 1, port: 21, destinations: [{ slot: 2 }, { slot: 3 }] }
+    const rig = rigFor({}, { services: [any, ftp] })
+    const control = { virtualPort: 21, service: 1 }
+    assert.deepEqual(rig.burst([control, { virtualPort: 80 }, { virtualPort: 443 }]), [2, 2, 2])
+    assert.equal(rig.templates.usedCount, 1)
+  })
+
+  it('every row for UDP and for IPv6 has the protocol and family of the packet', () => {
+    const client = ip('2001:db8::1')
+    const virtual = ip('2001:db8::1:10')
+    const rows = [
+      { service: { port: 53 }, miss: { virtualPort: 53 }, key: [53, 17] },
+      { service: { port: 21 }, miss: { virtualPort: 21 }, key: [0, 17] },
+      { service: { fwmark: 9 }, miss: { virtualPort: 53, fwmark: 9 }, key: [0, 0] },
+      { service: { port: 0 }, miss: { virtualPort: 53 }, key: [0, 17] },
+    ] as const
+    for (const { service, miss, key } of rows) {
+      const rig = rigFor({ ...service, protocol: 17, family: 6, netmask: 128 })
+      rig.burst([{ ...miss, client, virtual, protocol: 17, family: 6, flags: 0 }])
+      const [row] = rig.rows()
+      assert.deepEqual([row.virtualPort, row.protocol], key)
+      assert.deepEqual([row.family, row.destinationPort], [6, 0])
+      assert.deepEqual([row.clientAddress, row.connections], [client, 1])
+    }
   })
 
   it('a port-0 service without persistence has no destination', () => {

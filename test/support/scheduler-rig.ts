@@ -2,7 +2,7 @@
  * One worker's scheduling side without a core: blocks, snapshots, misses, and a stand-in for what
  * the core does to the load after `resolve`. Lane 0 is the worker's, lane 1 main's.
  */
-import { LIMITS, MISS_FLAG, offsetOf, RECORDS } from '../../src/dataplane/layout.js'
+import { LIMITS, MISS_FLAG, offsetOf, RECORDS, VERDICT } from '../../src/dataplane/layout.js'
 import { loadBlockWords, LoadView } from '../../src/dataplane/load-view.js'
 import { MISS_BLOCK_BYTES, MissBatch } from '../../src/dataplane/miss-batch.js'
 import { SnapshotView } from '../../src/dataplane/snapshot-view.js'
@@ -41,6 +41,10 @@ export interface MissSpec {
   fwmark?: number
   flags?: number
   packets?: number
+  /** What the core found for an engine. */
+  text?: string
+  /** What the core knows before anybody is asked. */
+  verdict?: number
 }
 
 /** Dotted quad, or eight groups of hex, as 16 bytes in network order. */
@@ -79,6 +83,16 @@ export function writeMiss(block: Uint8Array, index: number, spec: MissSpec): voi
   data.setUint16(at + offsetOf('miss', 'flags'), spec.flags ?? MISS_FLAG.TCP_SYN, true)
   data.setUint32(at + offsetOf('miss', 'fwmark'), spec.fwmark ?? 0, true)
   data.setUint32(at + offsetOf('miss', 'packets'), spec.packets ?? 1, true)
+  data.setInt32(at + offsetOf('miss', 'verdict'), spec.verdict ?? VERDICT.NONE, true)
+}
+
+/** Writes a miss's text as the core does: the rest of the slot keeps what it had. */
+function writeText(misses: MissBatch, index: number, text: string): void {
+  misses.select(index)
+  const slot = new Uint8Array(misses.texts.buffer, misses.texts.byteOffset + misses.textAt * 4)
+  slot[0] = text.length
+  slot.set(Buffer.from(text, 'latin1'), 1)
+  slot.fill(0, 1 + text.length, (text.length + 4) & ~3)
 }
 
 /** The shared blocks of a rig; they can be handed to worker threads as they are. */
@@ -171,7 +185,10 @@ export class SchedulerRig {
 
   /** One burst; the core's counting is not imitated. Verdicts in order. */
   burst(specs: readonly MissSpec[]): number[] {
-    specs.forEach((spec, i) => writeMiss(this.missBlock, i, spec))
+    specs.forEach((spec, i) => {
+      writeMiss(this.missBlock, i, spec)
+      writeText(this.misses, i, spec.text ?? '')
+    })
     this.batch.run(specs.length, this.nowSec)
     return specs.map((_, i) => this.verdict(i))
   }

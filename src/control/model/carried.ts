@@ -43,10 +43,7 @@ function refusedByKernel({ id, destinations, localAddresses }: Service): Control
 }
 
 function refusedByWorkers(service: Service, io: 'af_packet' | 'tun'): ControlError | undefined {
-  const { engine, destinations } = service
-  if (engine !== '') {
-    return new ControlError('ENGINE_UNKNOWN', `there is no persistence engine "${engine}" here yet`)
-  }
+  const { destinations } = service
   for (const destination of destinations) {
     const why = uncarried(destination, io)
     if (why !== undefined) return new ControlError('DATAPLANE_FAILED', why)

@@ -10,7 +10,11 @@
  * | other port (port-0 service, FTP data) | packet's | packet's | 0 | 0 |
  *
  * The client address is masked with the service's netmask in every case.
+ *
+ * An engine adds a text that the core found in the packet, the Call-ID for `sip` (spec 4.5); then
+ * the hash is over the text alone, as the kernel's is.
  */
+import { LIMITS, SERVICE_FLAG } from '../../dataplane/layout.js'
 import { byteSwap } from '../../dataplane/address-words.js'
 import type { MissBatch } from '../../dataplane/miss-batch.js'
 import type { ServiceView } from '../../dataplane/snapshot-view.js'
@@ -24,9 +28,16 @@ export const KEY_CLIENT = 0
 export const KEY_VIRTUAL = 4
 export const KEY_ADDRESS_WORDS = 8
 
+/** Words of a text at most, its length included. */
+export const KEY_TEXT_WORDS = LIMITS.TEXT_SLOT / 4
+
 /** A key, used again for every miss. Address words are in network order. */
 export class TemplateKey {
   readonly words = new Int32Array(KEY_ADDRESS_WORDS)
+  /** Length in the first byte, then the text, then zeroes to a whole word. */
+  readonly text = new Int32Array(KEY_TEXT_WORDS)
+  /** Bytes of the text, its length not included; 0 for none. */
+  textBytes = 0
   virtualPort = 0
   protocol = 0
   family = 4
@@ -50,7 +61,25 @@ export class TemplateKey {
       for (let i = 0; i < 4; i++)
         this.words[KEY_VIRTUAL + i] = miss.words[miss.virtualAddressAt + i]
     }
-    this.#computeHash()
+    this.textBytes = 0
+    if ((service.flags & SERVICE_FLAG.SIP) !== 0) this.#takeText(miss)
+    else this.#hashWords(this.words, KEY_ADDRESS_WORDS, this.#scalars())
+  }
+
+  /** Words of `text` in use. */
+  get textWords(): number {
+    return this.textBytes === 0 ? 0 : (this.textBytes + 4) >> 2
+  }
+
+  #takeText(miss: MissBatch): void {
+    this.textBytes = miss.texts[miss.textAt] & 0xff
+    const count = this.textWords
+    for (let i = 0; i < count; i++) this.text[i] = miss.texts[miss.textAt + i]
+    this.#hashWords(this.text, count, 0)
+  }
+
+  #scalars(): number {
+    return (this.virtualPort << 16) ^ (this.protocol << 8) ^ this.family
   }
 
   #maskClient(miss: MissBatch, netmask: number): void {
@@ -80,10 +109,10 @@ export class TemplateKey {
   }
 
   /** Mixes with the finaliser of MurmurHash3 (public domain), one round per word. */
-  #computeHash(): void {
-    let hash = (this.virtualPort << 16) ^ (this.protocol << 8) ^ this.family
-    for (let i = 0; i < KEY_ADDRESS_WORDS; i++) {
-      hash = Math.imul(hash ^ this.words[i], 0x85ebca6b)
+  #hashWords(words: Int32Array, count: number, start: number): void {
+    let hash = start
+    for (let i = 0; i < count; i++) {
+      hash = Math.imul(hash ^ words[i], 0x85ebca6b)
       hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35)
       hash ^= hash >>> 16
     }

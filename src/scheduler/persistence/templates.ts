@@ -1,8 +1,9 @@
 /**
  * The shared template table: one row per persistent client, for all workers (spec 4).
  *
- * Theory of operation. Two blocks: `entries`, an array of `template` records that the core borrows
- * too, and `index`, the buckets and the free list, which only TypeScript touches. A bucket is two
+ * Theory of operation. Three blocks: `entries`, an array of `template` records that the core
+ * borrows too; `texts`, room beside each of them for what an engine adds to its key, memory that
+ * nobody touches where there is none; and `index`, the buckets and the free list. A bucket is two
  * words, lock and head; its lock guards the chain and everything in its entries except what the
  * core changes: `connections` (slaves of the template, atomic) and the ASSURED bit.
  *
@@ -24,7 +25,7 @@ import type { LoadView } from '../../dataplane/load-view.js'
 import type { MissBatch } from '../../dataplane/miss-batch.js'
 import type { ServiceView, SnapshotView } from '../../dataplane/snapshot-view.js'
 import { acquire, release, releaseLocksOf } from '../lock.js'
-import { KEY_ADDRESS_WORDS, type TemplateKey } from './engine.js'
+import { KEY_ADDRESS_WORDS, KEY_TEXT_WORDS, type TemplateKey } from './engine.js'
 
 /** Templates of one director unless configured otherwise. */
 export const TEMPLATES_MAX = 1 << 20
@@ -40,6 +41,7 @@ const word = (field: keyof (typeof RECORDS)['template']['fields']): number =>
   offsetOf('template', field) / 4
 const VIRTUAL_PORT = offsetOf('template', 'virtualPort') / 2
 const DESTINATION_PORT = offsetOf('template', 'destinationPort') / 2
+const TEXT_BYTES = offsetOf('template', 'textBytes') / 2
 const PROTOCOL = offsetOf('template', 'protocol')
 const FAMILY = offsetOf('template', 'family')
 const STATE = word('state')
@@ -67,6 +69,8 @@ const BUCKET_HEAD = 1
 export interface TemplateBlocks {
   /** `template` records by index; the core borrows this one. */
   readonly entries: Int32Array
+  /** KEY_TEXT_WORDS words by index, as in TemplateKey.text. */
+  readonly texts: Int32Array
   readonly index: Int32Array
 }
 
@@ -76,6 +80,7 @@ export function allocateTemplates(capacity = TEMPLATES_MAX): TemplateBlocks {
   const shared = (words: number): Int32Array => new Int32Array(new SharedArrayBuffer(words * 4))
   return {
     entries: shared(capacity * ENTRY_WORDS),
+    texts: shared(capacity * KEY_TEXT_WORDS),
     index: shared(HEADER_WORDS + buckets * BUCKET_WORDS),
   }
 }
@@ -99,6 +104,8 @@ export interface TemplateRow {
   readonly expiresSec: number
   readonly fwmark: number
   readonly packets: number
+  /** What the engine added to the key; empty for none. */
+  readonly text: Uint8Array
 }
 
 /** What `peek` tells. */
@@ -116,6 +123,7 @@ export interface PeekedTemplate {
 /** One thread's access to the table. A template is named by its reference: index + 1, 0 is none. */
 export class TemplateTable {
   readonly #entries: Int32Array
+  readonly #texts: Int32Array
   readonly #halves: Uint16Array
   readonly #bytes: Uint8Array
   readonly #index: Int32Array
@@ -127,6 +135,7 @@ export class TemplateTable {
   /** `load` counts templates in its own lane, which is also the owner of locks taken here. */
   constructor(blocks: TemplateBlocks, load: LoadView, lane: number) {
     this.#entries = blocks.entries
+    this.#texts = blocks.texts
     this.#halves = new Uint16Array(blocks.entries.buffer, blocks.entries.byteOffset)
     this.#bytes = new Uint8Array(blocks.entries.buffer, blocks.entries.byteOffset)
     this.#index = blocks.index
@@ -211,6 +220,9 @@ export class TemplateTable {
       : 0
     this.#bytes[at * 4 + PROTOCOL] = key.protocol
     this.#bytes[at * 4 + FAMILY] = key.family
+    this.#halves[at * 2 + TEXT_BYTES] = key.textBytes
+    const textAt = (ref - 1) * KEY_TEXT_WORDS
+    for (let i = key.textWords - 1; i >= 0; i--) this.#texts[textAt + i] = key.text[i]
     entries[at + DESTINATION_SLOT] = destinationSlot
     entries[at + DESTINATION_INCARNATION] = view.incarnation(destinationSlot)
     entries[at + SERVICE_SLOT] = service.slot
@@ -352,8 +364,18 @@ export class TemplateTable {
       this.#halves[at * 2 + VIRTUAL_PORT] === key.virtualPort &&
       this.#bytes[at * 4 + PROTOCOL] === key.protocol &&
       this.#bytes[at * 4 + FAMILY] === key.family &&
-      (Atomics.load(entries, at + STATE) & TEMPLATE_STATE.INVALID) === 0
+      this.#halves[at * 2 + TEXT_BYTES] === key.textBytes &&
+      (Atomics.load(entries, at + STATE) & TEMPLATE_STATE.INVALID) === 0 &&
+      this.#sameText(ref, key)
     )
+  }
+
+  #sameText(ref: number, key: TemplateKey): boolean {
+    const textAt = (ref - 1) * KEY_TEXT_WORDS
+    for (let i = key.textWords - 1; i >= 0; i--) {
+      if (this.#texts[textAt + i] !== key.text[i]) return false
+    }
+    return true
   }
 
   /** Runs the timer: postpones a template with slaves, and says whether it is to be freed. */
@@ -398,6 +420,11 @@ export class TemplateTable {
     const at = this.#at(ref)
     const entries = this.#entries
     const unsigned = (field: number): number => entries[at + field] >>> 0
+    const text = new Uint8Array(
+      this.#texts.buffer,
+      this.#texts.byteOffset + (ref - 1) * KEY_TEXT_WORDS * 4 + 1,
+      this.#halves[at * 2 + TEXT_BYTES],
+    )
     return {
       clientAddress: this.#bytes.slice(at * 4, at * 4 + 16),
       virtualAddress: this.#bytes.slice(at * 4 + 16, at * 4 + 32),
@@ -413,6 +440,7 @@ export class TemplateTable {
       expiresSec: unsigned(EXPIRES_SEC),
       fwmark: unsigned(FWMARK),
       packets: unsigned(PACKETS),
+      text: text.slice(),
     }
   }
 }

@@ -15,6 +15,7 @@ import { PERSISTENCE } from './persistence.js'
 import { REMOVAL } from './removal.js'
 import { SCHEDULERS } from './schedulers.js'
 import { SCTP } from './sctp.js'
+import { SIP } from './sip.js'
 import { STATES } from './states.js'
 import { TUNNELS } from './tunnels.js'
 
@@ -33,6 +34,7 @@ export const SCENARIOS: readonly Scenario[] = [
   ...TUNNELS,
   ...MARKS,
   ...FRAGMENTS,
+  ...SIP,
 ]
 
 /** Minutes on the clock are seconds even where it jumps. */
