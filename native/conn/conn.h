@@ -82,9 +82,29 @@ struct ConnExtra {
   uint32_t slaves;  // connections it controls (the kernel's n_control)
   SequenceFix in;   // client -> destination
   SequenceFix out;  // destination -> client
-  uint32_t reserved[8];
+
+  // FULLNAT (spec 12.5-12.8, forward/fullnat.h); all zero: sequence numbers pass as they are.
+  uint32_t fnat_delta;       // client's sequence number + this = the destination's view of it
+  uint32_t fnat_client_isn;  // of the client's first SYN
+  uint32_t fnat_fdata;       // acknowledgement that covers nothing but the destination's SYN
+  uint32_t fnat_rs_ack;      // last the destination sent, as it sent it
+  uint32_t fnat_rs_end;      // sequence number behind the last byte the destination sent
+  uint16_t fnat_removed;     // bytes at the start of the client's stream that are replaced ...
+  uint16_t fnat_inserted;    // ... by so many, until fnat_delta takes the difference in
+  uint8_t fnat_flags;        // kFnat*
+  uint8_t fnat_header;       // PROXY header that the connection's service asks for (kProxy*)
+  uint16_t reserved0;
+  uint32_t reserved1;
 };
 static_assert(sizeof(ConnExtra) == 64);
+
+// What packets of a FULLNAT connection still need beside the shift by fnat_delta.
+constexpr uint8_t kFnatStarted = 0x01;  // a SYN was seen: fnat_client_isn and fnat_delta hold
+constexpr uint8_t kFnatOpen = 0x02;     // its SYN+ACK was seen: fnat_fdata holds
+constexpr uint8_t kFnatToa = 0x04;      // the client address goes into an option of its segments
+constexpr uint8_t kFnatHeader = 0x08;   // the PROXY header is not acknowledged yet
+constexpr uint8_t kFnatPlaced = 0x10;   // with kFnatHeader: fnat_removed and fnat_inserted hold
+constexpr uint8_t kFnatSlow = kFnatToa | kFnatHeader;
 
 // True if replies of the destination pass through this director and are found by a second key.
 inline bool has_reply_key(uint8_t method) {
