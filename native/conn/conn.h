@@ -31,6 +31,7 @@ constexpr uint16_t kConnIp6 = 0x0001;         // ours: family of client and virt
 constexpr uint16_t kConnReplyTaken = 0x0002;  // ours: a newer connection has its reply key
 constexpr uint16_t kConnExtra = 0x0004;       // ours: its ConnExtra is in use
 constexpr uint16_t kConnHidden = 0x0008;      // ours: no packet finds it; slaves keep it alive
+constexpr uint16_t kConnNat64 = 0x0010;       // ours: IPv6 before, IPv4 behind us (FULLNAT)
 constexpr uint16_t kConnOnePacket = 0x2000;
 
 struct Conn {
