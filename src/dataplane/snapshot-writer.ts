@@ -9,16 +9,20 @@ import { effectiveLocalAddresses } from '../control/model/config.js'
 import type { Config } from '../control/model/config.js'
 import type { Destination } from '../control/model/destination.js'
 import type { Service } from '../control/model/service.js'
+import type { ProxyProtocol } from '../control/model/fullnat.js'
 import {
   DESTINATION_FLAG,
+  FULLNAT_FLAG,
   LAYOUT_HASH,
   METHOD,
   NO_SLOT,
   RECORDS,
   SCHEDULER_ID,
+  SERVICE_FLAG,
   SNAPSHOT_MAGIC,
   SYSCTL_INDEX,
   TCP_STATE,
+  UOA,
 } from './layout.js'
 import type { Field, RecordName } from './layout.js'
 
@@ -39,6 +43,17 @@ function schedulerId(name: string): number {
 /** Codes of the netlink interface (spec 9.1). */
 const TUNNEL_TYPE = { ipip: 0, gue: 1, gre: 2 } as const
 const TUNNEL_CHECKSUM = { nocsum: 0, csum: 1, remcsum: 2 } as const
+
+const PROXY_FLAGS: Readonly<Record<ProxyProtocol, number>> = {
+  off: 0,
+  v1: SERVICE_FLAG.PROXY_V1,
+  v2: SERVICE_FLAG.PROXY_V2,
+  'v1-insecure': SERVICE_FLAG.PROXY_V1 | SERVICE_FLAG.PROXY_INSECURE,
+  'v2-insecure': SERVICE_FLAG.PROXY_V2 | SERVICE_FLAG.PROXY_INSECURE,
+}
+
+/** Bits above belong to this program; a caller's flags have only the kernel's (spec 1.1). */
+const KERNEL_FLAGS = 0xffff
 
 /** Seconds by TCP state: spec 3.6, with ESTABLISHED and FIN_WAIT as set by the operator. */
 const TCP_TIMEOUT_SEC: Readonly<Record<keyof typeof TCP_STATE, number>> = {
@@ -156,6 +171,7 @@ export function writeSnapshot(config: Config, generation: number, host: HostFact
     announceCount: host.announces.length,
     announceOffset,
     udpTimeoutSec: config.timeouts.udpSec,
+    ...fullnatFields(config),
   })
   writeTimers(block, config)
   writeServices(block, serviceOffset, listed)
@@ -166,6 +182,16 @@ export function writeSnapshot(config: Config, generation: number, host: HostFact
     block.record('announce', announceOffset + i * RECORDS.announce.bytes, announce)
   })
   return block.bytes
+}
+
+function fullnatFields({ fullnat }: Config) {
+  const toa = fullnat.toa ? FULLNAT_FLAG.TOA : 0
+  const randomise = fullnat.randomIsn ? FULLNAT_FLAG.RANDOMISE : 0
+  return {
+    fullnatFlags: toa | randomise,
+    uoaMode: fullnat.uoa === 'ipo' ? UOA.OPTION : UOA.HEADER,
+    uoaTrail: fullnat.uoaTrail,
+  }
 }
 
 interface PlacedService {
@@ -234,7 +260,7 @@ function writeServices(block: BlockWriter, offset: number, listed: readonly Plac
       protocol: id.fwmark === 0 ? PROTOCOL[id.protocol] : 0,
       family: id.address.family,
       fwmark: id.fwmark,
-      flags: service.flags,
+      flags: (service.flags & KERNEL_FLAGS) | PROXY_FLAGS[service.proxyProtocol],
       schedulerId: schedulerId(service.scheduler),
       orderFirst,
       orderCount: service.destinations.length,
