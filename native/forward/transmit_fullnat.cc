@@ -101,9 +101,10 @@ void Transmitter::send_made(const Frame& frame, const Ends& ends, uint16_t slot,
 // The PROXY header of the first datagram (spec 12.11). False: too long for the path, and answered.
 bool Transmitter::head_datagram(Packet& packet, Conn& conn, uint16_t slot, uint8_t proxy,
                                 uint32_t now_ms) {
-  if (conn.in_packets == 1) table_.need_extra(conn).fnat_flags |= kFnatHeader;
-  ConnExtra* extra = table_.extra(conn);
-  if (extra == nullptr || (extra->fnat_flags & kFnatHeader) == 0) return true;
+  ConnExtra* extra = conn.in_packets == 1 ? &table_.need_extra(conn) : table_.extra(conn);
+  if (extra == nullptr) return true;  // its first datagram came when no header was asked for
+  if ((extra->fnat_flags & kFnatStarted) == 0) extra->fnat_flags |= kFnatStarted | kFnatHeader;
+  if ((extra->fnat_flags & kFnatHeader) == 0) return true;
   const ProxyHeader header = make_proxy_header(packet, proxy, client_ends(conn));
   const uint32_t mtu = request_mtu(conn, hops_.at(slot).mtu);
   const uint32_t grown = packet.l3_bytes - header.removed + header.bytes;
