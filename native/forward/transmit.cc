@@ -3,15 +3,12 @@
 #include "forward/transmit.h"
 
 #include "forward/fullnat.h"
-#include "forward/nat64.h"
 
 namespace uvs {
 namespace {
 
 constexpr uint32_t kOuter4Bytes = 20;
 constexpr uint32_t kOuter6Bytes = 40;
-constexpr uint32_t kMinMtu4 = 68;  // spec 5.6
-constexpr uint32_t kMinMtu6 = 1280;
 
 // Whether a request needs more than new ends and a shifted number: of TCP while its connection
 // opens, of UDP the first ones, and all whose family changes.

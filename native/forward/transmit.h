@@ -5,9 +5,13 @@
 #include "conn/conn_table.h"
 #include "forward/client_address.h"
 #include "forward/egress.h"
+#include "forward/nat64.h"
 #include "forward/related_icmp.h"
 
 namespace uvs {
+
+constexpr uint32_t kMinMtu4 = 68;  // spec 5.6
+constexpr uint32_t kMinMtu6 = 1280;
 
 class Transmitter {
  public:
@@ -53,9 +57,18 @@ class Transmitter {
               uint32_t now_ms);
   void cut(Packet& packet, uint16_t slot, uint32_t now_ms);
   // FULLNAT beyond new ends: transmit_fullnat.cc.
-  uint32_t request_mtu(const Conn& conn, uint32_t mtu) const;
+  // A route's MTU as it is for the client's packets: those that change their family on the way
+  // get shorter, and of 1280 bytes always pass, if need be in fragments (RFC 7915 1.4).
+  static uint32_t request_mtu(const Conn& conn, uint32_t mtu) {
+    if ((conn.flags & kConnNat64) == 0) [[likely]]
+      return mtu;
+    return mtu + kNat64Bytes > kMinMtu6 ? mtu + kNat64Bytes : kMinMtu6;
+  }
   ClientEnds client_ends(const Conn& conn) const;
-  Ends inner_ends(const Conn& conn) const;
+  Ends inner_ends(const Conn& conn) const {
+    return Ends{&table_.address(conn.local_index), &table_.address(conn.destination_index),
+                conn.local_port, conn.destination_port};
+  }
   uint8_t proxy_of(const Conn& conn) const;
   void begin_fullnat(const Packet& packet, Conn& conn, uint32_t now_ms);
   bool open_fullnat(Packet& packet, Conn& conn, uint16_t slot, uint64_t* covered, uint32_t now_ms);

@@ -3,7 +3,6 @@
 // Next: egress.cc queues the frame.
 #include "forward/fullnat.h"
 #include "forward/made_packets.h"
-#include "forward/nat64.h"
 #include "forward/secure_isn.h"
 #include "forward/transmit.h"
 #include "forward/uoa.h"
@@ -15,24 +14,11 @@ constexpr uint32_t kProxyShift = 16;  // of the PROXY bits in a service's flags
 static_assert(kServiceProxyV1 >> kProxyShift == 1 && kServiceProxyV2 >> kProxyShift == 2);
 static_assert(kServiceProxyInsecure >> kProxyShift == kProxyInsecure);
 
-// A route's MTU for a packet that changes its family on the way (RFC 7915 1.4): IPv6 packets of
-// 1280 bytes always pass, if need be in fragments.
-uint32_t mtu_before(uint32_t mtu) { return mtu + kNat64Bytes > 1280 ? mtu + kNat64Bytes : 1280; }
-
 }  // namespace
-
-uint32_t Transmitter::request_mtu(const Conn& conn, uint32_t mtu) const {
-  return (conn.flags & kConnNat64) != 0 ? mtu_before(mtu) : mtu;
-}
 
 ClientEnds Transmitter::client_ends(const Conn& conn) const {
   return ClientEnds{conn.client, table_.address(conn.virtual_index), conn.client_port,
                     conn.virtual_port};
-}
-
-Ends Transmitter::inner_ends(const Conn& conn) const {
-  return Ends{&table_.address(conn.local_index), &table_.address(conn.destination_index),
-              conn.local_port, conn.destination_port};
 }
 
 uint8_t Transmitter::proxy_of(const Conn& conn) const {
