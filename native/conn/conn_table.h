@@ -81,7 +81,8 @@ class ConnTable {
   // inline: GCC takes a function that only prefetches for one without effect, and drops the call.
   [[gnu::always_inline]] inline void prefetch_extra(uint32_t entry) const {
     const Conn& conn = conns_[entry >> 1];
-    if ((conn.flags & kConnExtra) != 0) __builtin_prefetch(&extra_[entry >> 1], 1);
+    const bool unneeded = (entry & 1) == 0 && (conn.flags & kConnShifted) != 0;
+    if ((conn.flags & kConnExtra) != 0 && !unneeded) __builtin_prefetch(&extra_[entry >> 1], 1);
   }
 
   // True if the packet key belongs to this entry's connection and direction.

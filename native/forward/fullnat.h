@@ -52,8 +52,8 @@ struct FnatEdit {
 };
 
 // Edits a segment of the client; called for those that need more than their number shifted: a SYN,
-// one of a connection with a bit of kFnatSlow, or whose family changes. `mtu`: of the path to the destination, in the packet's own
-// family.
+// one of a connection with a bit of kFnatSlow, or whose family changes. `mtu`: of the path to the
+// destination, in the packet's own family.
 void fnat_request(Packet& packet, ConnExtra& extra, const ClientEnds& ends, uint32_t mtu,
                   FnatEdit* edit);
 

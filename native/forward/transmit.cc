@@ -156,6 +156,10 @@ uint32_t Transmitter::request(Packet& packet, Conn& conn, uint32_t now_ms) {
                                 conn.client_port, conn.destination_port});
       break;
     case kMethodFullnat: {
+      if ((conn.flags & kConnShifted) != 0 && (packet.tcp_flags & kTcpSyn) == 0) [[likely]] {
+        rewrite_ends(packet, inner_ends(conn), shift_sequence(packet.transport(), shift_of(conn)));
+        break;
+      }
       const ConnExtra* extra = table_.extra(conn);
       if (fullnat_is_slow(packet, conn, extra)) [[unlikely]] {
         send_fullnat(packet, conn, slot, fragment, now_ms);

@@ -78,6 +78,7 @@ class Transmitter {
   void send_made(const Frame& frame, const Ends& ends, uint16_t slot, uint32_t now_ms);
   void send_fullnat(Packet& packet, Conn& conn, uint16_t slot, bool fragment, uint32_t now_ms);
   bool translate(Packet& packet, const Ends& ends, uint64_t covered);
+  static void note_shift(Conn& conn, const ConnExtra& extra);
   uint64_t reply_opening(Packet& packet, Conn& conn, ConnExtra& extra);
   void related_nat64(const Packet& packet, Conn& conn, const RelatedEnds& to, uint16_t slot,
                      uint32_t now_ms);

@@ -43,6 +43,7 @@ void Transmitter::begin_fullnat(const Packet& packet, Conn& conn, uint32_t now_m
                      FlowKey{*ends.source, *ends.destination, ends.source_port,
                              ends.destination_port, kProtoTcp},
                      now_ms);
+    isn -= (isn - sequence) % kShiftUnit;  // 16 us of its clock
   }
   fnat_begin(extra, sequence, isn, proxy_of(conn));
 }
@@ -61,6 +62,7 @@ bool Transmitter::open_fullnat(Packet& packet, Conn& conn, uint16_t slot, uint64
     counters_.count(Reason::kProxyUnplaced);
     return false;
   }
+  note_shift(conn, *extra);
   *covered = edit.covered;
   if (edit.lead_bytes != 0) {
     const Tcp tcp(packet.transport());
@@ -161,10 +163,22 @@ bool Transmitter::translate(Packet& packet, const Ends& ends, uint64_t covered) 
   return false;
 }
 
+// After each change of what requests need: whether the record alone says it.
+void Transmitter::note_shift(Conn& conn, const ConnExtra& extra) {
+  conn.flags = static_cast<uint16_t>(conn.flags & ~kConnShifted);
+  const bool slow = (extra.fnat_flags & kFnatSlow) != 0 || (conn.flags & kConnNat64) != 0;
+  if (slow || extra.fnat_delta % kShiftUnit != 0) return;
+  conn.flags |= kConnShifted;
+  conn.shift_low = static_cast<uint16_t>(extra.fnat_delta / kShiftUnit);
+  conn.shift_high = static_cast<uint8_t>(extra.fnat_delta >> 24);
+}
+
 // A reply that opens its connection, or follows the PROXY header. Returns its part of the checksum.
 uint64_t Transmitter::reply_opening(Packet& packet, Conn& conn, ConnExtra& extra) {
   const bool toa = (snapshot_.header().fullnat_flags & kFullnatToa) != 0;
-  return fnat_reply(packet, extra, conn.client, toa);
+  const uint64_t covered = fnat_reply(packet, extra, conn.client, toa);
+  note_shift(conn, extra);
+  return covered;
 }
 
 // An error about a translated connection (RFC 7915 4.2, 5.2).
