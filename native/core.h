@@ -112,6 +112,12 @@ class Core {
   uint32_t take_handed();
   void expire_fragments();
   void look_up(uint32_t number);
+  // Where connections have more than their record: half way from look_up() to handle() the record
+  // is there and says so. Inline as ConnTable::prefetch_extra() must be.
+  [[gnu::always_inline]] inline void look_closer(uint32_t number) {
+    const bool flow = packets_[number].kind == PacketKind::kFlow;
+    if (flow && entries_[number] != kNoEntry) table_.prefetch_extra(entries_[number]);
+  }
   void handle(uint16_t number);
   Hit hit_in(Packet& packet, uint32_t id);
   void forward_in(Packet& packet, uint32_t id, const DestinationRecord& destination);
@@ -140,6 +146,7 @@ class Core {
   void drop_entries();
   bool gives_up_new();
   void leave_virtual_to_host(Packet& packet, Reason reason);
+  void expire();
   void housekeeping();
   void count_in(const DestinationRecord& destination, uint16_t slot, uint32_t bytes);
   void count_out(const DestinationRecord& destination, uint16_t slot, uint32_t bytes);

@@ -58,8 +58,29 @@ void Core::hear_bell() {
   if (memory_.bell >= 0 && ::read(memory_.bell, &rings, sizeof rings) < 0) assert(errno == EAGAIN);
 }
 
+// What is said here leaves before the scratch frames are used again.
+void Core::expire() {
+  class Resets : public Farewell {
+   public:
+    Resets(Transmitter& transmitter, uint32_t now_ms)
+        : transmitter_(transmitter), now_ms_(now_ms) {}
+    void expiring(Conn& conn) override {
+      transmitter_.reset_expired(conn, now_ms_);
+      said = true;
+    }
+    bool said = false;
+
+   private:
+    Transmitter& transmitter_;
+    uint32_t now_ms_;
+  };
+  Resets resets(transmitter_, static_cast<uint32_t>(now_ms_));
+  tracker_.expire(tick(), kExpireBudget, &resets);
+  if (resets.said) egress_.flush();
+}
+
 void Core::housekeeping() {
-  tracker_.expire(tick(), kExpireBudget);
+  expire();
   if (sweeping_) sweeping_ = tracker_.sweep_gone(&sweep_cursor_, kSweepBudget);
   if (draws_ != 0) tracker_.drop_random(drop_entry_, tick(), &draws_, kDropBudget);
   if (now_ms_ == served_ms_) return;

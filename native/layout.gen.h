@@ -7,7 +7,7 @@
 
 namespace uvs {
 
-constexpr uint32_t kLayoutHash = 0x412668cdu;
+constexpr uint32_t kLayoutHash = 0xffa7e447u;
 constexpr uint32_t kSnapshotMagic = 0x53565531u;
 constexpr uint32_t kTableMagic = 0x54565531u;
 constexpr uint16_t kNoSlot = 65535;
@@ -21,6 +21,7 @@ constexpr uint32_t kMaxMarkRules = 2048;
 constexpr uint32_t kMaxMarkPorts = 8192;
 constexpr uint32_t kMaxMarkEnds = 8192;
 constexpr uint32_t kMaxBurst = 64;
+constexpr uint32_t kMaxUoaTrail = 16;
 constexpr uint32_t kMaxPorts = 8;
 constexpr uint32_t kMaxFtpPorts = 8;
 constexpr uint32_t kMaxTextSlot = 256;
@@ -50,7 +51,16 @@ constexpr uint32_t kServiceOnePacket = 4;
 constexpr uint32_t kServiceSched1 = 8;
 constexpr uint32_t kServiceSched2 = 16;
 constexpr uint32_t kServiceSched3 = 32;
-constexpr uint32_t kServiceSip = 65536;
+constexpr uint32_t kServiceSip = 16777216;
+constexpr uint32_t kServiceProxyV1 = 65536;
+constexpr uint32_t kServiceProxyV2 = 131072;
+constexpr uint32_t kServiceProxyInsecure = 1048576;
+
+constexpr uint8_t kFullnatToa = 1;
+constexpr uint8_t kFullnatRandomise = 2;
+
+constexpr uint8_t kUoaHeader = 0;
+constexpr uint8_t kUoaOption = 1;
 
 constexpr uint32_t kSchedulerNone = 0;
 constexpr uint32_t kSchedulerRr = 1;
@@ -195,11 +205,13 @@ enum class Reason : uint8_t {
   kEchoAnswered,
   kNatUnknown,
   kRouteRefused,
+  kProxyUnplaced,
+  kNat64Untranslatable,
   kTxFull,
   kTxError,
   kRxOverrun,
 };
-constexpr uint32_t kReasonCount = 57;
+constexpr uint32_t kReasonCount = 59;
 constexpr uint32_t kReasonLaneWords = 64;
 static_assert(kReasonCount <= kReasonLaneWords);
 constexpr const char* kReasonNames[kReasonCount] = {
@@ -257,6 +269,8 @@ constexpr const char* kReasonNames[kReasonCount] = {
     "echo_answered",
     "nat_unknown",
     "route_refused",
+    "proxy_unplaced",
+    "nat64_untranslatable",
     "tx_full",
     "tx_error",
     "rx_overrun",
@@ -385,7 +399,10 @@ struct SnapshotHeaderRecord {
   uint32_t tcp_timeout_sec[11];
   uint16_t ephemeral_port_first;
   uint16_t ephemeral_port_last;
-  uint32_t fullnat_tcp_timeout_sec[12];
+  uint32_t fullnat_tcp_timeout_sec[11];
+  uint8_t fullnat_flags;
+  uint8_t uoa_mode;
+  uint16_t uoa_trail;
   uint32_t sysctls[16];
   uint32_t mark_rule_count;
   uint32_t mark_rule_offset;
@@ -418,6 +435,9 @@ static_assert(offsetof(SnapshotHeaderRecord, tcp_timeout_sec) == 64);
 static_assert(offsetof(SnapshotHeaderRecord, ephemeral_port_first) == 108);
 static_assert(offsetof(SnapshotHeaderRecord, ephemeral_port_last) == 110);
 static_assert(offsetof(SnapshotHeaderRecord, fullnat_tcp_timeout_sec) == 112);
+static_assert(offsetof(SnapshotHeaderRecord, fullnat_flags) == 156);
+static_assert(offsetof(SnapshotHeaderRecord, uoa_mode) == 157);
+static_assert(offsetof(SnapshotHeaderRecord, uoa_trail) == 158);
 static_assert(offsetof(SnapshotHeaderRecord, sysctls) == 160);
 static_assert(offsetof(SnapshotHeaderRecord, mark_rule_count) == 224);
 static_assert(offsetof(SnapshotHeaderRecord, mark_rule_offset) == 228);

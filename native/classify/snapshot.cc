@@ -26,22 +26,23 @@ bool service_ok(const ServiceRecord& s, const SnapshotHeaderRecord& h, const Add
   const uint64_t local_end = uint64_t{s.local_first} + s.local_count;
   if (order_end > h.order_count || local_end > h.local_address_count) return false;
   for (uint32_t i = s.local_first; i < local_end; i++) {
-    if (!family_ok(s.family, local[i])) return false;
+    // NAT64: an IPv6 service may reach IPv4 destinations from IPv4 addresses.
+    if (!family_ok(s.family, local[i]) && !(s.family == 6 && local[i].is_v4())) return false;
   }
   if (s.fwmark != 0) return s.family == 4 || s.family == 6;
   return (s.protocol == 6 || s.protocol == 17 || s.protocol == 132) &&
          family_ok(s.family, s.address);
 }
 
-// Only a tunnel leads to another family than its service's: the packets of all other methods are
-// rewritten in place.
+// Only a tunnel leads to another family than its service's, and FULLNAT from IPv6 to IPv4.
 bool destination_ok(const DestinationRecord& d, const SnapshotHeaderRecord& h,
                     const ServiceRecord* services) {
   if (d.method > kMethodFullnat || d.weight < 0 || !family_ok(d.family, d.address)) return false;
   if (d.service_slot == kNoSlot) return (d.flags & kDestinationAvailable) == 0;
   if (d.service_slot >= h.service_count) return false;
   const ServiceRecord& service = services[d.service_slot];
-  return service.used == 0 || d.method == kMethodTunnel || service.family == d.family;
+  if (service.used == 0 || d.method == kMethodTunnel || service.family == d.family) return true;
+  return d.method == kMethodFullnat && service.family == 6;
 }
 
 }  // namespace
@@ -82,7 +83,8 @@ SnapshotError check_snapshot(const uint8_t* block, size_t bytes) {
       !in_range<uint32_t>(h.mark_port_offset, h.mark_port_count, bytes) ||
       !in_range<MarkEndRecord>(h.mark_end_offset, h.mark_end_count, bytes) ||
       h.local_port_first == 0 || h.local_port_last < h.local_port_first ||
-      h.ephemeral_port_first == 0 || h.ephemeral_port_last < h.ephemeral_port_first) {
+      h.ephemeral_port_first == 0 || h.ephemeral_port_last < h.ephemeral_port_first ||
+      h.uoa_mode > kUoaOption || h.uoa_trail > kMaxUoaTrail) {
     return SnapshotError::kOutOfRange;
   }
   const auto* services = reinterpret_cast<const ServiceRecord*>(block + h.service_offset);
@@ -127,8 +129,11 @@ void Snapshot::adopt(const uint8_t* block) {
   local_addresses_ = reinterpret_cast<const Addr*>(block + header_->local_address_offset);
   announces_ = reinterpret_cast<const AnnounceRecord*>(block + header_->announce_offset);
   marks_.adopt(block);
-  port_zero_ = ftp_ = sip_ = false;
+  port_zero_ = ftp_ = sip_ = fullnat_ = false;
   for (auto* table : {&lookup_, &marked_, &virtual_}) std::fill(table->begin(), table->end(), 0);
+  for (uint32_t slot = 0; slot < header_->destination_count; slot++) {
+    fullnat_ |= destinations_[slot].used != 0 && destinations_[slot].method == kMethodFullnat;
+  }
   for (uint32_t slot = 0; slot < header_->service_count; slot++) {
     const ServiceRecord& s = services_[slot];
     if (s.used == 0) continue;

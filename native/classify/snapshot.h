@@ -80,6 +80,7 @@ class Snapshot {
     }
     return false;
   }
+  bool has_fullnat() const { return fullnat_; }
 
  private:
   static uint32_t hash(const Addr& address, uint16_t port, uint8_t protocol);
@@ -99,6 +100,7 @@ class Snapshot {
   bool port_zero_ = false;
   bool ftp_ = false;
   bool sip_ = false;
+  bool fullnat_ = false;
 };
 
 }  // namespace uvs

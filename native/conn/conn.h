@@ -35,7 +35,9 @@ constexpr uint16_t kConnHidden = 0x0008;        // ours: no packet finds it; sla
 constexpr uint16_t kConnHelped = 0x0010;        // ours: a helper reads and edits its payload
 constexpr uint16_t kConnNoClientPort = 0x0800;  // the client's port is not known yet
 constexpr uint16_t kConnRequestTaken = 0x0020;  // ours: a newer connection has its request key
+constexpr uint16_t kConnNat64 = 0x0040;         // ours: IPv6 before, IPv4 behind us (FULLNAT)
 constexpr uint16_t kConnOnePacket = 0x2000;
+constexpr uint16_t kConnShifted = 0x0200;  // ours: a FULLNAT request needs nothing of ConnExtra
 
 struct Conn {
   Addr client;
@@ -50,7 +52,7 @@ struct Conn {
   uint8_t state;   // kTcp* or kSctp*; UDP: a reply was seen
   uint16_t flags;  // kConn*
   uint16_t destination_slot;
-  uint16_t reserved;
+  uint16_t shift_low;   // with kConnShifted: what a request's sequence number grows by, ...
   uint16_t wheel_slot;  // where the timer wheel holds it
   uint32_t wheel_next;  // conn ids; kNoConn ends the list
   uint32_t wheel_prev;
@@ -60,9 +62,16 @@ struct Conn {
   uint16_t hop_out;         // next hop towards the client; masquerade and FULLNAT
   uint16_t hop_generation;  // of both
   uint8_t method;           // kMethod*; kConnFree: the record is free
-  uint8_t reserved1;
+  uint8_t shift_high;       // ... in units of kShiftUnit, upper bits
 };
 static_assert(sizeof(Conn) == 64, "one cache line");
+
+// Sequence numbers are shifted by multiples of this, so that the shift of most FULLNAT connections
+// fits the record and their requests touch no second cache line.
+constexpr uint32_t kShiftUnit = 256;
+inline uint32_t shift_of(const Conn& conn) {
+  return (conn.shift_low | static_cast<uint32_t>(conn.shift_high) << 16) * kShiftUnit;
+}
 
 // What only creation, expiry and listing need.
 struct ConnCold {
@@ -88,12 +97,34 @@ struct FtpMemory {
 struct ConnExtra {
   uint32_t master;  // conn id + 1 of the connection that controls it (spec 3.3), 0: none
   uint32_t slaves;  // connections it controls (the kernel's n_control)
+
+  // FULLNAT (spec 12.5-12.8, forward/fullnat.h); all zero: sequence numbers pass as they are.
+  uint32_t fnat_delta;       // client's sequence number + this = the destination's view of it
+  uint32_t fnat_client_isn;  // of the client's first SYN
+  uint32_t fnat_fdata;       // acknowledgement that covers nothing but the destination's SYN
+  uint32_t fnat_rs_ack;      // last the destination sent, as it sent it
+  uint32_t fnat_rs_end;      // sequence number behind the last byte the destination sent
+  uint16_t fnat_removed;     // bytes at the start of the client's stream that are replaced ...
+  uint16_t fnat_inserted;    // ... by so many, until fnat_delta takes the difference in
+  uint8_t fnat_flags;        // kFnat*
+  uint8_t fnat_header;       // PROXY header that the connection's service asks for (kProxy*)
+  uint16_t reserved0;
+
+  // Helpers (spec 6), behind the line that FULLNAT fetches ahead.
   SequenceFix in;   // client -> destination
   SequenceFix out;  // destination -> client
   FtpMemory ftp;
-  uint32_t reserved[3];
+  uint32_t reserved[12];
 };
-static_assert(sizeof(ConnExtra) == 64);
+static_assert(sizeof(ConnExtra) == 128);
+
+// What packets of a FULLNAT connection still need beside the shift by fnat_delta.
+constexpr uint8_t kFnatStarted = 0x01;  // a SYN was seen: fnat_client_isn and fnat_delta hold
+constexpr uint8_t kFnatOpen = 0x02;     // its SYN+ACK was seen: fnat_fdata holds
+constexpr uint8_t kFnatToa = 0x04;      // the client address goes into an option of its segments
+constexpr uint8_t kFnatHeader = 0x08;   // the PROXY header is not acknowledged yet
+constexpr uint8_t kFnatPlaced = 0x10;   // with kFnatHeader: fnat_removed and fnat_inserted hold
+constexpr uint8_t kFnatSlow = kFnatToa | kFnatHeader;
 
 // True if replies of the destination pass through this director and are found by a second key.
 inline bool has_reply_key(uint8_t method) {

@@ -112,8 +112,8 @@ CreateError ConnTable::create(const NewConn& wanted, uint32_t due, uint32_t* id)
   conn.hop_out = kNoSlot;
   conn.hop_generation = 0;
   conn.method = wanted.method;
-  conn.reserved = 0;
-  conn.reserved1 = 0;
+  conn.shift_low = 0;
+  conn.shift_high = 0;
   cold_[fresh] = ConnCold{wanted.template_ref, wanted.fwmark};
   if (conn.flags & kConnNoClientPort) [[unlikely]] {
     // Two destinations that announce the same port to one client: the newer one is meant.

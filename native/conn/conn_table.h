@@ -62,6 +62,9 @@ class ConnTable {
   uint32_t high_water() const { return header_->used; }
   bool live(uint32_t id) const { return id < header_->used && conns_[id].method != kConnFree; }
 
+  // Random bits that keep what others must not guess; the same for who adopts the block.
+  uint64_t seed() const { return seed_; }
+
   uint64_t hash(const FlowKey& key) const {
     const uint64_t s = seed_;
     const uint64_t a = mix(key.source.low() ^ s, key.source.high() ^ kMix1);
@@ -73,6 +76,14 @@ class ConnTable {
   void prefetch_index(uint64_t hash) const { index_.prefetch(hash); }
   uint32_t peek(uint64_t hash) const { return index_.peek(hash); }
   void prefetch_entry(uint32_t entry) const { __builtin_prefetch(&conns_[entry >> 1], 1); }
+
+  // The same for what a connection found so has beside its record, once that is there. Always
+  // inline: GCC takes a function that only prefetches for one without effect, and drops the call.
+  [[gnu::always_inline]] inline void prefetch_extra(uint32_t entry) const {
+    const Conn& conn = conns_[entry >> 1];
+    const bool unneeded = (entry & 1) == 0 && (conn.flags & kConnShifted) != 0;
+    if ((conn.flags & kConnExtra) != 0 && !unneeded) __builtin_prefetch(&extra_[entry >> 1], 1);
+  }
 
   // True if the packet key belongs to this entry's connection and direction.
   bool matches(uint32_t entry, const FlowKey& key) const {

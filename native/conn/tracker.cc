@@ -144,12 +144,17 @@ void Tracker::end(uint32_t id, bool in_wheel) {
   table_.remove(id, in_wheel);
 }
 
-uint32_t Tracker::expire(uint32_t tick, uint32_t budget) {
+uint32_t Tracker::expire(uint32_t tick, uint32_t budget, Farewell* farewell) {
   uint32_t ended = 0;
   for (uint32_t id; (id = table_.wheel().next_due(tick, &budget)) != kNoConn;) {
     if (has_slaves(table_.at(id))) [[unlikely]] {
       table_.wheel().insert(id, table_.at(id).expires + kPostponedSec * kTicksPerSec);
       continue;
+    }
+    Conn& conn = table_.at(id);
+    if (farewell != nullptr && conn.method == kMethodFullnat && conn.protocol == kProtoTcp &&
+        conn.state == kTcpEstablished) {
+      farewell->expiring(conn);
     }
     end(id, false);
     ended++;

@@ -12,6 +12,13 @@
 
 namespace uvs {
 
+// Told of a connection just before its time ends it.
+class Farewell {
+ public:
+  virtual ~Farewell() = default;
+  virtual void expiring(Conn& conn) = 0;
+};
+
 class Tracker {
  public:
   Tracker(ConnTable& table, Counters& counters, const Snapshot& snapshot)
@@ -65,8 +72,9 @@ class Tracker {
   // A new connection takes this one's place: it ends, or hides until its slaves are gone (3.9).
   void give_way(uint32_t id);
 
-  // Expires what is due at `tick`, looking at no more than `budget` entries. Returns how many.
-  uint32_t expire(uint32_t tick, uint32_t budget);
+  // Expires what is due at `tick`, looking at no more than `budget` entries, and tells `farewell`
+  // of established FULLNAT connections (spec 12.8). Returns how many.
+  uint32_t expire(uint32_t tick, uint32_t budget, Farewell* farewell = nullptr);
 
   // Ends every connection whose destination is gone (spec 3.10, expire_nodest_conn), in steps:
   // looks at `budget` records from `*cursor` on; false when the table's end was reached.

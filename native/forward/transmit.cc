@@ -4,11 +4,26 @@
 
 #include <algorithm>
 
+#include "forward/fullnat.h"
 #include "forward/payload.h"
 #include "forward/piece.h"
-#include "forward/related_icmp.h"
 
 namespace uvs {
+namespace {
+
+// Whether a request needs more than new ends and a shifted number: of TCP while its connection
+// opens, of UDP the first ones, and all whose family changes.
+bool fullnat_is_slow(const Packet& packet, const Conn& conn, const ConnExtra* extra) {
+  if (conn.flags & kConnNat64) return true;
+  if (packet.key.protocol == kProtoSctp) return false;
+  if (packet.key.protocol != kProtoTcp) {
+    const bool waits = extra != nullptr && (extra->fnat_flags & kFnatHeader) != 0;
+    return conn.in_packets <= kMaxUoaTrail || waits;
+  }
+  return extra == nullptr || fnat_request_is_slow(packet, *extra);
+}
+
+}  // namespace
 
 void Transmitter::refresh_hops(Conn& conn) {
   if (conn.hop_generation == hops_.generation()) [[likely]]
@@ -83,13 +98,13 @@ bool Transmitter::admit(Packet& packet, const NextHop& hop, uint32_t mtu, const 
 
 // The same of a reply, which the host forwards (ip_forward.c): first MTU, then TTL. `back` leads to
 // its sender. One of a destination on this host is nobody's to forward and keeps its TTL.
-bool Transmitter::admit_reply(Packet& packet, const NextHop& hop, const NextHop& back,
+bool Transmitter::admit_reply(Packet& packet, const NextHop& hop, const NextHop& back, uint32_t mtu,
                               bool* fragment, uint32_t now_ms) {
   *fragment = false;
   const bool own = back.state == HopState::kLocal;
   if (!reaches(packet, hop, own, back.source, now_ms)) return false;
   if (hop.state == HopState::kLocal) return true;
-  if (!fits(packet, hop.mtu, back.source, fragment, now_ms)) return false;
+  if (!fits(packet, mtu, back.source, fragment, now_ms)) return false;
   if (!own) decrement_ttl(packet);
   return true;
 }
@@ -159,9 +174,8 @@ uint32_t Transmitter::request(Packet& packet, Conn& conn, uint32_t now_ms) {
     return answered_;
   }
   bool fragment;
-  if (!admit(packet, hop, hop.mtu, virtual_address, &fragment, now_ms)) {
-    return answered_;
-  }
+  const uint32_t mtu = request_mtu(conn, hop.mtu);
+  if (!admit(packet, hop, mtu, virtual_address, &fragment, now_ms)) return answered_;
   switch (conn.method) {
     case kMethodMasquerade:
       if ((conn.flags & (kConnHelped | kConnNoClientPort)) != 0 && !ftp_.request(packet, conn))
@@ -171,11 +185,22 @@ uint32_t Transmitter::request(Packet& packet, Conn& conn, uint32_t now_ms) {
       rewrite_ends(packet, Ends{&conn.client, &table_.address(conn.destination_index),
                                 conn.client_port, conn.destination_port});
       break;
-    case kMethodFullnat:
-      rewrite_ends(packet,
-                   Ends{&table_.address(conn.local_index), &table_.address(conn.destination_index),
-                        conn.local_port, conn.destination_port});
+    case kMethodFullnat: {
+      if ((conn.flags & kConnShifted) != 0 && (packet.tcp_flags & kTcpSyn) == 0) [[likely]] {
+        rewrite_ends(packet, inner_ends(conn), shift_sequence(packet.transport(), shift_of(conn)));
+        break;
+      }
+      const ConnExtra* extra = table_.extra(conn);
+      if (fullnat_is_slow(packet, conn, extra)) [[unlikely]] {
+        send_fullnat(packet, conn, slot, fragment, now_ms);
+        return answered_;
+      }
+      const uint64_t covered = packet.key.protocol == kProtoTcp
+                                   ? shift_sequence(packet.transport(), extra->fnat_delta)
+                                   : 0;
+      rewrite_ends(packet, inner_ends(conn), covered);
       break;
+    }
     default:
       // DR, local and bypass: the IP packet stays as it is (spec 5.5.6).
       if (!stays_as_it_is(conn, hop)) return 0;
@@ -203,15 +228,34 @@ bool Transmitter::reply(Packet& packet, Conn& conn, uint32_t now_ms) {
   const uint16_t slot = hop_out(conn, now_ms);
   const NextHop& hop = hops_.at(slot);
   const NextHop& back = hops_.at(hop_in(conn, now_ms));
+  const bool nat64 = (conn.flags & kConnNat64) != 0;
+  // The packet grows, and IPv6 is not cut on its way: its sender is told whatever its DF says.
+  if (nat64) packet.dont_fragment = true;
   bool fragment;
-  if (!admit_reply(packet, hop, back, &fragment, now_ms)) return false;
+  if (!admit_reply(packet, hop, back, nat64 ? hop.mtu - kNat64Bytes : hop.mtu, &fragment, now_ms)) {
+    return false;
+  }
   if ((conn.flags & kConnHelped) != 0) [[unlikely]] {
     if (!ftp_.reply(packet, conn)) return false;
     const bool grown = !fragment && !packet.is_gso() && packet.l3_bytes > hop.mtu;
     if (grown && hop.state != HopState::kLocal) split_to_mtu(packet, hop.mtu);
   }
-  rewrite_ends(packet, Ends{&table_.address(conn.virtual_index), &conn.client, conn.virtual_port,
-                            conn.client_port});
+  uint64_t covered = 0;
+  if (conn.method == kMethodFullnat && conn.protocol == kProtoTcp) {
+    if (ConnExtra* extra = table_.extra(conn); extra != nullptr) {
+      fnat_note_progress(packet, *extra);
+      covered = fnat_reply_is_slow(packet, *extra)
+                    ? reply_opening(packet, conn, *extra)
+                    : fnat_shift_reply(packet.transport(), extra->fnat_delta);
+    }
+  }
+  const Ends ends{&table_.address(conn.virtual_index), &conn.client, conn.virtual_port,
+                  conn.client_port};
+  if (nat64) [[unlikely]] {
+    if (!translate(packet, ends, covered)) return true;
+  } else {
+    rewrite_ends(packet, ends, covered);
+  }
   out(packet, slot, fragment ? hop.mtu : 0, back.source, now_ms);
   return true;
 }
@@ -229,12 +273,19 @@ bool Transmitter::related(Packet& packet, Conn& conn, bool from_client, uint32_t
   const Addr& client = fullnat ? table_.address(conn.local_index) : conn.client;
   const Be16 client_port = fullnat ? conn.local_port : conn.client_port;
   const uint16_t slot = from_client ? hop_in(conn, now_ms) : hop_out(conn, now_ms);
-  const RelatedEnds ends =
+  RelatedEnds ends =
       from_client
           ? RelatedEnds{&packet.key.source, &destination,
                         Ends{&destination, &client, conn.destination_port, client_port}}
           : RelatedEnds{&virtual_address, &conn.client,
                         Ends{&conn.client, &virtual_address, conn.client_port, conn.virtual_port}};
+  if (fullnat) count_anew(packet, conn, from_client, &ends);
+  if (conn.flags & kConnNat64) {
+    if (!complete_and_check(packet)) return false;
+    if (from_client) ends.source = &client;  // no router of the other family has an address here
+    related_nat64(packet, conn, ends, slot, now_ms);
+    return true;
+  }
   if (!rewrite_related(packet, ends)) return false;
   bool fragment;
   const NextHop& hop = hops_.at(slot);

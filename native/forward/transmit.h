@@ -3,12 +3,18 @@
 #pragma once
 #include "classify/snapshot.h"
 #include "conn/conn_table.h"
+#include "forward/client_address.h"
 #include "forward/egress.h"
 #include "forward/ftp_helper.h"
+#include "forward/nat64.h"
 #include "forward/path_mtus.h"
+#include "forward/related_icmp.h"
 #include "forward/tunnel.h"
 
 namespace uvs {
+
+constexpr uint32_t kMinMtu4 = 68;  // spec 5.6
+constexpr uint32_t kMinMtu6 = 1280;
 
 class Transmitter {
  public:
@@ -58,14 +64,17 @@ class Transmitter {
   // Timers; call now and then.
   void service(uint32_t now_ms) { path_mtus_.expire(now_ms); }
 
+  // RST to both sides of an established FULLNAT connection whose time is up (spec 12.8).
+  void reset_expired(Conn& conn, uint32_t now_ms);
+
  private:
   uint16_t hop_in(Conn& conn, uint32_t now_ms);
   uint16_t hop_out(Conn& conn, uint32_t now_ms);
   void refresh_hops(Conn& conn);
   bool admit(Packet& packet, const NextHop& hop, uint32_t mtu, const Addr& answer_from,
              bool* fragment, uint32_t now_ms);
-  bool admit_reply(Packet& packet, const NextHop& hop, const NextHop& back, bool* fragment,
-                   uint32_t now_ms);
+  bool admit_reply(Packet& packet, const NextHop& hop, const NextHop& back, uint32_t mtu,
+                   bool* fragment, uint32_t now_ms);
   bool reaches(const Packet& packet, const NextHop& hop, bool own, const Addr& answer_from,
                uint32_t now_ms);
   bool fits(const Packet& packet, uint32_t mtu, const Addr& answer_from, bool* fragment,
@@ -76,6 +85,34 @@ class Transmitter {
            uint32_t now_ms);
   void answer(const Packet& packet, IcmpError error, uint32_t mtu, const Addr& from,
               uint32_t now_ms);
+  // FULLNAT beyond new ends: transmit_fullnat.cc.
+  // A route's MTU as it is for the client's packets: those that change their family on the way
+  // get shorter, and of 1280 bytes always pass, if need be in fragments (RFC 7915 1.4).
+  static uint32_t request_mtu(const Conn& conn, uint32_t mtu) {
+    if ((conn.flags & kConnNat64) == 0) [[likely]]
+      return mtu;
+    return mtu + kNat64Bytes > kMinMtu6 ? mtu + kNat64Bytes : kMinMtu6;
+  }
+  ClientEnds client_ends(const Conn& conn) const;
+  Ends inner_ends(const Conn& conn) const {
+    return Ends{&table_.address(conn.local_index), &table_.address(conn.destination_index),
+                conn.local_port, conn.destination_port};
+  }
+  uint8_t proxy_of(const Conn& conn) const;
+  void begin_fullnat(const Packet& packet, Conn& conn, uint32_t now_ms);
+  bool open_fullnat(Packet& packet, Conn& conn, uint16_t slot, uint64_t* covered, uint32_t now_ms);
+  bool head_datagram(Packet& packet, Conn& conn, uint16_t slot, uint8_t proxy, uint32_t now_ms);
+  void split_datagrams(Packet& packet, Conn& conn, uint16_t slot, uint32_t now_ms);
+  void tell_by_uoa(Packet& packet, Conn& conn, uint16_t slot, uint32_t now_ms);
+  void send_made(const Frame& frame, const Ends& ends, uint16_t slot, uint32_t now_ms);
+  void send_fullnat(Packet& packet, Conn& conn, uint16_t slot, bool fragment, uint32_t now_ms);
+  bool translate(Packet& packet, const Ends& ends, uint64_t covered);
+  static void note_shift(Conn& conn, const ConnExtra& extra);
+  uint64_t reply_opening(Packet& packet, Conn& conn, ConnExtra& extra);
+  void related_nat64(const Packet& packet, Conn& conn, const RelatedEnds& to, uint16_t slot,
+                     uint32_t now_ms);
+  void count_anew(const Packet& packet, Conn& conn, bool from_client, RelatedEnds* to);
+
   uint32_t next_fragment_id();
   void cut(Packet& packet, uint16_t slot, uint32_t mtu, uint32_t now_ms);
 

@@ -47,6 +47,7 @@ constexpr uint32_t kMarkService = 4;  // slot, behind those by address
 
 rig::ConfigText config_by(const Operation& op) {
   rig::ConfigText config;
+  const bool nat64 = (op.e & 8) != 0;  // FULLNAT from IPv6 to IPv4
   constexpr uint8_t kProtocols[] = {kProtoTcp, kProtoUdp,  kProtoTcp,
                                     kProtoUdp, kProtoSctp, kProtoSctp};
   for (uint32_t i = 0; i < 6; i++) {
@@ -57,7 +58,9 @@ rig::ConfigText config_by(const Operation& op) {
     service.flags = i < 4 && (op.a >> i & 1) != 0 ? kServiceOnePacket : 0;
     if ((op.a & 32) != 0) service.flags |= kServiceSip;
     if ((op.a & 128) != 0) service.flags |= kServicePersistent;
+    service.flags |= (op.e & 3) * kServiceProxyV1 | (op.e >> 2 & 1) * kServiceProxyInsecure;
     if ((op.a & 16) == 0) service.local = {address(six, true, kLocal)};
+    if (nat64 && six) service.local.push_back(address(false, true, kLocal));
     config.services.push_back(service);
   }
   constexpr uint8_t kMethods[] = {kMethodMasquerade, kMethodTunnel, kMethodDirect, kMethodFullnat};
@@ -66,7 +69,8 @@ rig::ConfigText config_by(const Operation& op) {
     destination.method = kMethods[i % 4];
     const bool six = i / 4 != 0;
     // Tunnels lead across the families when bit 6 says so.
-    const bool across = destination.method == kMethodTunnel && (op.a & 64) != 0;
+    const bool across = (destination.method == kMethodTunnel && (op.a & 64) != 0) ||
+                        (destination.method == kMethodFullnat && six && nat64);
     destination.address = address(six != across, true, static_cast<uint8_t>(i + 1));
     // Real servers of UDP begin connections with the engine.
     destination.service = (six ? 2u : 0u) + ((op.a & 32) != 0 ? 1u : 0u);
@@ -77,6 +81,9 @@ rig::ConfigText config_by(const Operation& op) {
     destination.tunnel_port = kGuePort;
     config.destinations.push_back(destination);
   }
+  config.fullnat_flags = op.e >> 4 & 3;
+  config.uoa_mode = op.e >> 6 & 1;
+  config.uoa_trail = op.e >> 7 & 3;
   config.conn_reuse_mode = op.d & 3;
   config.expire_nodest_conn = op.d >> 2 & 1;
   config.sloppy_tcp = op.d >> 3 & 1;
@@ -135,6 +142,9 @@ void put_ip(std::vector<uint8_t>& frame, const FlowKey& key, uint8_t ttl, uint32
   frame.insert(frame.end(), key.destination.bytes, key.destination.bytes + 16);
 }
 
+// With ECE set a segment has 40 bytes of options, good and bad ones.
+uint32_t options_by(uint8_t flags) { return (flags & 0x40) != 0 ? 40 : 0; }
+
 void put_transport(std::vector<uint8_t>& frame, const FlowKey& key, uint8_t flags,
                    uint32_t payload) {
   put16(frame, key.source_port.host());
@@ -145,7 +155,15 @@ void put_transport(std::vector<uint8_t>& frame, const FlowKey& key, uint8_t flag
   } else if (key.protocol == kProtoSctp) {
     frame.insert(frame.end(), {0, 0, 0, 1, 0, 0, 0, 0, flags, 0, 0, 8});
   } else {
-    frame.insert(frame.end(), {0, 0, 0, 1, 0, 0, 0, 2, 0x50, flags, 0xff, 0xff, 0, 0, 0, 0});
+    const uint32_t options = options_by(flags);
+    const auto words = static_cast<uint8_t>((20 + options) / 4 << 4);
+    const uint8_t step = (flags & (kTcpAck | kTcpSyn)) == kTcpAck ? 1 : 0;
+    frame.insert(frame.end(), {0, 0, 0, static_cast<uint8_t>(1 + step), 0, 0, 0, 2, words, flags,
+                               0xff, 0xff, 0, 0, 0, 0});
+    constexpr uint8_t kKinds[] = {1, 2, 4, 5, 18, 8, 10, 254, 8, 3, 3, 30, 0, 34};
+    for (uint32_t i = 0; i < options; i++) {
+      frame.push_back(kKinds[(payload + i * (1 + flags % 5)) % sizeof kKinds]);
+    }
   }
   const size_t start = frame.size();
   frame.resize(start + payload, 0x5a);
@@ -232,7 +250,9 @@ class World {
     const bool super = op.a & 32;
     const uint32_t payload = super ? op.e : op.e % 1600;
     const bool sctp = key.protocol == kProtoSctp;
-    const uint32_t transport = key.protocol == kProtoUdp ? 8 : sctp ? 16 : 20;
+    const uint32_t transport = key.protocol == kProtoUdp ? 8
+                               : sctp                    ? 16
+                                      : 20 + options_by(static_cast<uint8_t>(op.d));
     if (payload + transport + 40 > kMaxIpBytes) return;
     std::vector<uint8_t> frame(12, 2);
     put16(frame, key.source.is_v4() ? 0x0800 : 0x86dd);

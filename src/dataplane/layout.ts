@@ -48,6 +48,8 @@ export const LIMITS = {
   MARK_ENDS: 8192,
   /** Frames taken from a port at once, and the most misses one burst can make. */
   BURST: 64,
+  /** Datagrams of a FULLNAT connection that may carry the client address (spec 12.10). */
+  UOA_TRAIL: 16,
   /** Interfaces (ports) of one director. */
   PORTS: 8,
   /** Virtual ports of the FTP helper (ip_vs_ftp.c, IP_VS_APP_MAX_PORTS). */
@@ -96,7 +98,27 @@ export const SERVICE_FLAG = {
   SCHED2: 0x10,
   SCHED3: 0x20,
   /** The persistence engine is `sip` (spec 4.5). */
-  SIP: 0x10000,
+  SIP: 0x1000000,
+  /** Ours: the PROXY header of FULLNAT connections (spec 12.11), one byte of its own. */
+  PROXY_V1: 0x10000,
+  PROXY_V2: 0x20000,
+  PROXY_INSECURE: 0x100000,
+} as const
+
+/** Bits of `snapshotHeader.fullnatFlags`. */
+export const FULLNAT_FLAG = {
+  /** The client address goes into a TCP option (spec 12.7). */
+  TOA: 0x1,
+  /** First sequence numbers are chosen anew (spec 12.6). */
+  RANDOMISE: 0x2,
+} as const
+
+/** How UDP says the client address (spec 12.10), `snapshotHeader.uoaMode`. */
+export const UOA = {
+  /** A header between IP and UDP, "opp". */
+  HEADER: 0,
+  /** An option of the IPv4 header, "ipo". */
+  OPTION: 1,
 } as const
 
 /** Scheduler numbers inside a snapshot. Zero is the literal scheduler `none` (spec 1.1). */
@@ -313,6 +335,9 @@ export const RECORDS = {
       ephemeralPortFirst: ['u16', 108], // the host's, source ports of GUE tunnels, both ends
       ephemeralPortLast: ['u16', 110], //   included
       fullnatTcpTimeoutSec: ['u32', 112], // 11 words, by TCP_STATE (spec 12.8)
+      fullnatFlags: ['u8', 156], // FULLNAT_FLAG
+      uoaMode: ['u8', 157], // UOA
+      uoaTrail: ['u16', 158], // datagrams of a connection that carry it, 0: none
       sysctls: ['u32', 160], // SYSCTL_WORDS words, by SYSCTL_INDEX
       markRuleCount: ['u32', 224], // `markRule` records, in the order of evaluation
       markRuleOffset: ['u32', 228],
@@ -556,6 +581,8 @@ export const REASONS = [
   ['echo_answered', 'echo request to an announced address: answered'],
   ['nat_unknown', 'of a NAT server, no connection; answered with ICMP (nat_icmp_send)'],
   ['route_refused', 'its route now leads where the forwarding method must not go'],
+  ['proxy_unplaced', 'client data that the PROXY header must precede; the client sends it again'],
+  ['nat64_untranslatable', 'cannot be said in the other address family'],
   // Out.
   ['tx_full', 'the port did not take the frame'],
   ['tx_error', 'the port refused the frame'],

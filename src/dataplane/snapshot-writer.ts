@@ -9,8 +9,10 @@ import { effectiveLocalAddresses } from '../control/model/config.js'
 import type { Config } from '../control/model/config.js'
 import type { Destination } from '../control/model/destination.js'
 import type { Service } from '../control/model/service.js'
+import type { ProxyProtocol } from '../control/model/fullnat.js'
 import {
   DESTINATION_FLAG,
+  FULLNAT_FLAG,
   LAYOUT_HASH,
   METHOD,
   NO_SLOT,
@@ -22,6 +24,7 @@ import {
   TCP_STATE,
   TUNNEL,
   TUNNEL_FLAG,
+  UOA,
 } from './layout.js'
 import type { Field, RecordName } from './layout.js'
 import { markBlocks } from './mark-writer.js'
@@ -47,6 +50,22 @@ const TUNNEL_CHECKSUM = {
   csum: TUNNEL_FLAG.CSUM,
   remcsum: TUNNEL_FLAG.REMCSUM,
 } as const
+
+const PROXY_FLAGS: Readonly<Record<ProxyProtocol, number>> = {
+  off: 0,
+  v1: SERVICE_FLAG.PROXY_V1,
+  v2: SERVICE_FLAG.PROXY_V2,
+  'v1-insecure': SERVICE_FLAG.PROXY_V1 | SERVICE_FLAG.PROXY_INSECURE,
+  'v2-insecure': SERVICE_FLAG.PROXY_V2 | SERVICE_FLAG.PROXY_INSECURE,
+}
+
+/** Flags of ours that a service's attributes make. */
+function ownFlags({ engine, proxyProtocol }: Service): number {
+  return PROXY_FLAGS[proxyProtocol] | (engine === 'sip' ? SERVICE_FLAG.SIP : 0)
+}
+
+/** Bits above belong to this program; a caller's flags have only the kernel's (spec 1.1). */
+const KERNEL_FLAGS = 0xffff
 
 /** Seconds by TCP state: spec 3.6, with ESTABLISHED and FIN_WAIT as set by the operator. */
 const TCP_TIMEOUT_SEC: Readonly<Record<keyof typeof TCP_STATE, number>> = {
@@ -185,6 +204,7 @@ export function writeSnapshot(config: Config, generation: number, host: HostFact
     markPortOffset,
     markEndCount: marks.ends.length / RECORDS.markEnd.bytes,
     markEndOffset,
+    ...fullnatFields(config),
   })
   block.shorts(RECORDS.snapshotHeader.fields.ftpPorts[1], config.ftpPorts)
   writeTimers(block, config)
@@ -199,6 +219,16 @@ export function writeSnapshot(config: Config, generation: number, host: HostFact
   block.copy(markPortOffset, marks.ports)
   block.copy(markEndOffset, marks.ends)
   return block.bytes
+}
+
+function fullnatFields({ fullnat }: Config) {
+  const toa = fullnat.toa ? FULLNAT_FLAG.TOA : 0
+  const randomise = fullnat.randomIsn ? FULLNAT_FLAG.RANDOMISE : 0
+  return {
+    fullnatFlags: toa | randomise,
+    uoaMode: fullnat.uoa === 'ipo' ? UOA.OPTION : UOA.HEADER,
+    uoaTrail: fullnat.uoaTrail,
+  }
 }
 
 interface PlacedService {
@@ -267,7 +297,7 @@ function writeServices(block: BlockWriter, offset: number, listed: readonly Plac
       protocol: id.fwmark === 0 ? PROTOCOL[id.protocol] : 0,
       family: id.address.family,
       fwmark: id.fwmark,
-      flags: service.flags | (service.engine === 'sip' ? SERVICE_FLAG.SIP : 0),
+      flags: (service.flags & KERNEL_FLAGS) | ownFlags(service),
       schedulerId: schedulerId(service.scheduler),
       orderFirst,
       orderCount: service.destinations.length,

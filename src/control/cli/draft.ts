@@ -2,6 +2,7 @@
 import { anyAddress } from '../model/address.js'
 import type { Address, Family } from '../model/address.js'
 import { PLAIN_TUNNEL } from '../model/destination.js'
+import type { ProxyProtocol } from '../model/fullnat.js'
 import type { Method, TunnelChecksum, TunnelType } from '../model/destination.js'
 import { hostNetmask } from '../model/service.js'
 import type { Protocol } from '../model/service.js'
@@ -25,6 +26,7 @@ export interface Draft {
   netmask: number
   engine: string
   onePacket: boolean
+  proxyProtocol: ProxyProtocol
   destinationAddress: Address
   destinationPort: number
   method: Method
@@ -59,6 +61,7 @@ export function emptyDraft(): Draft {
     netmask: hostNetmask(4),
     engine: '',
     onePacket: false,
+    proxyProtocol: 'off',
     destinationAddress: anyAddress(4),
     destinationPort: 0,
     method: 'direct',

@@ -31,14 +31,16 @@ export function refusalOf(config: Config, carrier: Carrier): ControlError | unde
 }
 
 /** What only the packet workers do. */
-function refusedByKernel({ id, destinations, localAddresses }: Service): ControlError | undefined {
+function refusedByKernel(service: Service): ControlError | undefined {
+  const { id, destinations, localAddresses, proxyProtocol } = service
   const full = destinations.find(({ method }) => method === 'fullnat')
-  if (full === undefined && localAddresses.length === 0) return undefined
+  const plain = localAddresses.length === 0 && proxyProtocol === 'off'
+  if (full === undefined && plain) return undefined
   const what = full === undefined ? serviceKey(id) : destinationKey(full)
   return new ControlError(
     'NOT_SUPPORTED',
-    `the kernel's IPVS has no FULLNAT (${what}): FULLNAT, local addresses, TOA and SYNPROXY need ` +
-      'the userspace dataplane, "uvs run" without --offload',
+    `the kernel's IPVS has no FULLNAT (${what}): FULLNAT, local addresses, TOA, PROXY protocol ` +
+      'and SYNPROXY need the userspace dataplane, "uvs run" without --offload',
   )
 }
 

@@ -3,6 +3,8 @@ import type { Address } from './address.js'
 import { CopyMap } from './copy-map.js'
 import { MAGLEV_INDEX_DEFAULT } from './maglev-size.js'
 import type { MarkRule } from './mark-rule.js'
+import { FULLNAT_DEFAULTS } from './fullnat.js'
+import type { FullnatSettings } from './fullnat.js'
 import { serviceKey } from './service.js'
 import type { Service, ServiceId } from './service.js'
 import { slotPool } from './slots.js'
@@ -44,6 +46,7 @@ export interface Config {
   readonly defaultLocalAddresses: readonly Address[]
   /** Virtual ports whose connections the FTP helper reads; the kernel's `ip_vs_ftp ports=`. */
   readonly ftpPorts: readonly number[]
+  readonly fullnat: FullnatSettings
   readonly timeouts: Timeouts
   /** Running halves of the synchronisation daemon, master first; at most one of each. */
   readonly daemons: readonly SyncDaemon[]
@@ -70,6 +73,7 @@ export function emptyConfig(capacity: Capacity): Config {
     maglevIndex: capacity.maglevIndex ?? MAGLEV_INDEX_DEFAULT,
     defaultLocalAddresses: [],
     ftpPorts: DEFAULT_FTP_PORTS,
+    fullnat: FULLNAT_DEFAULTS,
     timeouts: DEFAULT_TIMEOUTS,
     daemons: [],
     sysctls: defaultSysctls(),
@@ -87,9 +91,15 @@ export function withService(config: Config, service: Service): Config {
   return { ...config, services: config.services.with(serviceKey(service.id), service) }
 }
 
-/** The FULLNAT source addresses a service really uses, all of its own family. */
+/**
+ * The FULLNAT source addresses a service really uses: of its own family, and of the family of its
+ * FULLNAT destinations where that is another (NAT64).
+ */
 export function effectiveLocalAddresses(config: Config, service: Service): readonly Address[] {
   if (service.localAddresses.length > 0) return service.localAddresses
-  const { family } = service.id.address
-  return config.defaultLocalAddresses.filter((address) => address.family === family)
+  const families = new Set([service.id.address.family])
+  for (const { method, address } of service.destinations) {
+    if (method === 'fullnat') families.add(address.family)
+  }
+  return config.defaultLocalAddresses.filter((address) => families.has(address.family))
 }

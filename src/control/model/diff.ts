@@ -51,7 +51,11 @@ export function diff(before: Config, after: Config): Action[] {
   if (before.markRules !== after.markRules) {
     actions.push({ kind: 'markRulesChanged', count: after.markRules.length })
   }
-  if (before.timeouts !== after.timeouts || before.sysctls !== after.sysctls) {
+  if (
+    before.timeouts !== after.timeouts ||
+    before.sysctls !== after.sysctls ||
+    before.fullnat !== after.fullnat
+  ) {
     actions.push({ kind: 'settingsChanged' })
   }
   return actions

@@ -53,6 +53,7 @@ export const ERRORS = {
   LOCAL_ADDRESS_EXISTS: { errno: 'EEXIST', own: true },
   LOCAL_ADDRESS_UNKNOWN: { errno: 'ENOENT', own: true },
   LOCAL_ADDRESS_FAMILY: { errno: 'EINVAL', own: true },
+  PROXY_PROTOCOL_BAD: { errno: 'EINVAL', own: true },
   SYSCTL_UNKNOWN: { errno: 'ENOENT', own: true },
   SYSCTL_VALUE: { errno: 'EINVAL', own: true },
   MARK_RULE_BAD: { errno: 'EINVAL', own: true },
