@@ -72,7 +72,7 @@ bool quoted_flow(const Packet& packet, FlowKey* inverse) {
 
 bool complete_and_check(Packet& packet) {
   if (packet.checksum_partial()) complete_checksum(packet);
-  return checksum_good(packet);
+  return icmp_checksum_good(packet);
 }
 
 void rewrite_quoted_transport(uint8_t* at, uint32_t bytes, uint8_t protocol,
