@@ -13,7 +13,8 @@
 
 namespace uvs {
 
-constexpr uint32_t kMinMtu4 = 68;  // spec 5.6
+// Below these a path is of no use (spec 5.6).
+constexpr uint32_t kMinMtu4 = 68;
 constexpr uint32_t kMinMtu6 = 1280;
 
 class Transmitter {

@@ -5,14 +5,6 @@
 #include "forward/transmit.h"
 
 namespace uvs {
-namespace {
-
-// Below these a path is of no use (spec 5.6).
-constexpr uint32_t kMinMtu4 = 68;
-constexpr uint32_t kMinMtu6 = 1280;
-
-}  // namespace
-
 // Where the packets of one connection go.
 struct Transmitter::TunnelWay {
   const Tunnel& tunnel;
