@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { REASONS } from '../src/dataplane/layout.js'
+import { REASONS } from '../src/dataplane/reasons.js'
 import { type ImportRule, importOffenses } from './support/tidy/import-rules.js'
 import * as native from './support/tidy/native-rules.js'
 import * as text from './support/tidy/text-rules.js'

@@ -268,6 +268,19 @@ inline void write_destination(DestinationRecord* record, const DestinationText& 
   record->incarnation = text.incarnation;
 }
 
+inline void write_settings(SnapshotHeaderRecord* h, const ConfigText& text) {
+  h->sysctls[kSysctlConnReuseMode] = text.conn_reuse_mode;
+  h->sysctls[kSysctlExpireNodestConn] = text.expire_nodest_conn;
+  h->sysctls[kSysctlSloppyTcp] = text.sloppy_tcp;
+  h->sysctls[kSysctlSloppySctp] = text.sloppy_sctp;
+  h->sysctls[kSysctlDropEntry] = text.drop_entry;
+  h->sysctls[kSysctlPmtuDisc] = text.pmtu_disc;
+  h->sysctls[kSysctlSecureTcp] = text.secure_tcp;
+  h->sysctls[kSysctlNatIcmpSend] = text.nat_icmp_send;
+  h->sysctls[kSysctlScheduleIcmp] = text.schedule_icmp;
+  h->sysctls[kSysctlCacheBypass] = text.cache_bypass;
+}
+
 // The block that a description stands for; its length is in the header.
 inline std::vector<uint64_t> block_of(const ConfigText& text) {
   size_t local = 0;
@@ -313,16 +326,7 @@ inline std::vector<uint64_t> block_of(const ConfigText& text) {
   h->uoa_trail = text.uoa_trail;
   std::copy(std::begin(text.tcp_sec), std::end(text.tcp_sec), h->tcp_timeout_sec);
   std::copy(std::begin(text.fullnat_sec), std::end(text.fullnat_sec), h->fullnat_tcp_timeout_sec);
-  h->sysctls[kSysctlConnReuseMode] = text.conn_reuse_mode;
-  h->sysctls[kSysctlExpireNodestConn] = text.expire_nodest_conn;
-  h->sysctls[kSysctlSloppyTcp] = text.sloppy_tcp;
-  h->sysctls[kSysctlSloppySctp] = text.sloppy_sctp;
-  h->sysctls[kSysctlDropEntry] = text.drop_entry;
-  h->sysctls[kSysctlPmtuDisc] = text.pmtu_disc;
-  h->sysctls[kSysctlSecureTcp] = text.secure_tcp;
-  h->sysctls[kSysctlNatIcmpSend] = text.nat_icmp_send;
-  h->sysctls[kSysctlScheduleIcmp] = text.schedule_icmp;
-  h->sysctls[kSysctlCacheBypass] = text.cache_bypass;
+  write_settings(h, text);
   auto* services = reinterpret_cast<ServiceRecord*>(start + services_at);
   auto* addresses = reinterpret_cast<Addr*>(start + local_at);
   uint32_t local_first = 0;

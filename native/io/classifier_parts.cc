@@ -1,5 +1,5 @@
-// In: offsets of addresses and ports on the stack. Does: emits the look-up of marked ends. Next:
-// classifier_program.cc puts them into its programs.
+// In: offsets of addresses and ports on the stack. Does: emits the look-up of marked ends.
+// Next: classifier_program.cc puts it into its programs.
 #include "io/classifier_parts.h"
 
 #include <cstddef>

@@ -4,7 +4,7 @@
  */
 import { readdirSync, readFileSync } from 'node:fs'
 import type { StatusView } from '../../src/control/api/views.js'
-import type { ReasonName } from '../../src/dataplane/layout.js'
+import type { ReasonName } from '../../src/dataplane/reasons.js'
 import type { Director } from '../../test/e2e/support/director.js'
 import { waitFor } from '../../test/support/wait.js'
 

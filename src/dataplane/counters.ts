@@ -1,5 +1,6 @@
 /** Reads the counters of all workers: traffic, loads, drops by reason (docs/shared-memory.md). */
-import { LIMITS, offsetOf, REASON_LANE_WORDS, REASONS, RECORDS } from './layout.js'
+import { LIMITS, offsetOf, RECORDS } from './layout.js'
+import { REASON_LANE_WORDS, REASONS } from './reasons.js'
 import type { SharedBlocks } from './memory.js'
 
 /** Traffic of one service or destination, summed over the workers. */

@@ -11,8 +11,6 @@ import {
   METHOD,
   MISS_FLAG,
   NO_SLOT,
-  REASON_LANE_WORDS,
-  REASONS,
   type RecordLayout,
   RECORDS,
   SCHEDULER_ID,
@@ -30,6 +28,7 @@ import {
   VERDICT,
   WORKER_STATE,
 } from './layout.js'
+import { REASON_LANE_WORDS, REASONS } from './reasons.js'
 
 const CPP_TYPE = {
   u8: 'uint8_t',

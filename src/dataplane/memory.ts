@@ -20,7 +20,8 @@
  */
 import { allocateSchedulerBlocks, type SchedulerBlocks } from '../scheduler/shared-state.js'
 import { allocateTemplates, type TemplateBlocks } from '../scheduler/persistence/templates.js'
-import { LIMITS, REASON_LANE_WORDS, RECORDS } from './layout.js'
+import { LIMITS, RECORDS } from './layout.js'
+import { REASON_LANE_WORDS } from './reasons.js'
 import { loadBlockWords } from './load-view.js'
 import { connectionTableBytes, sharedLines } from './native.js'
 

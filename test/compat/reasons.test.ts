@@ -1,7 +1,7 @@
 /** The reasons to drop a packet: one list for counters, metrics and people. */
 import assert from 'node:assert/strict'
 import { CounterBlocks } from '../../src/dataplane/counters.js'
-import { REASON_LANE_WORDS, reasonIndex, REASONS } from '../../src/dataplane/layout.js'
+import { REASON_LANE_WORDS, reasonIndex, REASONS } from '../../src/dataplane/reasons.js'
 import { allocateBlocks } from '../../src/dataplane/memory.js'
 
 describe('reasons to drop', () => {

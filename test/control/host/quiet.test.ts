@@ -68,6 +68,10 @@ function words(entries: Uint8Array): string[] {
 const entriesOf = (...args: Parameters<typeof hostFacts>): string[] =>
   words(hostFacts(...args).entries).filter((entry) => !entry.startsWith('HOST'))
 
+/** Without the entries that parts of datagrams are looked up by. */
+const wholePackets = (entries: readonly string[]): string[] =>
+  entries.filter((entry) => !entry.startsWith('FRAGMENT_SOURCE'))
+
 describe('classifier entries', () => {
   it('kinds and flags are those of native/io/classifier_program.h', () => {
     const url = new URL('../../../../native/io/classifier_program.h', import.meta.url)
@@ -87,7 +91,7 @@ describe('classifier entries', () => {
   it('an SCTP service', () => {
     const id = { ...serviceId('198.18.0.100', 2905), protocol: 'sctp' as const }
     const config = configOf([addService(id), addDestination(id, '198.18.0.21', {}, 2906)])
-    assert.deepEqual(entriesOf(config, HOST).slice(0, 3), [
+    assert.deepEqual(wholePackets(entriesOf(config, HOST)).slice(0, 3), [
       'SERVICE 198.18.0.100 2905 132 0',
       'SOURCE 198.18.0.21 2906 132 1',
       'VIRTUAL 198.18.0.100 0 0 0',
@@ -202,9 +206,11 @@ describe('classifier entries', () => {
   it('a persistent FTP service takes data connections too, whose replies have any port', () => {
     const id = serviceId('198.18.0.100', 21)
     const entries = (flags: number, method: 'masquerade' | 'direct' | 'fullnat'): string[] =>
-      entriesOf(
-        configOf([addService(id, { flags }), addDestination(id, '198.18.0.21', { method }, 21)]),
-        HOST,
+      wholePackets(
+        entriesOf(
+          configOf([addService(id, { flags }), addDestination(id, '198.18.0.21', { method }, 21)]),
+          HOST,
+        ),
       )
     const masqueraded = [
       'SERVICE 198.18.0.100 21 6 4',
@@ -225,7 +231,7 @@ describe('classifier entries', () => {
     const id = serviceId('198.18.0.100', 2100)
     const commands = [addService(id), addDestination(id, '198.18.0.21', {}, 21)]
     const entries = (ftpPorts: number[]): string[] =>
-      entriesOf({ ...configOf(commands), ftpPorts }, HOST).slice(0, 4)
+      wholePackets(entriesOf({ ...configOf(commands), ftpPorts }, HOST)).slice(0, 4)
     assert.deepEqual(entries([21, 2100]), [
       'SERVICE 198.18.0.100 2100 6 4',
       'FTP_DATA 198.18.0.100 0 6 4',
@@ -254,7 +260,7 @@ describe('classifier entries', () => {
       ]),
       HOST,
     )
-    assert.deepEqual(entries.filter((entry) => /SERVICE|SOURCE/.test(entry)).sort(), [
+    assert.deepEqual(wholePackets(entries.filter((entry) => /SERVICE|SOURCE/.test(entry))).sort(), [
       'SERVICE 198.18.0.100 21 6 4',
       'SERVICE 198.18.0.100 80 6 0',
       'SERVICE 198.18.0.101 2100 6 4',
@@ -320,10 +326,16 @@ describe('classifier entries of mark services', () => {
       const { entries } = hostFacts(configOf([addService(id, { flags }), destination]), HOST)
       return words(entries).filter((entry) => entry.startsWith('SOURCE'))
     }
-    assert.deepEqual(sources(0), ['SOURCE 198.18.1.1 8080 6 1', 'SOURCE 198.18.1.1 8080 17 1'])
+    // Steered by the client's address alone, as requests that a mark selects.
+    assert.deepEqual(sources(0), [
+      'SOURCE 198.18.1.1 8080 6 5',
+      'SOURCE 198.18.1.1 8080 17 5',
+      'SOURCE 198.18.1.1 8080 132 5',
+    ])
     assert.deepEqual(sources(SERVICE_FLAGS.PERSISTENT), [
-      'SOURCE 198.18.1.1 0 6 1',
-      'SOURCE 198.18.1.1 0 17 1',
+      'SOURCE 198.18.1.1 0 6 5',
+      'SOURCE 198.18.1.1 0 17 5',
+      'SOURCE 198.18.1.1 0 132 5',
     ])
   })
 })
