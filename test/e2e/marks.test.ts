@@ -19,11 +19,13 @@ import {
   virtualAddress,
 } from './support/lab.js'
 import { assertUnchanged, hostState } from './support/host-state.js'
-import { UVS } from './support/paths.js'
+import { programPath, UVS } from './support/paths.js'
 import { curl, isAlive, tally } from './support/tools.js'
 import { requests } from './support/web.js'
 
 const SECOND_PORT = 443
+/** Of a server on the director itself. */
+const OWN_PORT = 8081
 
 const ROUTED: Record<Family, string> = { 4: '198.18.9.0/24', 6: '2001:db8:0:9::/64' }
 const routed = (family: Family, n: number): string =>
@@ -58,6 +60,9 @@ describe('mark services', function () {
     requireNamespaces(this)
     lab = new Lab()
     await lab.startWebServers([80, SECOND_PORT])
+    const server = [process.execPath, programPath('real-server'), 'director', String(OWN_PORT)]
+    lab.director.spawn(server)
+    await lab.director.waitForTcp(OWN_PORT)
     untouched = hostState(lab.director, ['eth0'])
     director = await Director.start(lab.director, { workers: 2 })
   })
@@ -145,11 +150,11 @@ describe('mark services', function () {
         r2: 1,
         r3: 1,
       })
-      // What the rule does not match goes where it would have gone without uvs.
-      assert.equal(
-        await curl(lab.director, `http://${host(destinationAddress('nat', family, 1))}/`),
-        'r1',
-      )
+      // From another client the same ports reach uvs too, end in no service, and go to the host.
+      const own = `http://${endpoint(directorAddress(family), OWN_PORT)}/`
+      assert.deepEqual(await answers(own, 2, [clientAddress(family, 2)]), ['director', 'director'])
+      const real = host(destinationAddress('nat', family, 1))
+      assert.equal(await curl(lab.director, `http://${real}/`), 'r1')
       assert.ok(await isAlive(lab.client, directorAddress(family)))
     })
   }
