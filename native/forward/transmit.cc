@@ -93,7 +93,7 @@ bool Transmitter::admit_reply(Packet& packet, const NextHop& hop, const NextHop&
 
 void Transmitter::out(Packet& packet, uint16_t slot, uint32_t cut_to, const Addr& answer_from,
                       uint32_t now_ms) {
-  if (cut_to == 0) [[likely]] {
+  if (cut_to == kWhole) [[likely]] {
     if (!egress_.send(packet.frame, packet.l3, packet.family, slot, now_ms)) {
       counters_.count(Reason::kNoRoute);
       answer(packet, IcmpError::kHostUnreachable, 0, answer_from, now_ms);
@@ -153,7 +153,7 @@ uint32_t Transmitter::request(Packet& packet, Conn& conn, uint32_t now_ms) {
       // DR, local and bypass: the IP packet stays as it is (spec 5.5.6).
       if (!stays_as_it_is(conn, hop)) return 0;
   }
-  out(packet, slot, fragment ? hop.mtu : 0, virtual_address, now_ms);
+  out(packet, slot, fragment ? hop.mtu : kWhole, virtual_address, now_ms);
   return answered_;
 }
 
@@ -178,7 +178,7 @@ bool Transmitter::reply(Packet& packet, Conn& conn, uint32_t now_ms) {
   if (!admit_reply(packet, hop, back, &fragment, now_ms)) return false;
   rewrite_ends(packet, Ends{&table_.address(conn.virtual_index), &conn.client, conn.virtual_port,
                             conn.client_port});
-  out(packet, slot, fragment ? hop.mtu : 0, back.source, now_ms);
+  out(packet, slot, fragment ? hop.mtu : kWhole, back.source, now_ms);
   return true;
 }
 
@@ -204,7 +204,7 @@ bool Transmitter::related(Packet& packet, Conn& conn, bool from_client, uint32_t
   if (!rewrite_related(packet, ends)) return false;
   bool fragment;
   if (!admit(packet, hops_.at(slot), kMaxIpBytes, virtual_address, &fragment, now_ms)) return true;
-  out(packet, slot, 0, virtual_address, now_ms);
+  out(packet, slot, kWhole, virtual_address, now_ms);
   return true;
 }
 
