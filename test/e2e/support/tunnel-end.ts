@@ -33,10 +33,11 @@ function binary(): string {
   const fresh = existsSync(BINARY) && statSync(BINARY).mtimeMs > statSync(SOURCE).mtimeMs
   if (fresh) return BINARY
   mkdirSync(join(ROOT, 'build'), { recursive: true })
-  const compiler = process.env.CXX ?? (spawnSync('g++', ['--version']).error ? 'clang++' : 'g++')
+  const usual = spawnSync('g++', ['--version']).error ? 'clang++' : 'g++'
+  const [compiler, ...words] = (process.env.CXX ?? usual).split(' ') // perhaps `ccache g++`
   // Renamed at the end: two runs at a time must not start half a file.
   const half = `${BINARY}.${process.pid}`
-  execFileSync(compiler, ['-std=c++20', '-O2', '-Wall', '-Wextra', '-o', half, SOURCE])
+  execFileSync(compiler, [...words, '-std=c++20', '-O2', '-Wall', '-Wextra', '-o', half, SOURCE])
   renameSync(half, BINARY)
   return BINARY
 }
