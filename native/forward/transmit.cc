@@ -111,7 +111,7 @@ bool Transmitter::admit_reply(Packet& packet, const NextHop& hop, const NextHop&
 
 void Transmitter::out(Packet& packet, uint16_t slot, uint32_t cut_to, const Addr& answer_from,
                       uint32_t now_ms) {
-  if (cut_to == 0) [[likely]] {
+  if (cut_to == kWhole) [[likely]] {
     if (!egress_.send(packet.frame, packet.l3, packet.family, slot, now_ms)) {
       counters_.count(Reason::kNoRoute);
       answer(packet, IcmpError::kHostUnreachable, 0, answer_from, now_ms);
@@ -207,7 +207,7 @@ uint32_t Transmitter::request(Packet& packet, Conn& conn, uint32_t now_ms) {
       if (packet.key.protocol == kProtoSctp && packet.checksum_partial()) [[unlikely]]
         complete_checksum(packet);
   }
-  out(packet, slot, fragment ? hop.mtu : 0, virtual_address, now_ms);
+  out(packet, slot, fragment ? hop.mtu : kWhole, virtual_address, now_ms);
   return answered_;
 }
 
@@ -256,7 +256,7 @@ bool Transmitter::reply(Packet& packet, Conn& conn, uint32_t now_ms) {
   } else {
     rewrite_ends(packet, ends, covered);
   }
-  out(packet, slot, fragment ? hop.mtu : 0, back.source, now_ms);
+  out(packet, slot, fragment ? hop.mtu : kWhole, back.source, now_ms);
   return true;
 }
 
@@ -290,7 +290,7 @@ bool Transmitter::related(Packet& packet, Conn& conn, bool from_client, uint32_t
   bool fragment;
   const NextHop& hop = hops_.at(slot);
   if (!admit(packet, hop, hop.mtu, virtual_address, &fragment, now_ms)) return true;
-  out(packet, slot, fragment ? hop.mtu : 0, virtual_address, now_ms);
+  out(packet, slot, fragment ? hop.mtu : kWhole, virtual_address, now_ms);
   return true;
 }
 

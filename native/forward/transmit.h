@@ -81,7 +81,8 @@ class Transmitter {
   bool fits(const Packet& packet, uint32_t mtu, const Addr& answer_from, bool* fragment,
             uint32_t now_ms);
   bool stays_as_it_is(const Conn& conn, const NextHop& hop);
-  // `cut_to`: MTU for its fragments, 0 where it leaves whole.
+  // `cut_to`: MTU for its fragments, kWhole where it is not cut.
+  static constexpr uint32_t kWhole = UINT32_MAX;
   void out(Packet& packet, uint16_t slot, uint32_t cut_to, const Addr& answer_from,
            uint32_t now_ms);
   void answer(const Packet& packet, IcmpError error, uint32_t mtu, const Addr& from,

@@ -155,7 +155,7 @@ void Transmitter::send_fullnat(Packet& packet, Conn& conn, uint16_t slot, bool f
   const bool grown = !packet.is_gso() && packet.l3_bytes > hops_.at(slot).mtu;
   const bool may_cut = !packet.dont_fragment && packet.family == 4;
   const bool cut = packet.fragment_bytes != 0 || ((fragment || grown) && may_cut);
-  out(packet, slot, cut ? hops_.at(slot).mtu : 0, table_.address(conn.virtual_index), now_ms);
+  out(packet, slot, cut ? hops_.at(slot).mtu : kWhole, table_.address(conn.virtual_index), now_ms);
 }
 
 bool Transmitter::translate(Packet& packet, const Ends& ends, uint64_t covered) {
@@ -195,7 +195,7 @@ void Transmitter::related_nat64(const Packet& packet, Conn& conn, const RelatedE
   const Addr& virtual_address = table_.address(conn.virtual_index);
   bool fragment;
   if (!admit(made, hops_.at(slot), kMaxIpBytes, virtual_address, &fragment, now_ms)) return;
-  out(made, slot, 0, virtual_address, now_ms);
+  out(made, slot, kWhole, virtual_address, now_ms);
 }
 
 // How the numbers of a quoted segment, and the size it may have, read on the other side.

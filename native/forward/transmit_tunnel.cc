@@ -50,7 +50,7 @@ void Transmitter::tunnel_one(Packet& packet, const TunnelWay& way, uint32_t now_
   const bool fragment = packet.fragment_bytes != 0 || packet.l3_bytes > way.mtu;
   const uint8_t inner_family = packet.family;
   packet.family = outer4 ? 4 : 6;
-  out(packet, way.slot, fragment ? way.mtu : 0, hop.source, now_ms);
+  out(packet, way.slot, fragment ? way.mtu : kWhole, hop.source, now_ms);
   packet.family = inner_family;
 }
 
