@@ -32,8 +32,8 @@ struct CoreMemory {
   uint8_t* table = nullptr;  // ConnTable::bytes_needed(connections)
   size_t table_bytes = 0;
   uint32_t connections = 0;
-  MissRecord* misses = nullptr;   // kBurst
-  uint8_t* miss_texts = nullptr;  // kBurst times kMaxTextSlot
+  MissRecord* misses = nullptr;    // kBurst
+  MissText* miss_texts = nullptr;  // kBurst
   WorkerWordsRecord* words = nullptr;
   PortWordsRecord* port_words = nullptr;  // by port
   TemplateRecord* templates = nullptr;

@@ -159,7 +159,7 @@ bool CoreWrap::attach_memory(const Napi::Object& options, CoreMemory* memory) {
   memory->table_bytes = ConnTable::bytes_needed(memory->connections);
   memory->table = borrow.block<uint8_t>("table", memory->table_bytes);
   memory->misses = borrow.block<MissRecord>("misses", kBurst);
-  memory->miss_texts = borrow.block<uint8_t>("missTexts", kBurst * kMaxTextSlot);
+  memory->miss_texts = borrow.block<MissText>("missTexts", kBurst);
   memory->words = borrow.block<WorkerWordsRecord>("words", 1);
   memory->port_words = borrow.block<PortWordsRecord>("portWords", kMaxPorts);
   memory->templates = borrow.block<TemplateRecord>("templates", 1, &memory->template_count);

@@ -53,7 +53,7 @@ struct Blocks {
         templates_held(template_count),
         table(ConnTable::bytes_needed(connections)),
         misses(kBurst * sizeof(MissRecord)),
-        miss_texts(kBurst * kMaxTextSlot),
+        miss_texts(kBurst * sizeof(MissText)),
         words(sizeof(WorkerWordsRecord)),
         port_words(kMaxPorts * sizeof(PortWordsRecord)),
         templates(template_count * sizeof(TemplateRecord)),
@@ -90,7 +90,7 @@ struct Blocks {
   HandoverEnds handover;  // likewise
   Zeroed<uint8_t> table;
   Zeroed<MissRecord> misses;
-  Zeroed<uint8_t> miss_texts;
+  Zeroed<MissText> miss_texts;
   Zeroed<WorkerWordsRecord> words;
   Zeroed<PortWordsRecord> port_words;
   Zeroed<TemplateRecord> templates;

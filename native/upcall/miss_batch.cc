@@ -76,9 +76,8 @@ uint32_t MissBatch::add(const FlowKey& key, uint64_t hash, uint8_t family, uint1
 }
 
 void MissBatch::set_text(uint32_t i, std::span<const uint8_t> text) {
-  static_assert(kMaxTextSlot == 256, "the length is one byte");
   assert(!text.empty() && text.size() < kMaxTextSlot);
-  uint8_t* slot = texts_ + i * kMaxTextSlot;
+  uint8_t* slot = texts_[i].bytes;
   slot[0] = static_cast<uint8_t>(text.size());
   std::memcpy(slot + 1, text.data(), text.size());
   // TypeScript compares whole words.

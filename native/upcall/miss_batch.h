@@ -12,10 +12,17 @@
 
 namespace uvs {
 
+// What an engine adds to a template key, as TypeScript reads it: length, text, zeroes up to the
+// next word.
+struct alignas(4) MissText {
+  uint8_t bytes[kMaxTextSlot];
+};
+static_assert(sizeof(MissText) == 256, "the length is one byte");
+
 class MissBatch {
  public:
-  // `records`: kBurst. `texts`: kBurst times kMaxTextSlot bytes, for set_text().
-  void attach(MissRecord* records, uint8_t* texts = nullptr) {
+  // kBurst of each; `texts` for set_text().
+  void attach(MissRecord* records, MissText* texts = nullptr) {
     records_ = records;
     texts_ = texts;
   }
@@ -60,7 +67,7 @@ class MissBatch {
   void append(uint32_t record, uint16_t packet_number);
 
   MissRecord* records_ = nullptr;
-  uint8_t* texts_ = nullptr;
+  MissText* texts_ = nullptr;
   uint32_t size_ = 0;
   uint8_t lookup_[kLookup] = {};  // record number + 1, by flow hash, open addressing
   uint64_t hashes_[kBurst];

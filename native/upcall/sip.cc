@@ -3,9 +3,8 @@
 // Next: the miss batch carries it to src/scheduler/persistence.
 //
 // The rules where they are not RFC 3261's: the first line is never a header; the body is searched
-// like the head; any header that is the name with more behind it ends the search; of a value that
-// stands on a continuation line the first character is lost; a line that begins behind an empty
-// one is not looked at where lines end in a bare CR or LF.
+// like the head; any header that is the name with more behind it ends the search; lines may end in
+// CR or LF alone, and one that begins behind an empty one is not looked at then.
 #include "upcall/sip.h"
 
 #include <cstddef>
@@ -31,11 +30,11 @@ bool is_letter(uint8_t c) {
 bool is_blank(uint8_t c) { return c == ' ' || c == '\t'; }
 bool is_line_end(uint8_t c) { return c == '\r' || c == '\n'; }
 
-// RFC 3261 25.1 "word", without the apostrophe and with the comma.
+// RFC 3261 25.1 "word".
 bool is_word(uint8_t c) {
-  if (is_letter(c) || is_digit(c) || (c >= '(' && c <= '/')) return true;
-  return c != 0 &&
-         std::string_view("!\"%:<>?[\\]_`{}~").find(static_cast<char>(c)) != std::string_view::npos;
+  if (is_letter(c) || is_digit(c)) return true;
+  return c != 0 && std::string_view("-.!%*_+`'~()<>:\\\"/[]?{}").find(static_cast<char>(c)) !=
+                       std::string_view::npos;
 }
 
 size_t word_length(Bytes text, size_t at) {
@@ -59,20 +58,21 @@ size_t next_line(Bytes text, size_t at) {
   return at + (pair ? 2 : 1);
 }
 
-// First place from `at` on that is neither space nor folding; kNone: the header ends before it.
+size_t skip_blanks(Bytes text, size_t at) {
+  while (at < text.size() && is_blank(text[at])) at++;
+  return at;
+}
+
+// First place from `at` on that is neither blank nor folding, of which there may be one; kNone: the
+// header ends before it.
 size_t skip_space(Bytes text, size_t at) {
-  while (at < text.size()) {
-    if (text[at] == ' ') {
-      at++;
-      continue;
-    }
-    if (!is_line_end(text[at])) return at;
+  at = skip_blanks(text, at);
+  if (at < text.size() && is_line_end(text[at])) {
     at = next_line(text, at);
     if (at >= text.size() || !is_blank(text[at])) return kNone;
-    while (at < text.size() && is_blank(text[at])) at++;
-    at++;  // see the top
+    at = skip_blanks(text, at);
   }
-  return kNone;
+  return at < text.size() ? at : kNone;
 }
 
 // Bytes of the header's name at `at`, 0: it is another header. The compact name is followed by

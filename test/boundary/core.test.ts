@@ -143,7 +143,7 @@ describe('boundary: memory that does not fit', () => {
   }
 
   it('is refused when short, misaligned or no memory at all', () => {
-    assert.equal(names.length, 10)
+    assert.equal(names.length, 11)
     for (const name of names) {
       const block = good[name] as Uint8Array
       const least = LEAST[name] ?? block.byteLength
@@ -283,7 +283,7 @@ describe('boundary: misses and verdicts', () => {
     const rig = makeRig()
     const verdicts = new DataView(rig.blocks.misses.buffer, rig.blocks.misses.byteOffset)
     const at = offsetOf('miss', 'verdict')
-    const nonsense = [2, 77, LIMITS.DESTINATIONS, 0x7fffffff, -4, -2147483648]
+    const nonsense = [2, 77, LIMITS.DESTINATIONS, 0x7fffffff, -5, -2147483648]
     nonsense.forEach((verdict, i) => {
       rig.core.inject([request(i)])
       assert.equal(rig.core.poll(0), 1)

@@ -173,6 +173,7 @@ describe('ipvsadm over a director', () => {
     for (const [words, text] of [
       ['-A -t 198.18.0.1:80', 'Service already exists'],
       ['-A -t 198.18.0.2:80 -s best', 'Scheduler or persistence engine not found'],
+      ['-E -t 198.18.0.1:80 --pe mine', 'Scheduler or persistence engine not found'],
       ['-E -t 198.18.0.2:80', 'No such service'],
       ['-D -t 198.18.0.2:80', 'No such service'],
       ['-Z -t 198.18.0.2:80', 'No such service'],

@@ -54,7 +54,7 @@ class SipWorld : public World {
   }
 
   std::string TextOf(uint32_t record) const {
-    const uint8_t* slot = blocks.miss_texts.get() + record * kMaxTextSlot;
+    const uint8_t* slot = blocks.miss_texts.get()[record].bytes;
     return std::string(slot + 1, slot + 1 + slot[0]);
   }
 
@@ -100,7 +100,7 @@ TEST(sip_core_tells_the_call_id) {
     // A shorter one in the same place leaves no rest in its last word.
     world.Send(world.Call("c", 40001));
     CHECK_EQ(world.ids[0], "c");
-    const uint8_t* slot = world.blocks.miss_texts.get();
+    const uint8_t* slot = world.blocks.miss_texts.get()[0].bytes;
     CHECK_EQ(slot[2] | slot[3], 0);
     // The connection is there: no further message is asked about, with or without Call-ID.
     CHECK_EQ(world.Send(world.Call("")).size(), 1);

@@ -42,23 +42,25 @@ TEST(sip_call_id_by_header) {
       {"i: compact", "compact"},
       {"I:capital", "capital"},
       {"i : x", "x"},
-      {"Call-ID: a!\"%(),-./:<>?[\\]_`{}~", "a!\"%(),-./:<>?[\\]_`{}~"},
+      {"Call-ID: a-.!%*_+`'~()<>:\\\"/[]?{}", "a-.!%*_+`'~()<>:\\\"/[]?{}"},
       {"Call-ID: \xc4\xff", "\xc4\xff"},  // letters of ISO 8859-1
-      // Folded before the value: its first character is lost, as with the kernel.
-      {"Call-ID:\r\n folded", "olded"},
-      {"Call-ID:\r\n\t folded", "olded"},
-      {"Call-ID\r\n  : a", ""},
-      {"Call-ID\r\n  x: a", "a"},
+      {"Call-ID:\tx", "x"},
+      {"Call-ID \t:\t x", "x"},
+      {"Call-ID:\r\n folded", "folded"},
+      {"Call-ID:\r\n\t folded", "folded"},
+      {"Call-ID \r\n  : a", "a"},
+      {"Call-ID\r\n :\r\n a", "a"},
+      {"Call-ID\r\n  x: a", ""},
+      {"Call-ID:\r\n \r\n x", ""},  // folded once
       {"Subject: x\r\n Call-ID: folded\r\ni: real", "real"},
       // None.
       {"X: y", ""},
       {"Call-ID:", ""},
       {"Call-ID: ", ""},
       {"Call-ID; x", ""},
-      {"Call-ID:\tx", ""},  // the kernel takes a tab for a space on a continuation line only
       {"Call-ID: two words", ""},
       {"Call-ID: x ", ""},
-      {"Call-ID: x'y", ""},
+      {"Call-ID: x,y", ""},
       {"Call-ID: x;y", ""},
       {"Call-ID: x@y@z", ""},
       {"Call-ID: \xd7x", ""},
@@ -143,7 +145,7 @@ TEST(sip_finds_the_call_id_of_every_good_message) {
 
 TEST(sip_random_bytes_give_a_value_inside_or_none) {
   Random random(7);
-  const std::string_view alphabet = "\r\n\r\n  \t::iiIcCaAlL-iIdD@@xy2'\0\xe9";
+  const std::string_view alphabet = "\r\n\r\n  \t::iiIcCaAlL-iIdD@@xy2',\0\xe9";
   uint32_t found = 0;
   for (int round = 0; round < 300000; round++) {
     std::string message;
@@ -157,7 +159,7 @@ TEST(sip_random_bytes_give_a_value_inside_or_none) {
     const std::string id = CallId(message);
     if (id.empty()) continue;
     found++;
-    CHECK(id.find_first_of("\r\n \t'") == std::string::npos);
+    CHECK(id.find_first_of("\r\n \t,") == std::string::npos);
     CHECK(id.find('@') == id.rfind('@'));
     const size_t at = message.find(id);
     CHECK(at != std::string::npos);

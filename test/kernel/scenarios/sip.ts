@@ -155,7 +155,8 @@ const FORMS: readonly (readonly [name: string, payloads: readonly string[]])[] =
   [
     'values',
     [
-      'a!"%(),-./:<>?[\\]_`{}~',
+      'a-.!%*_+`~()<>:\\"/[]?{}',
+      'a,b',
       'a@b@c',
       'two words',
       'behind ',
@@ -164,9 +165,6 @@ const FORMS: readonly (readonly [name: string, payloads: readonly string[]])[] =
       '',
       '@host',
       'user@',
-      'x'.repeat(255),
-      'y'.repeat(256),
-      `${'l'.repeat(120)}@${'r'.repeat(120)}`,
     ].map(of),
   ],
   [
@@ -175,6 +173,9 @@ const FORMS: readonly (readonly [name: string, payloads: readonly string[]])[] =
       'Call-ID:\r\n folded',
       'Call-ID:\r\n\t folded',
       'Call-ID\r\n : folded',
+      'Call-ID:\r\n \r\n twice',
+      'Call-ID\r\n  x: none',
+      'Call-ID\r\n :\r\n both',
       'Call-ID:\ttab',
       'Subject: x\r\n Call-ID: continued\r\ni: real',
       'Call-ID: @bad\r\nCall-ID: good',
@@ -207,6 +208,20 @@ const HEADERS = FORMS.map(([name, payloads]) =>
     s.stats()
   }),
 )
+
+// ipvsadm ends with SIGSEGV on a line of /proc/net/ip_vs_conn as long as these make it, so they are
+// not listed, and gone when the scenario ends.
+const LONG = scenario('SIP: Call-IDs of up to 255 bytes', (s) => {
+  s.service('-u $V1:5060 -s rr -o -p 3 --pe sip', ...DIRECT)
+  const ids = ['x'.repeat(254), 'x'.repeat(255), 'x'.repeat(256), `l@${'r'.repeat(253)}`]
+  for (const round of [0, 1]) {
+    ids.forEach((id, i) => send(s, '$V1:5060', [`$C1:${6000 + 10 * round + i}`, id]))
+  }
+  s.ipvsadm('-L -n --persistent-conn')
+  s.stats()
+  s.wait(5)
+  s.ipvsadm('-L -n --persistent-conn')
+})
 
 const WITHOUT = [
   scenario('SIP: messages without Call-ID are dropped', (s) => {
@@ -310,7 +325,6 @@ const SERVERS = [
     speak(s, 1, '$C1', of('a'), 5070)
     speak(s, 7, '$C1', of('a'))
     s.sysctl('nat_icmp_send', 1)
-    speak(s, 1, '$C1', 'keep-alive')
     speak(s, 1, '$C1', of('b'))
     calls(s)
   }),
@@ -330,4 +344,4 @@ const SERVERS = [
   }),
 ]
 
-export const SIP = [...CALLS, ...HEADERS, ...WITHOUT, ...SERVERS]
+export const SIP = [...CALLS, ...HEADERS, LONG, ...WITHOUT, ...SERVERS]
