@@ -7,7 +7,7 @@
 
 namespace uvs {
 
-constexpr uint32_t kLayoutHash = 0x7bee34fu;
+constexpr uint32_t kLayoutHash = 0xdc41311fu;
 constexpr uint32_t kSnapshotMagic = 0x53565531u;
 constexpr uint32_t kTableMagic = 0x54565531u;
 constexpr uint16_t kNoSlot = 65535;
@@ -37,6 +37,8 @@ constexpr uint32_t kServiceOnePacket = 4;
 constexpr uint32_t kServiceSched1 = 8;
 constexpr uint32_t kServiceSched2 = 16;
 constexpr uint32_t kServiceSched3 = 32;
+constexpr uint32_t kServiceSynproxy = 32768;
+constexpr uint32_t kServiceUnweighted = 65536;
 
 constexpr uint32_t kSchedulerNone = 0;
 constexpr uint32_t kSchedulerRr = 1;
@@ -59,6 +61,7 @@ constexpr uint16_t kMissTcpAck = 2;
 constexpr uint16_t kMissTcpFin = 4;
 constexpr uint16_t kMissTcpRst = 8;
 constexpr uint16_t kMissOnePacket = 16;
+constexpr uint16_t kMissSynproxy = 4096;
 
 constexpr uint32_t kTemplateUsed = 1;
 constexpr uint32_t kTemplateAssured = 2;
@@ -122,6 +125,14 @@ enum class Reason : uint8_t {
   kAddressTableFull,
   kLocalPortExhausted,
   kLocalAddressNone,
+  kSynproxyAnswered,
+  kSynproxyNoWeight,
+  kSynproxyBadCookie,
+  kSynproxyDeferred,
+  kSynproxyWaiting,
+  kSynproxyServerOdd,
+  kSynproxyNoAnswer,
+  kSynproxyAckStorm,
   kNoRoute,
   kNeighbourUnresolved,
   kNeighbourQueueFull,
@@ -137,7 +148,7 @@ enum class Reason : uint8_t {
   kTxError,
   kRxOverrun,
 };
-constexpr uint32_t kReasonCount = 40;
+constexpr uint32_t kReasonCount = 48;
 constexpr uint32_t kReasonLaneWords = 64;
 static_assert(kReasonCount <= kReasonLaneWords);
 constexpr const char* kReasonNames[kReasonCount] = {
@@ -167,6 +178,14 @@ constexpr const char* kReasonNames[kReasonCount] = {
     "address_table_full",
     "local_port_exhausted",
     "local_address_none",
+    "synproxy_answered",
+    "synproxy_no_weight",
+    "synproxy_bad_cookie",
+    "synproxy_deferred",
+    "synproxy_waiting",
+    "synproxy_server_odd",
+    "synproxy_no_answer",
+    "synproxy_ack_storm",
     "no_route",
     "neighbour_unresolved",
     "neighbour_queue_full",
@@ -300,7 +319,8 @@ struct SnapshotHeaderRecord {
   uint32_t announce_offset;
   uint32_t udp_timeout_sec;
   uint32_t tcp_timeout_sec[12];
-  uint32_t fullnat_tcp_timeout_sec[12];
+  uint32_t fullnat_tcp_timeout_sec[11];
+  uint32_t synproxy_offset;
   uint32_t sysctls[24];
 };
 static_assert(sizeof(SnapshotHeaderRecord) == 256);
@@ -323,6 +343,7 @@ static_assert(offsetof(SnapshotHeaderRecord, announce_offset) == 56);
 static_assert(offsetof(SnapshotHeaderRecord, udp_timeout_sec) == 60);
 static_assert(offsetof(SnapshotHeaderRecord, tcp_timeout_sec) == 64);
 static_assert(offsetof(SnapshotHeaderRecord, fullnat_tcp_timeout_sec) == 112);
+static_assert(offsetof(SnapshotHeaderRecord, synproxy_offset) == 156);
 static_assert(offsetof(SnapshotHeaderRecord, sysctls) == 160);
 
 struct ServiceRecord {
@@ -396,6 +417,39 @@ static_assert(offsetof(DestinationRecord, used) == 48);
 static_assert(offsetof(DestinationRecord, incarnation) == 52);
 static_assert(offsetof(DestinationRecord, reserved) == 56);
 static_assert(offsetof(DestinationRecord, reserved1) == 60);
+
+struct SynproxyRecord {
+  uint32_t secret[8];
+  uint32_t minute_start;
+  uint16_t init_mss;
+  uint16_t dup_ack;
+  uint16_t max_ack_saved;
+  uint16_t reuse_states;
+  uint8_t window_scale;
+  uint8_t sack;
+  uint8_t timestamps;
+  uint8_t ttl;
+  uint8_t defer;
+  uint8_t syn_retry;
+  uint8_t close_client_window;
+  uint8_t reserved;
+  uint8_t pad0[12];
+};
+static_assert(sizeof(SynproxyRecord) == 64);
+static_assert(offsetof(SynproxyRecord, secret) == 0);
+static_assert(offsetof(SynproxyRecord, minute_start) == 32);
+static_assert(offsetof(SynproxyRecord, init_mss) == 36);
+static_assert(offsetof(SynproxyRecord, dup_ack) == 38);
+static_assert(offsetof(SynproxyRecord, max_ack_saved) == 40);
+static_assert(offsetof(SynproxyRecord, reuse_states) == 42);
+static_assert(offsetof(SynproxyRecord, window_scale) == 44);
+static_assert(offsetof(SynproxyRecord, sack) == 45);
+static_assert(offsetof(SynproxyRecord, timestamps) == 46);
+static_assert(offsetof(SynproxyRecord, ttl) == 47);
+static_assert(offsetof(SynproxyRecord, defer) == 48);
+static_assert(offsetof(SynproxyRecord, syn_retry) == 49);
+static_assert(offsetof(SynproxyRecord, close_client_window) == 50);
+static_assert(offsetof(SynproxyRecord, reserved) == 51);
 
 struct AnnounceRecord {
   Addr address;

@@ -70,6 +70,7 @@ const ARRAYS = new Set([
   'snapshotHeader.tcpTimeoutSec',
   'snapshotHeader.fullnatTcpTimeoutSec',
   'snapshotHeader.sysctls',
+  'synproxy.secret',
 ])
 
 function constants(prefix: string, type: string, values: Readonly<Record<string, number>>): string {

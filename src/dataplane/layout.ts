@@ -77,6 +77,10 @@ export const SERVICE_FLAG = {
   SCHED1: 0x8,
   SCHED2: 0x10,
   SCHED3: 0x20,
+  /** Alibaba's and DPVS' bit: handshakes are answered here first (spec 12.9). */
+  SYNPROXY: 0x8000,
+  /** Ours, in snapshots of SYNPROXY services only: no destination has a weight. */
+  UNWEIGHTED: 0x10000,
 } as const
 
 /** Scheduler numbers inside a snapshot. Zero is the literal scheduler `none` (spec 1.1). */
@@ -114,6 +118,8 @@ export const MISS_FLAG = {
   TCP_RST: 0x8,
   /** One-packet scheduling applies: no entry will be kept (spec 3.8). */
   ONE_PACKET: 0x10,
+  /** An ACK with a good cookie: SYNPROXY opens the connection (spec 12.9). */
+  SYNPROXY: 0x1000,
 } as const
 
 /** Bits of a template's `state` word (spec 4.4). */
@@ -249,6 +255,7 @@ export const RECORDS = {
       udpTimeoutSec: ['u32', 60],
       tcpTimeoutSec: ['u32', 64], // 11 words, by TCP_STATE
       fullnatTcpTimeoutSec: ['u32', 112], // 11 words, by TCP_STATE (spec 12.8)
+      synproxyOffset: ['u32', 156], // one `synproxy` record; 0: none
       sysctls: ['u32', 160], // SYSCTL_WORDS words, by SYSCTL_INDEX
     },
   },
@@ -294,6 +301,26 @@ export const RECORDS = {
       incarnation: ['u32', 52],
       reserved: ['u32', 56],
       reserved1: ['u32', 60],
+    },
+  },
+  /** What SYNPROXY goes by (spec 12.9); the same for all workers, the secrets for a director's life. */
+  synproxy: {
+    bytes: 64,
+    fields: {
+      secret: ['u32', 0], // 8 words: two SipHash keys
+      minuteStart: ['u32', 32], // added to the minutes of the monotonic clock
+      initMss: ['u16', 36],
+      dupAck: ['u16', 38], // repetitions that make an ACK storm; 0: never
+      maxAckSaved: ['u16', 40],
+      reuseStates: ['u16', 42], // bit per TCP_STATE in which an ACK may begin anew
+      windowScale: ['u8', 44], // shift that we advertise; 0: no window scaling
+      sack: ['u8', 45],
+      timestamps: ['u8', 46],
+      ttl: ['u8', 47],
+      defer: ['u8', 48],
+      synRetry: ['u8', 49],
+      closeClientWindow: ['u8', 50],
+      reserved: ['u8', 51],
     },
   },
   /** An address that nobody has and uvs answers ARP and ND for. */
@@ -414,6 +441,15 @@ export const REASONS = [
   ['address_table_full', 'too many distinct virtual and destination addresses'],
   ['local_port_exhausted', 'no free local address and port for FULLNAT'],
   ['local_address_none', 'FULLNAT destination but the service has no local address'],
+  // SYNPROXY (spec 12.9).
+  ['synproxy_answered', 'SYN answered with a cookie; nothing is kept of it'],
+  ['synproxy_no_weight', 'SYN for a SYNPROXY service whose destinations all have weight 0'],
+  ['synproxy_bad_cookie', 'ACK without connection whose SYN cookie is not ours; answered with RST'],
+  ['synproxy_deferred', 'ACK without data while synproxy_defer waits for the first data'],
+  ['synproxy_waiting', 'too much came, or no ACK, while the real server is being asked'],
+  ['synproxy_server_odd', 'answer of a real server that fits no SYN of ours'],
+  ['synproxy_no_answer', 'the real server answered none of the SYNs; counted by connection'],
+  ['synproxy_ack_storm', 'the same ACK of a real server again and again'],
   // Forward.
   ['no_route', 'no route; answered with ICMP host unreachable'],
   ['neighbour_unresolved', 'the next hop did not answer in time'],
