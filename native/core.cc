@@ -32,6 +32,7 @@ Core::Core(const CoreMemory& memory, std::vector<std::unique_ptr<Port>> ports,
       local_ports_(memory.worker, memory.workers, static_cast<uint32_t>(seed)),
       announcer_(*hops_) {
   static_assert(kBurst <= 64);
+  tracker_.attach_stored(&stored_);
   tracker_.attach_templates(memory.templates, memory.template_count);
   batch_.attach(memory.misses);
   release_unresolved();
@@ -58,6 +59,7 @@ void Core::adopt(const uint8_t* snapshot) {
   const SnapshotHeaderRecord& header = snapshot_.header();
   local_ports_.set_range(header.local_port_first, header.local_port_last);
   announcer_.adopt(snapshot_.announces(), snapshot_.announce_count());
+  adopt_synproxy();
   if (removal && snapshot_.sysctl(kSysctlExpireNodestConn) != 0) {
     sweep_cursor_ = 0;
     sweeping_ = true;
@@ -212,6 +214,9 @@ bool Core::starts_over(const Packet& packet, uint32_t id, const DestinationRecor
 
 Core::Hit Core::hit_in(Packet& packet, uint32_t id) {
   const DestinationRecord* destination = snapshot_.destination(table_.at(id).destination_slot);
+  if ((table_.at(id).flags & kConnSynproxy) != 0) [[unlikely]] {
+    if (proxied_request(packet, id, destination)) return Hit::kDone;
+  }
   if (starts_over(packet, id, destination)) {
     tracker_.give_way(id);
     return Hit::kMiss;
@@ -245,6 +250,9 @@ void Core::forward_in(Packet& packet, uint32_t id, const DestinationRecord& dest
 
 void Core::hit_out(Packet& packet, uint32_t id) {
   Conn& conn = table_.at(id);
+  if ((conn.flags & kConnSynproxy) != 0) [[unlikely]] {
+    if (proxied_reply(packet, id)) return;
+  }
   if (!transmitter_.reply(packet, conn, static_cast<uint32_t>(now_ms_))) return;
   const DestinationRecord* destination = snapshot_.destination(conn.destination_slot);
   if (destination != nullptr && (destination->flags & kDestinationAvailable) != 0) {
@@ -306,6 +314,7 @@ void Core::icmp(Packet& packet) {
 // Stop 9, and what must be done now and then.
 void Core::finish() {
   egress_.flush();
+  stored_.free_lent();
   for (uint32_t number = 0; burst_ports_ != 0; number++, burst_ports_ >>= 1) {
     if (burst_ports_ & 1) ports_[number]->release();
   }

@@ -57,7 +57,7 @@ void Core::hear_bell() {
 }
 
 void Core::housekeeping() {
-  tracker_.expire(tick(), kExpireBudget);
+  tracker_.expire(tick(), kExpireBudget, [this](uint32_t id) { return ask_server_again(id); });
   if (sweeping_) sweeping_ = tracker_.sweep_gone(&sweep_cursor_, kSweepBudget);
   if (now_ms_ == served_ms_) return;
   served_ms_ = now_ms_;

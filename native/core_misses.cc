@@ -23,6 +23,9 @@ void Core::miss(uint16_t number) {
   }
   const auto now = static_cast<uint32_t>(now_ms_);
   const bool tcp = packet.key.protocol == kProtoTcp;
+  if (synproxy_used_ && tcp) [[unlikely]] {
+    if (intercept(number, slot)) return;
+  }
   if (tcp && ((packet.tcp_flags & kTcpRst) != 0 ||
               ((packet.tcp_flags & kTcpSyn) == 0 && snapshot_.sysctl(kSysctlSloppyTcp) == 0))) {
     if (batch_.join(packet, number)) return;  // its SYN is in this burst
@@ -80,6 +83,12 @@ void Core::resolve_one(uint32_t record) {
     }
     return;
   }
+  if ((miss.flags & kMissSynproxy) != 0) [[unlikely]] {
+    for (; number != MissBatch::kEnd; number = batch_.next(number)) {
+      open_proxied(packets_[number], id);
+    }
+    return;
+  }
   const DestinationRecord& destination = *snapshot_.destination(table_.at(id).destination_slot);
   for (; number != MissBatch::kEnd; number = batch_.next(number)) {
     forward_in(packets_[number], id, destination);
@@ -91,6 +100,11 @@ void Core::resolve_one(uint32_t record) {
 void Core::refuse(const MissRecord& miss, Packet& packet) {
   switch (miss.verdict) {
     case kVerdictNone:
+      if ((miss.flags & kMissSynproxy) != 0) {
+        // Spec 12.9: to the client the connection stands; it gives up by itself.
+        counters_.count(Reason::kNoDestination);
+        break;
+      }
       // Spec 5.4: a port that merely hit the FTP rule is the host's, which answers with RST.
       if (snapshot_.service(miss.service_slot)->port == kFtpPort && miss.virtual_port != kFtpPort) {
         counters_.count(Reason::kNoService);
@@ -125,6 +139,12 @@ bool Core::create(const MissRecord& miss, const Packet& packet, uint32_t* id) {
   // Spec 12.8: FULLNAT begins with a plain SYN only.
   if (destination->method == kMethodFullnat && (miss.flags & (kMissTcpAck | kMissTcpFin)) != 0) {
     counters_.count(Reason::kNotSyn, miss.packets);
+    tracker_.release_template(miss.template_ref);
+    return false;
+  }
+  // Nobody but a director in the middle of both directions can move their numbers.
+  if ((miss.flags & kMissSynproxy) != 0 && !has_reply_key(destination->method)) [[unlikely]] {
+    counters_.count(Reason::kMethodUnsupported, miss.packets);
     tracker_.release_template(miss.template_ref);
     return false;
   }

@@ -26,6 +26,7 @@ bool service_ok(const ServiceRecord& s, const SnapshotHeaderRecord& h, const Add
   for (uint32_t i = s.local_first; i < local_end; i++) {
     if (!family_ok(s.family, local[i])) return false;
   }
+  if ((s.flags & kServiceSynproxy) != 0 && h.synproxy_offset == 0) return false;
   if (s.fwmark != 0) return s.family == 4 || s.family == 6;
   return (s.protocol == 6 || s.protocol == 17) && family_ok(s.family, s.address);
 }
@@ -39,6 +40,11 @@ bool destination_ok(const DestinationRecord& d, const SnapshotHeaderRecord& h,
   if (d.service_slot >= h.service_count) return false;
   const ServiceRecord& service = services[d.service_slot];
   return service.used == 0 || d.method == kMethodTunnel || service.family == d.family;
+}
+
+// Values that a header or a shift could not hold, whoever wrote the block.
+bool synproxy_ok(const SynproxyRecord& r) {
+  return r.window_scale <= 14 && r.ttl != 0 && r.init_mss != 0;
 }
 
 }  // namespace
@@ -55,6 +61,7 @@ const char* snapshot_error_text(SnapshotError error) {
     case SnapshotError::kBadService: return "a service record is out of range";
     case SnapshotError::kBadDestination: return "a destination record is out of range";
     case SnapshotError::kBadOrder: return "the order list names no destination";
+    case SnapshotError::kBadSynproxy: return "a parameter of SYNPROXY is out of range";
   }
   return "unknown";
 }
@@ -72,6 +79,7 @@ SnapshotError check_snapshot(const uint8_t* block, size_t bytes) {
       !in_range<uint32_t>(h.order_offset, h.order_count, bytes) ||
       !in_range<Addr>(h.local_address_offset, h.local_address_count, bytes) ||
       !in_range<AnnounceRecord>(h.announce_offset, h.announce_count, bytes) ||
+      !in_range<SynproxyRecord>(h.synproxy_offset, h.synproxy_offset != 0, bytes) ||
       h.local_port_first == 0 || h.local_port_last < h.local_port_first) {
     return SnapshotError::kOutOfRange;
   }
@@ -87,6 +95,10 @@ SnapshotError check_snapshot(const uint8_t* block, size_t bytes) {
     if (destinations[i].used != 0 && !destination_ok(destinations[i], h, services)) {
       return SnapshotError::kBadDestination;
     }
+  }
+  if (h.synproxy_offset != 0 &&
+      !synproxy_ok(*reinterpret_cast<const SynproxyRecord*>(block + h.synproxy_offset))) {
+    return SnapshotError::kBadSynproxy;
   }
   const auto* order = reinterpret_cast<const uint32_t*>(block + h.order_offset);
   for (uint32_t i = 0; i < h.order_count; i++) {

@@ -23,6 +23,7 @@ enum class SnapshotError : uint8_t {
   kBadService,  // a field of a service is out of range
   kBadDestination,
   kBadOrder,  // the order list names a hole
+  kBadSynproxy,
 };
 const char* snapshot_error_text(SnapshotError error);
 
@@ -49,6 +50,12 @@ class Snapshot {
   const DestinationRecord* destination(uint32_t slot) const {
     if (slot >= header_->destination_count || destinations_[slot].used == 0) return nullptr;
     return &destinations_[slot];
+  }
+  // Null when no service has SYNPROXY.
+  const SynproxyRecord* synproxy() const {
+    if (header_->synproxy_offset == 0) return nullptr;
+    const auto* block = reinterpret_cast<const uint8_t*>(header_);
+    return reinterpret_cast<const SynproxyRecord*>(block + header_->synproxy_offset);
   }
   const Addr& local_address(uint32_t index) const { return local_addresses_[index]; }
   const AnnounceRecord* announces() const { return announces_; }

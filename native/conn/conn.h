@@ -25,13 +25,15 @@ constexpr uint32_t kNoConn = 0xffffffffu;
 constexpr uint8_t kConnFree = 0xff;  // `method` of a free record
 
 // Flags with the kernel's values where the kernel has them (IP_VS_CONN_F_*, spec 3.4).
-constexpr uint16_t kConnNoOutput = 0x0080;    // no reply seen by us so far
-constexpr uint16_t kConnInactive = 0x0100;    // counted as inactive
-constexpr uint16_t kConnIp6 = 0x0001;         // ours: family of client and virtual address
-constexpr uint16_t kConnReplyTaken = 0x0002;  // ours: a newer connection has its reply key
-constexpr uint16_t kConnExtra = 0x0004;       // ours: its ConnExtra is in use
-constexpr uint16_t kConnHidden = 0x0008;      // ours: no packet finds it; slaves keep it alive
+constexpr uint16_t kConnNoOutput = 0x0080;      // no reply seen by us so far
+constexpr uint16_t kConnInactive = 0x0100;      // counted as inactive
+constexpr uint16_t kConnIp6 = 0x0001;           // ours: family of client and virtual address
+constexpr uint16_t kConnReplyTaken = 0x0002;    // ours: a newer connection has its reply key
+constexpr uint16_t kConnExtra = 0x0004;         // ours: its ConnExtra is in use
+constexpr uint16_t kConnHidden = 0x0008;        // ours: no packet finds it; slaves keep it alive
+constexpr uint16_t kConnAwaitsServer = 0x0010;  // ours: SYNPROXY has asked its real server
 constexpr uint16_t kConnOnePacket = 0x2000;
+constexpr uint16_t kConnSynproxy = 0x8000;  // Alibaba's: ConnExtra.synproxy says where it stands
 
 struct Conn {
   Addr client;
@@ -74,6 +76,43 @@ struct SequenceFix {
   int32_t previous_delta;
 };
 
+// Packets that wait in a StoredPackets pool, oldest first: numbers + 1, 0: none.
+struct StoredList {
+  uint16_t first;
+  uint16_t last;
+  uint16_t count;
+  uint16_t reserved;
+};
+
+// A connection whose handshake SYNPROXY answered (spec 12.9); kConnAwaitsServer until the real
+// server has answered too.
+struct SynproxyState {
+  uint32_t isn;              // the cookie: what the client takes for the real server's ISN
+  uint32_t delta;            // isn - the real server's ISN, mod 2^32; 0 until it answered
+  uint32_t client_isn;       // as the client sent it
+  uint32_t client_clock;     // TSval of the ACK that brought the cookie
+  uint32_t client_echo;      // its TSecr: our clock when we answered
+  uint32_t clock_delta;      // our clock - the real server's; with kSynproxyClocks
+  uint32_t repeat_sequence;  // of the last reply with ACK, as it came
+  uint32_t repeat_acknowledgement;
+  uint32_t repeat_tick;
+  uint16_t repeats;  // replies equal to the one before
+  uint16_t mss;      // agreed with the client
+  StoredList stored;
+  uint8_t client_shift;  // window scale: of the client, that we told it, of the real server
+  uint8_t own_shift;
+  uint8_t server_shift;
+  uint8_t flags;  // kSynproxy*
+  uint8_t tos;
+  uint8_t retries;  // SYNs sent again
+  uint16_t reserved;
+};
+static_assert(sizeof(SynproxyState) == 56);
+
+constexpr uint8_t kSynproxySack = 0x1;        // agreed with the client
+constexpr uint8_t kSynproxyTimestamps = 0x2;  // agreed with the client
+constexpr uint8_t kSynproxyClocks = 0x4;      // and with the real server
+
 // What the few connections need that control others or whose bytes are edited beyond their ends;
 // with kConnExtra only, and then zeroed at its first use. The memory of all others is never
 // touched, so it costs address space alone.
@@ -82,9 +121,10 @@ struct ConnExtra {
   uint32_t slaves;  // connections it controls (the kernel's n_control)
   SequenceFix in;   // client -> destination
   SequenceFix out;  // destination -> client
-  uint32_t reserved[8];
+  SynproxyState synproxy;
+  uint32_t reserved[10];
 };
-static_assert(sizeof(ConnExtra) == 64);
+static_assert(sizeof(ConnExtra) == 128);
 
 // True if replies of the destination pass through this director and are found by a second key.
 inline bool has_reply_key(uint8_t method) {

@@ -7,6 +7,7 @@
 #include "classify/snapshot.h"
 #include "conn/conn_table.h"
 #include "report/counters.h"
+#include "synproxy/stored_packets.h"
 
 namespace uvs {
 
@@ -55,8 +56,19 @@ class Tracker {
   // A new connection takes this one's place: it ends, or hides until its slaves are gone (3.9).
   void give_way(uint32_t id);
 
-  // Expires what is due at `tick`, looking at no more than `budget` entries. Returns how many.
-  uint32_t expire(uint32_t tick, uint32_t budget);
+  // Expires what is due at `tick`, looking at no more than `budget` entries. Returns how many. A
+  // connection that waits for its real server lives on if `ask_again(id)` says that it was asked.
+  template <typename AskAgain>
+  uint32_t expire(uint32_t tick, uint32_t budget, AskAgain ask_again);
+  uint32_t expire(uint32_t tick, uint32_t budget) {
+    return expire(tick, budget, [](uint32_t) { return false; });
+  }
+
+  // Where packets wait for real servers; a connection that ends gives up its own.
+  void attach_stored(StoredPackets* stored) { stored_ = stored; }
+
+  // Moves a TCP connection by decree, not by a packet: loads and timer follow (spec 12.9).
+  void move(uint32_t id, uint8_t state, uint32_t tick);
 
   // Ends every connection whose destination is gone (spec 3.10, expire_nodest_conn), in steps:
   // looks at `budget` records from `*cursor` on; false when the table's end was reached.
@@ -77,6 +89,7 @@ class Tracker {
     const ConnExtra* extra = table_.extra(conn);
     return extra != nullptr && extra->slaves != 0;
   }
+  bool postpone(uint32_t id);
   void set_active(Conn& conn, bool active);
   void assure_template(uint32_t id);
   void expire_template(uint32_t template_ref);
@@ -84,6 +97,7 @@ class Tracker {
   ConnTable& table_;
   Counters& counters_;
   const Snapshot& snapshot_;
+  StoredPackets* stored_ = nullptr;
   TemplateRecord* templates_ = nullptr;
   uint32_t template_count_ = 0;
   uint32_t tcp_ticks_[16] = {};
@@ -93,5 +107,21 @@ class Tracker {
 };
 
 constexpr uint32_t kInitialTimeoutSec = 3;  // spec 3.1
+constexpr uint32_t kServerAnswerSec = 3;    // spec 12.9: until a real server is asked again
+
+template <typename AskAgain>
+uint32_t Tracker::expire(uint32_t tick, uint32_t budget, AskAgain ask_again) {
+  uint32_t ended = 0;
+  for (uint32_t id; (id = table_.wheel().next_due(tick, &budget)) != kNoConn;) {
+    if (postpone(id)) continue;
+    if ((table_.at(id).flags & kConnAwaitsServer) != 0 && ask_again(id)) [[unlikely]] {
+      table_.wheel().insert(id, tick + kServerAnswerSec * kTicksPerSec);
+      continue;
+    }
+    end(id, false);
+    ended++;
+  }
+  return ended;
+}
 
 }  // namespace uvs

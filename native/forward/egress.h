@@ -46,6 +46,9 @@ class Egress {
   // would send it, but it is kept quiet about virtual addresses.
   void reset(const Packet& packet, uint32_t now_ms);
 
+  // Whether an answer may be given now to something that nobody asked for; counts it if so.
+  bool allow_answer(uint32_t now_ms);
+
   struct Sent {
     uint64_t frames = 0;
     uint64_t bytes = 0;
@@ -81,7 +84,6 @@ class Egress {
 
   void send_queues();
   void flush_port(uint16_t port);
-  bool allow_answer(uint32_t now_ms);
   void answer_frame(Frame* frame, const Addr& to, uint32_t now_ms);
 
   std::span<const std::unique_ptr<Port>> ports_;

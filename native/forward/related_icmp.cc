@@ -77,6 +77,9 @@ bool rewrite_related(Packet& packet, const RelatedEnds& to) {
   uint8_t* ports = icmp.quote() + l4;
   store16(ports, to.quoted.source_port);
   store16(ports + 2, to.quoted.destination_port);
+  if (quoted.protocol == kProtoTcp && message_bytes(packet) >= kIcmpBytes + l4 + 8u) {
+    store32(ports + 4, Be32::of(load32(ports + 4).host() + to.sequence_shift));
+  }
   icmp.set_checksum(0);
   const uint64_t sum = sum_bytes(icmp.at, message_bytes(packet));
   icmp.set_checksum(static_cast<uint16_t>(~fold(add_sums(sum, sum_outside(packet)))));

@@ -20,6 +20,9 @@ struct RelatedEnds {
   const Addr* source;       // of the ICMP packet
   const Addr* destination;  // of the ICMP packet
   Ends quoted;              // of the packet it quotes, as it stands there (not swapped)
+  // Added to the sequence number of a quoted TCP packet: its sender ignores a report about one that
+  // it did not send (RFC 5927 4).
+  uint32_t sequence_shift = 0;
 };
 
 // Writes the new ends into an ICMP error for which quoted_flow() said yes: outer and quoted

@@ -3,6 +3,7 @@
 #include "forward/transmit.h"
 
 #include "forward/related_icmp.h"
+#include "synproxy/translate.h"
 
 namespace uvs {
 namespace {
@@ -152,6 +153,8 @@ uint32_t Transmitter::request(Packet& packet, Conn& conn, uint32_t now_ms) {
   if (!admit(packet, hop, hop.mtu, virtual_address, &fragment, now_ms)) {
     return answered_;
   }
+  if ((conn.flags & kConnSynproxy) != 0) [[unlikely]]
+    translate_request(packet, table_.extra(conn)->synproxy);
   switch (conn.method) {
     case kMethodMasquerade:
       rewrite_ends(packet, Ends{&conn.client, &table_.address(conn.destination_index),
@@ -180,6 +183,8 @@ bool Transmitter::reply(Packet& packet, Conn& conn, uint32_t now_ms) {
   const NextHop& back = hops_.at(hop_in(conn, now_ms));
   bool fragment;
   if (!admit_reply(packet, hop, back, &fragment, now_ms)) return false;
+  if ((conn.flags & kConnSynproxy) != 0) [[unlikely]]
+    translate_reply(packet, table_.extra(conn)->synproxy);
   rewrite_ends(packet, Ends{&table_.address(conn.virtual_index), &conn.client, conn.virtual_port,
                             conn.client_port});
   out(packet, slot, fragment, back.source, now_ms);
@@ -199,12 +204,15 @@ bool Transmitter::related(Packet& packet, Conn& conn, bool from_client, uint32_t
   const Addr& client = fullnat ? table_.address(conn.local_index) : conn.client;
   const Be16 client_port = fullnat ? conn.local_port : conn.client_port;
   const uint16_t slot = from_client ? hop_in(conn, now_ms) : hop_out(conn, now_ms);
-  const RelatedEnds ends =
+  RelatedEnds ends =
       from_client
           ? RelatedEnds{&packet.key.source, &destination,
                         Ends{&destination, &client, conn.destination_port, client_port}}
           : RelatedEnds{&virtual_address, &conn.client,
                         Ends{&conn.client, &virtual_address, conn.client_port, conn.virtual_port}};
+  if (from_client && (conn.flags & kConnSynproxy) != 0) {
+    ends.sequence_shift = 0u - table_.extra(conn)->synproxy.delta;
+  }
   if (!rewrite_related(packet, ends)) return false;
   bool fragment;
   if (!admit(packet, hops_.at(slot), kMaxIpBytes, virtual_address, &fragment, now_ms)) return true;

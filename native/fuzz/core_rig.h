@@ -200,6 +200,21 @@ struct DestinationText {
   bool available = true;
 };
 
+// The parameters of SYNPROXY as Alibaba's (spec 12.9), with secrets that are none.
+inline SynproxyRecord default_synproxy() {
+  SynproxyRecord r{};
+  for (uint32_t i = 0; i < 8; i++) r.secret[i] = 0x9e3779b9u * (i + 1);
+  r.minute_start = 0xfffffff0u;
+  r.init_mss = 1452;
+  r.dup_ack = 10;
+  r.max_ack_saved = 3;
+  r.reuse_states = 1u << kTcpClose | 1u << kTcpTimeWait;
+  r.sack = 1;
+  r.ttl = 63;
+  r.syn_retry = 3;
+  return r;
+}
+
 // A configuration in words; the values of a fresh kernel unless said otherwise.
 struct ConfigText {
   std::vector<ServiceText> services;
@@ -215,6 +230,7 @@ struct ConfigText {
   uint32_t tcp_sec[11] = {2, 900, 120, 60, 120, 120, 10, 60, 30, 120, 120};
   uint32_t fullnat_sec[11] = {2, 90, 3, 30, 7, 7, 3, 7, 7, 120, 30};
   std::vector<AnnounceRecord> announces;
+  SynproxyRecord synproxy = default_synproxy();
 };
 
 inline void write_service(ServiceRecord* record, const ServiceText& text, uint32_t local_first) {
@@ -250,7 +266,8 @@ inline std::vector<uint64_t> block_of(const ConfigText& text) {
   const size_t destinations_at = services_at + text.services.size() * sizeof(ServiceRecord);
   const size_t local_at = destinations_at + text.destinations.size() * sizeof(DestinationRecord);
   const size_t announces_at = local_at + local * sizeof(Addr);
-  const size_t bytes = announces_at + text.announces.size() * sizeof(AnnounceRecord);
+  const size_t synproxy_at = announces_at + text.announces.size() * sizeof(AnnounceRecord);
+  const size_t bytes = synproxy_at + sizeof(SynproxyRecord);
   std::vector<uint64_t> block((bytes + 7) / 8, 0);
   auto* start = reinterpret_cast<uint8_t*>(block.data());
   auto* h = reinterpret_cast<SnapshotHeaderRecord*>(start);
@@ -277,6 +294,8 @@ inline std::vector<uint64_t> block_of(const ConfigText& text) {
   h->sysctls[kSysctlSloppyTcp] = text.sloppy_tcp;
   h->sysctls[kSysctlPmtuDisc] = text.pmtu_disc;
   h->sysctls[kSysctlSecureTcp] = text.secure_tcp;
+  h->synproxy_offset = static_cast<uint32_t>(synproxy_at);
+  std::memcpy(start + synproxy_at, &text.synproxy, sizeof text.synproxy);
   auto* services = reinterpret_cast<ServiceRecord*>(start + services_at);
   auto* addresses = reinterpret_cast<Addr*>(start + local_at);
   uint32_t local_first = 0;

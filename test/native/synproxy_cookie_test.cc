@@ -1,9 +1,8 @@
 // SYN cookies: the published vectors of the hash, the examples of spec 12.9, and that nothing but
 // the right flow, number and minute is taken. Seeds of random tests stand where they are used.
-#include "synproxy/cookie.h"
-
 #include "check.h"
 #include "packet_text.h"
+#include "synproxy/cookie.h"
 
 namespace uvs {
 namespace {
@@ -58,12 +57,11 @@ TEST(cookie_data_examples_of_the_spec) {
 TEST(cookie_data_takes_the_largest_mss_that_is_not_above) {
   const struct {
     uint16_t mss, index, read;
-  } kRows[] = {{1, 0, 64},       {63, 0, 64},      {64, 0, 64},      {255, 0, 64},
-               {256, 1, 256},    {511, 1, 256},    {512, 2, 512},    {535, 2, 512},
-               {536, 3, 536},    {1023, 3, 536},   {1024, 4, 1024},  {1279, 4, 1024},
-               {1280, 5, 1280},  {1439, 5, 1280},  {1440, 6, 1440},  {1451, 6, 1440},
-               {1452, 7, 1452},  {1459, 7, 1452},  {1460, 8, 1460},  {4311, 8, 1460},
-               {4312, 9, 4312},  {65535, 9, 4312}};
+  } kRows[] = {{1, 0, 64},      {63, 0, 64},     {64, 0, 64},     {255, 0, 64},    {256, 1, 256},
+               {511, 1, 256},   {512, 2, 512},   {535, 2, 512},   {536, 3, 536},   {1023, 3, 536},
+               {1024, 4, 1024}, {1279, 4, 1024}, {1280, 5, 1280}, {1439, 5, 1280}, {1440, 6, 1440},
+               {1451, 6, 1440}, {1452, 7, 1452}, {1459, 7, 1452}, {1460, 8, 1460}, {4311, 8, 1460},
+               {4312, 9, 4312}, {65535, 9, 4312}};
   for (const auto& row : kRows) {
     const uint32_t data = cookie_data(Options(row.mss));
     CHECK_EQ(data, row.index << 12);
