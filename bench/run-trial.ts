@@ -15,6 +15,8 @@ function run(): number {
       return core.hit(method, connections, quick)
     case 'core/new':
       return core.fresh(scheduler, quick)
+    case 'core/synproxy':
+      return core.synFlood(quick)
     case 'core/memory':
       return core.memory(method, quick)
     default:

@@ -25,6 +25,7 @@ export function snapshotOf(config: Config, generation = 1): Uint8Array {
   return writeSnapshot(config, generation, {
     localPortFirst: 1025,
     localPortLast: 65535,
+    cookieSecret: new Uint8Array(36),
     announces: [],
   })
 }

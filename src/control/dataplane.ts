@@ -6,6 +6,7 @@
  * from the host only when somebody is there to forward it; a service that goes is forgotten by the
  * classifier as soon as the workers have let go of it, and the host has its traffic back.
  */
+import { randomBytes } from 'node:crypto'
 import { collectAddressTables, reconcileSchedulers } from '../scheduler/reconcile.js'
 import { TemplateTable, type TemplateRow } from '../scheduler/persistence/templates.js'
 import { SchedulerState } from '../scheduler/shared-state.js'
@@ -97,6 +98,8 @@ class Dataplane implements DataplanePort {
   /** The one in force; a change that fails goes back to it. */
   #config: Config
   #generation = 0
+  /** Cookies are good for every worker and outlive each of them. */
+  readonly #cookieSecret = randomBytes(36)
   #view: SnapshotView | undefined
   #timers: NodeJS.Timeout[] = []
 
@@ -254,7 +257,8 @@ class Dataplane implements DataplanePort {
     const refused = refusalOf(config, this.#options.io)
     if (refused !== undefined) throw refused
     const facts = await this.#host.facts(config)
-    const snapshot = writeSnapshot(config, ++this.#generation, facts)
+    const cookieSecret = this.#cookieSecret
+    const snapshot = writeSnapshot(config, ++this.#generation, { ...facts, cookieSecret })
     const fault = snapshotFault(snapshot)
     if (fault === undefined) return snapshot
     throw new ControlError('DATAPLANE_FAILED', `the configuration does not fit: ${fault}`)

@@ -303,7 +303,7 @@ export const RECORDS = {
       reserved1: ['u32', 60],
     },
   },
-  /** What SYNPROXY goes by (spec 12.9); the same for all workers, the secrets for a director's life. */
+  /** What SYNPROXY goes by (spec 12.9): the same for all workers, secrets for a director's life. */
   synproxy: {
     bytes: 64,
     fields: {

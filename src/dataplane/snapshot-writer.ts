@@ -16,6 +16,7 @@ import {
   NO_SLOT,
   RECORDS,
   SCHEDULER_ID,
+  SERVICE_FLAG,
   SNAPSHOT_MAGIC,
   SYSCTL_INDEX,
   TCP_STATE,
@@ -120,6 +121,8 @@ export interface HostFacts {
   /** FULLNAT local ports, both ends included. */
   readonly localPortFirst: number
   readonly localPortLast: number
+  /** Keys of SYN cookies and where their minutes begin: 36 random bytes, for a director's life. */
+  readonly cookieSecret: Uint8Array
   /** Addresses to answer ARP and ND for, with the index of the port that does. */
   readonly announces: readonly { readonly address: Address; readonly port: number }[]
 }
@@ -136,7 +139,8 @@ export function writeSnapshot(config: Config, generation: number, host: HostFact
   const localAddressOffset = destinationOffset + destinationCount * RECORDS.destination.bytes
   const orderOffset = localAddressOffset + local.length * 16
   const announceOffset = orderOffset + order.length * 4
-  const bytes = announceOffset + host.announces.length * RECORDS.announce.bytes
+  const synproxyOffset = announceOffset + host.announces.length * RECORDS.announce.bytes
+  const bytes = synproxyOffset + RECORDS.synproxy.bytes
   const block = new BlockWriter(bytes)
   block.record('snapshotHeader', 0, {
     magic: SNAPSHOT_MAGIC,
@@ -155,6 +159,7 @@ export function writeSnapshot(config: Config, generation: number, host: HostFact
     localPortLast: host.localPortLast,
     announceCount: host.announces.length,
     announceOffset,
+    synproxyOffset,
     udpTimeoutSec: config.timeouts.udpSec,
   })
   writeTimers(block, config)
@@ -165,6 +170,7 @@ export function writeSnapshot(config: Config, generation: number, host: HostFact
   host.announces.forEach((announce, i) => {
     block.record('announce', announceOffset + i * RECORDS.announce.bytes, announce)
   })
+  writeSynproxy(block, synproxyOffset, config, host.cookieSecret)
   return block.bytes
 }
 
@@ -222,6 +228,49 @@ function writeTimers(block: BlockWriter, { timeouts, sysctls }: Config): void {
   }
 }
 
+/** Spec 12.9. Without synproxy_conn_reuse no state is one to begin anew in. */
+function writeSynproxy(
+  block: BlockWriter,
+  offset: number,
+  { sysctls }: Config,
+  secret: Uint8Array,
+): void {
+  const reuse = {
+    CLOSE: sysctls.synproxy_conn_reuse_close,
+    TIME_WAIT: sysctls.synproxy_conn_reuse_time_wait,
+    FIN_WAIT: sysctls.synproxy_conn_reuse_fin_wait,
+    CLOSE_WAIT: sysctls.synproxy_conn_reuse_close_wait,
+    LAST_ACK: sysctls.synproxy_conn_reuse_last_ack,
+  }
+  const states = (Object.keys(reuse) as (keyof typeof reuse)[]).reduce(
+    (bits, state) => (reuse[state] === 0 ? bits : bits | (1 << TCP_STATE[state])),
+    0,
+  )
+  const truth = (value: number): number => (value === 0 ? 0 : 1)
+  block.record('synproxy', offset, {
+    initMss: sysctls.synproxy_init_mss,
+    dupAck: sysctls.synproxy_ack_storm_thresh,
+    maxAckSaved: sysctls.synproxy_ack_skb_store_thresh,
+    reuseStates: sysctls.synproxy_conn_reuse === 0 ? 0 : states,
+    windowScale: sysctls.synproxy_wscale,
+    sack: truth(sysctls.synproxy_sack),
+    timestamps: truth(sysctls.synproxy_timestamp),
+    ttl: sysctls.synproxy_synack_ttl,
+    defer: truth(sysctls.synproxy_defer),
+    synRetry: sysctls.synproxy_syn_retry,
+    closeClientWindow: truth(sysctls.synproxy_close_client_window),
+  })
+  assert.equal(secret.length, RECORDS.synproxy.fields.initMss[1])
+  block.copy(offset, secret)
+}
+
+/** A SYN is not answered when nobody could take the connection; it must not cost a look at all. */
+function snapshotFlags({ flags, destinations }: Service): number {
+  const weightless =
+    (flags & SERVICE_FLAG.SYNPROXY) !== 0 && destinations.every(({ weight }) => weight === 0)
+  return weightless ? flags | SERVICE_FLAG.UNWEIGHTED : flags & ~SERVICE_FLAG.UNWEIGHTED
+}
+
 const PROTOCOL = { tcp: 6, udp: 17, sctp: 132 } as const
 
 function writeServices(block: BlockWriter, offset: number, listed: readonly PlacedService[]): void {
@@ -234,7 +283,7 @@ function writeServices(block: BlockWriter, offset: number, listed: readonly Plac
       protocol: id.fwmark === 0 ? PROTOCOL[id.protocol] : 0,
       family: id.address.family,
       fwmark: id.fwmark,
-      flags: service.flags,
+      flags: snapshotFlags(service) >>> 0,
       schedulerId: schedulerId(service.scheduler),
       orderFirst,
       orderCount: service.destinations.length,

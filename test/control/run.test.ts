@@ -44,6 +44,8 @@ services:
     flags: [port]
   - udp: "[2001:db8::1]:53"
     one-packet: true
+  - tcp: 198.18.0.2:80
+    synproxy: true
 `
 
 /** The same without what is stored but not forwarded. */
@@ -68,7 +70,7 @@ describe('configuration file', () => {
     })
     const config = configOf(reconcile(emptyConfig(CAPACITY), [], services))
     const inOrder = [...config.services.values()].sort((a, b) => a.incarnation - b.incarnation)
-    const [first, second, third] = inOrder
+    const [first, second, third, fourth] = inOrder
     assert.equal(first.netmask, 0xffffff00)
     assert.deepEqual(
       first.destinations.map((d) => [d.address.text, d.port, d.method, d.weight, d.tunnel.type]),
@@ -80,6 +82,7 @@ describe('configuration file', () => {
     )
     assert.deepEqual([second.id.fwmark, second.id.address.family, second.flags], [5, 6, 0x12])
     assert.deepEqual([third.id.protocol, third.flags], ['udp', 0x6])
+    assert.equal(fourth.flags, 0x8002)
   })
 
   for (const [text, message] of [
@@ -92,6 +95,7 @@ describe('configuration file', () => {
     ],
     ['services:\n  - tcp: x:80', 'uvs.yaml:2: services[1].tcp must be ADDRESS:PORT'],
     ['services:\n  - tcp: 198.18.0.1:80\n    one-packet: true', 'only for udp and fwmark'],
+    ['services:\n  - udp: 198.18.0.1:80\n    synproxy: true', 'only for tcp and fwmark'],
     [
       'services:\n  - tcp: 198.18.0.1:80\n    destinations:\n      - weight: 1',
       'uvs.yaml:4: services[1].destinations[1] needs an address',

@@ -25,6 +25,7 @@ export interface Draft {
   netmask: number
   engine: string
   onePacket: boolean
+  synproxy: boolean
   destinationAddress: Address
   destinationPort: number
   method: Method
@@ -59,6 +60,7 @@ export function emptyDraft(): Draft {
     netmask: hostNetmask(4),
     engine: '',
     onePacket: false,
+    synproxy: false,
     destinationAddress: anyAddress(4),
     destinationPort: 0,
     method: 'direct',

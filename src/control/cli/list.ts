@@ -100,7 +100,8 @@ function serviceFlags(service: ShownService): string {
     }
     if (service.engine !== '') text += ` pe ${service.engine}`
   }
-  return flags & SERVICE_FLAGS.ONE_PACKET ? `${text} ops` : text
+  if (flags & SERVICE_FLAGS.ONE_PACKET) text += ' ops'
+  return flags & SERVICE_FLAGS.SYNPROXY ? `${text} synproxy` : text
 }
 
 /** Dotted for IPv4, prefix length for IPv6. */

@@ -42,7 +42,7 @@ Options, output and exit statuses are those of ipvsadm 1.31; see "uvs ipvsadm --
   -P|--add-laddr SERVICE -z ADDRESS          add a local address (FULLNAT source)
   -Q|--del-laddr SERVICE -z ADDRESS          remove a local address
   -G|--get-laddr [SERVICE]                   list local addresses
-  -j|--synproxy enable|disable               only disable is accepted
+  -A|-E ... -j|--synproxy enable|disable     answer SYNs with cookies (NAT and FULLNAT)
   -L ... --json, -G ... --json               the same list as JSON
 `,
   status: `usage: uvs status [--json] [--socket PATH]

@@ -13,6 +13,7 @@ import type { Result } from './errors.js'
 import { ENGINES, isScheduler, SERVICE_FLAGS, serviceKey } from './service.js'
 import type { Service, ServiceId, ServiceOptions, SchedulerName } from './service.js'
 import { takeSlot } from './slots.js'
+import { checkSynproxy } from './synproxy.js'
 import { startDaemon, stopDaemon } from './sync-daemon.js'
 import { setSysctl } from './sysctls.js'
 import { reapTrash, trashDestinations } from './trash.js'
@@ -121,6 +122,8 @@ function addService(config: Config, id: ServiceId, options: ServiceOptions): Res
   }
   const scheduler = checkServiceOptions(id, options)
   if (!scheduler.ok) return scheduler
+  const synproxy = checkSynproxy({ id, flags: options.flags, destinations: [] })
+  if (!synproxy.ok) return synproxy
   const taken = takeSlot(config.serviceSlots)
   if (taken === undefined) {
     return failure(
@@ -153,6 +156,8 @@ function editService(
     if (!scheduler.ok) return scheduler
     const wanted = (service.flags & ~flagsMask) | (options.flags & flagsMask)
     const flags = (wanted | SERVICE_FLAGS.HASHED) >>> 0
+    const synproxy = checkSynproxy({ ...service, flags })
+    if (!synproxy.ok) return synproxy
     return success(
       withService(config, { ...service, ...options, scheduler: scheduler.value, flags }),
     )

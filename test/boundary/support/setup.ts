@@ -66,6 +66,7 @@ export function blockOf(config: Config, generation = 1): Uint8Array {
   return writeSnapshot(config, generation, {
     localPortFirst: 1025,
     localPortLast: 65535,
+    cookieSecret: new Uint8Array(36),
     announces: [],
   })
 }
