@@ -7,7 +7,7 @@
 
 namespace uvs {
 
-constexpr uint32_t kLayoutHash = 0xdc41311fu;
+constexpr uint32_t kLayoutHash = 0x11b0b427u;
 constexpr uint32_t kSnapshotMagic = 0x53565531u;
 constexpr uint32_t kTableMagic = 0x54565531u;
 constexpr uint16_t kNoSlot = 65535;
@@ -38,7 +38,7 @@ constexpr uint32_t kServiceSched1 = 8;
 constexpr uint32_t kServiceSched2 = 16;
 constexpr uint32_t kServiceSched3 = 32;
 constexpr uint32_t kServiceSynproxy = 32768;
-constexpr uint32_t kServiceUnweighted = 65536;
+constexpr uint32_t kServiceUnweighted = 16777216;
 
 constexpr uint32_t kSchedulerNone = 0;
 constexpr uint32_t kSchedulerRr = 1;
@@ -318,9 +318,9 @@ struct SnapshotHeaderRecord {
   uint32_t announce_count;
   uint32_t announce_offset;
   uint32_t udp_timeout_sec;
-  uint32_t tcp_timeout_sec[12];
-  uint32_t fullnat_tcp_timeout_sec[11];
+  uint32_t tcp_timeout_sec[11];
   uint32_t synproxy_offset;
+  uint32_t fullnat_tcp_timeout_sec[12];
   uint32_t sysctls[24];
 };
 static_assert(sizeof(SnapshotHeaderRecord) == 256);
@@ -342,8 +342,8 @@ static_assert(offsetof(SnapshotHeaderRecord, announce_count) == 52);
 static_assert(offsetof(SnapshotHeaderRecord, announce_offset) == 56);
 static_assert(offsetof(SnapshotHeaderRecord, udp_timeout_sec) == 60);
 static_assert(offsetof(SnapshotHeaderRecord, tcp_timeout_sec) == 64);
+static_assert(offsetof(SnapshotHeaderRecord, synproxy_offset) == 108);
 static_assert(offsetof(SnapshotHeaderRecord, fullnat_tcp_timeout_sec) == 112);
-static_assert(offsetof(SnapshotHeaderRecord, synproxy_offset) == 156);
 static_assert(offsetof(SnapshotHeaderRecord, sysctls) == 160);
 
 struct ServiceRecord {

@@ -31,7 +31,7 @@ constexpr uint16_t kConnIp6 = 0x0001;           // ours: family of client and vi
 constexpr uint16_t kConnReplyTaken = 0x0002;    // ours: a newer connection has its reply key
 constexpr uint16_t kConnExtra = 0x0004;         // ours: its ConnExtra is in use
 constexpr uint16_t kConnHidden = 0x0008;        // ours: no packet finds it; slaves keep it alive
-constexpr uint16_t kConnAwaitsServer = 0x0010;  // ours: SYNPROXY has asked its real server
+constexpr uint16_t kConnAwaitsServer = 0x4000;  // ours: SYNPROXY has asked its real server
 constexpr uint16_t kConnOnePacket = 0x2000;
 constexpr uint16_t kConnSynproxy = 0x8000;  // Alibaba's: ConnExtra.synproxy says where it stands
 

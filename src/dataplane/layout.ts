@@ -80,7 +80,7 @@ export const SERVICE_FLAG = {
   /** Alibaba's and DPVS' bit: handshakes are answered here first (spec 12.9). */
   SYNPROXY: 0x8000,
   /** Ours, in snapshots of SYNPROXY services only: no destination has a weight. */
-  UNWEIGHTED: 0x10000,
+  UNWEIGHTED: 0x1000000,
 } as const
 
 /** Scheduler numbers inside a snapshot. Zero is the literal scheduler `none` (spec 1.1). */
@@ -254,8 +254,8 @@ export const RECORDS = {
       announceOffset: ['u32', 56],
       udpTimeoutSec: ['u32', 60],
       tcpTimeoutSec: ['u32', 64], // 11 words, by TCP_STATE
+      synproxyOffset: ['u32', 108], // one `synproxy` record; 0: none
       fullnatTcpTimeoutSec: ['u32', 112], // 11 words, by TCP_STATE (spec 12.8)
-      synproxyOffset: ['u32', 156], // one `synproxy` record; 0: none
       sysctls: ['u32', 160], // SYSCTL_WORDS words, by SYSCTL_INDEX
     },
   },

@@ -135,7 +135,7 @@ describe('snapshot writer', () => {
     assert.deepEqual([field('windowScale'), field('defer')], [7, 1])
     assert.equal(field('reuseStates'), (1 << TCP_STATE.CLOSE) | (1 << TCP_STATE.FIN_WAIT))
     const flags = [A, MARK].map((id) => written.service(serviceIn(proxied, id).slot, 'flags'))
-    assert.deepEqual(flags, [0x18002, 0x8002])
+    assert.deepEqual(flags, [0x1008002, 0x8002])
     const off = configOf([setting('synproxy_conn_reuse', '0')])
     const none = reader(writeSnapshot(off, 1, HOST))
     assert.equal(none.field('synproxy', none.header('synproxyOffset'), 'reuseStates'), 0)
