@@ -132,6 +132,7 @@ class Core {
   void leave_to_host(Packet& packet, Reason reason);
   void finish();
   void announce();
+  void expire();
   void housekeeping();
   void count_in(const DestinationRecord& destination, uint16_t slot, uint32_t bytes);
   void count_out(const DestinationRecord& destination, uint16_t slot, uint32_t bytes);

@@ -56,8 +56,31 @@ void Core::hear_bell() {
   if (memory_.bell >= 0 && ::read(memory_.bell, &rings, sizeof rings) < 0) assert(errno == EAGAIN);
 }
 
+// What is said here leaves before the scratch frames are used again.
+void Core::expire() {
+  class LastWords : public Farewell {
+   public:
+    explicit LastWords(Core& core) : core_(core) {}
+    void expiring(Conn& conn) override {
+      core_.transmitter_.reset_expired(conn, static_cast<uint32_t>(core_.now_ms_));
+      said = true;
+    }
+    bool asks_again(uint32_t id) override {
+      said = true;
+      return core_.ask_server_again(id);
+    }
+    bool said = false;
+
+   private:
+    Core& core_;
+  };
+  LastWords words(*this);
+  tracker_.expire(tick(), kExpireBudget, &words);
+  if (words.said) egress_.flush();
+}
+
 void Core::housekeeping() {
-  tracker_.expire(tick(), kExpireBudget, [this](uint32_t id) { return ask_server_again(id); });
+  expire();
   if (sweeping_) sweeping_ = tracker_.sweep_gone(&sweep_cursor_, kSweepBudget);
   if (now_ms_ == served_ms_) return;
   served_ms_ = now_ms_;

@@ -130,7 +130,8 @@ bool Core::create(const MissRecord& miss, const Packet& packet, uint32_t* id) {
   // A scheduler is replaceable code: a slot that names nothing usable must not end the process.
   const bool usable =
       destination != nullptr && (destination->flags & kDestinationAvailable) != 0 &&
-      (destination->family == packet.family || destination->method == kMethodTunnel);
+      (destination->family == packet.family || destination->method == kMethodTunnel ||
+       (destination->method == kMethodFullnat && packet.family == 6));
   if (!usable) [[unlikely]] {
     counters_.count(Reason::kSchedulerFailed, miss.packets);
     tracker_.release_template(miss.template_ref);
@@ -158,6 +159,9 @@ bool Core::create(const MissRecord& miss, const Packet& packet, uint32_t* id) {
   if (!has_reply_key(wanted.method)) wanted.flags |= kConnNoOutput;
   if (packet.family == 6) wanted.flags |= kConnIp6;
   if (miss.flags & kMissOnePacket) wanted.flags |= kConnOnePacket;
+  if (wanted.method == kMethodFullnat && destination->family != packet.family) {
+    wanted.flags |= kConnNat64;
+  }
   // Spec 4.2 and 5.3: a persistent service maps only its own port.
   const bool maps_port = destination->port != 0 && ((service->flags & kServicePersistent) == 0 ||
                                                     miss.virtual_port == service->port);
@@ -179,7 +183,8 @@ bool Core::create(const MissRecord& miss, const Packet& packet, uint32_t* id) {
   return true;
 }
 
-// Spec 12.2, 12.3: the service's local addresses in turn, a free port of this worker on one.
+// Spec 12.2, 12.3: the service's local addresses in turn, a free port of this worker on one. An
+// IPv6 service may have addresses of both families: those of the destination's family count.
 bool Core::choose_local(const MissRecord& miss, const ServiceRecord& service, NewConn* wanted) {
   if (service.local_count == 0) {
     counters_.count(Reason::kLocalAddressNone, miss.packets);
@@ -188,16 +193,20 @@ bool Core::choose_local(const MissRecord& miss, const ServiceRecord& service, Ne
   const uint32_t tries = service.local_count < LocalPorts::kAddressAttempts
                              ? service.local_count
                              : LocalPorts::kAddressAttempts;
-  for (uint32_t i = 0; i < tries; i++) {
-    uint32_t budget = LocalPorts::kProbes / tries;
+  uint32_t tried = 0;
+  for (uint32_t i = 0; i < service.local_count && tried < tries; i++) {
     wanted->local = snapshot_.local_address(service.local_first +
                                             local_ports_.next_address(service.local_count));
+    if (wanted->local.is_v4() != wanted->destination.is_v4()) continue;
+    tried++;
+    uint32_t budget = LocalPorts::kProbes / tries;
     if (local_ports_.find(table_, wanted->local, wanted->destination, wanted->destination_port,
                           wanted->in.protocol, &budget, &wanted->local_port)) {
       return true;
     }
   }
-  counters_.count(Reason::kLocalPortExhausted, miss.packets);
+  counters_.count(tried == 0 ? Reason::kLocalAddressNone : Reason::kLocalPortExhausted,
+                  miss.packets);
   return false;
 }
 

@@ -13,6 +13,7 @@
 #include <cassert>
 
 #include "core.h"
+#include "forward/fullnat.h"
 #include "parse/tcp.h"
 #include "synproxy/answer.h"
 #include "synproxy/handshake.h"
@@ -140,6 +141,7 @@ void Core::open_proxied(Packet& packet, uint32_t id) {
 void Core::ask_server(Packet& packet, uint32_t id, const HandshakeOptions& options) {
   Conn& conn = table_.at(id);
   ConnExtra& extra = table_.need_extra(conn);
+  extra.fnat_flags = 0;  // FULLNAT begins anew with the SYN
   extra.synproxy = begin_handshake(packet, options, synproxy_);
   conn.flags |= kConnSynproxy | kConnAwaitsServer;
   tracker_.move(id, kTcpSynSent, tick());
@@ -191,11 +193,11 @@ bool Core::proxied_reply(Packet& packet, uint32_t id) {
 // What RFC 9293 3.10.7.3 says about a connection in SYN-SENT. An ACK of something else is from a
 // connection that the real server has not forgotten: the RST ends that, and our next SYN is taken.
 void Core::server_answers(Packet& packet, uint32_t id) {
-  const SynproxyState& state = table_.extra(table_.at(id))->synproxy;
+  const ConnExtra& extra = *table_.extra(table_.at(id));
   const uint8_t kind = kind_of(packet);
+  const uint32_t acknowledged = Tcp(packet.transport()).acknowledgement().host();
   const bool acknowledges =
-      (kind & kTcpAck) != 0 &&
-      Tcp(packet.transport()).acknowledgement().host() == state.client_isn + 1;
+      (kind & kTcpAck) != 0 && fnat_to_client(extra, acknowledged) == extra.synproxy.client_isn + 1;
   if (acknowledges && kind == (kTcpSyn | kTcpAck)) return server_accepts(packet, id);
   if (acknowledges && kind == (kTcpRst | kTcpAck)) return server_refuses(packet, id);
   counters_.count(Reason::kSynproxyServerOdd);
@@ -209,6 +211,10 @@ void Core::server_accepts(Packet& packet, uint32_t id) {
   Conn& conn = table_.at(id);
   SynproxyState& state = table_.extra(conn)->synproxy;
   accept_syn_ack(packet, state);
+  if (conn.method == kMethodFullnat) {
+    const bool toa = (snapshot_.header().fullnat_flags & kFullnatToa) != 0;
+    fnat_note_syn_ack(packet, *table_.extra(conn), toa);
+  }
   conn.flags = static_cast<uint16_t>(conn.flags & ~kConnAwaitsServer);
   tracker_.move(id, kTcpEstablished, tick());
   const bool update = synproxy_.close_client_window != 0 && state.stored.count <= 1;

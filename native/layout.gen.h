@@ -7,7 +7,7 @@
 
 namespace uvs {
 
-constexpr uint32_t kLayoutHash = 0x11b0b427u;
+constexpr uint32_t kLayoutHash = 0xacb3b9eeu;
 constexpr uint32_t kSnapshotMagic = 0x53565531u;
 constexpr uint32_t kTableMagic = 0x54565531u;
 constexpr uint16_t kNoSlot = 65535;
@@ -18,6 +18,7 @@ constexpr uint32_t kMaxServices = 4096;
 constexpr uint32_t kMaxDestinations = 32768;
 constexpr uint32_t kMaxLocalAddresses = 1024;
 constexpr uint32_t kMaxBurst = 64;
+constexpr uint32_t kMaxUoaTrail = 16;
 constexpr uint32_t kMaxPorts = 8;
 
 constexpr int32_t kVerdictNone = -1;
@@ -39,6 +40,15 @@ constexpr uint32_t kServiceSched2 = 16;
 constexpr uint32_t kServiceSched3 = 32;
 constexpr uint32_t kServiceSynproxy = 32768;
 constexpr uint32_t kServiceUnweighted = 16777216;
+constexpr uint32_t kServiceProxyV1 = 65536;
+constexpr uint32_t kServiceProxyV2 = 131072;
+constexpr uint32_t kServiceProxyInsecure = 1048576;
+
+constexpr uint8_t kFullnatToa = 1;
+constexpr uint8_t kFullnatRandomise = 2;
+
+constexpr uint8_t kUoaHeader = 0;
+constexpr uint8_t kUoaOption = 1;
 
 constexpr uint32_t kSchedulerNone = 0;
 constexpr uint32_t kSchedulerRr = 1;
@@ -144,11 +154,13 @@ enum class Reason : uint8_t {
   kMethodUnsupported,
   kIcmpLimited,
   kIcmpBadChecksum,
+  kProxyUnplaced,
+  kNat64Untranslatable,
   kTxFull,
   kTxError,
   kRxOverrun,
 };
-constexpr uint32_t kReasonCount = 48;
+constexpr uint32_t kReasonCount = 50;
 constexpr uint32_t kReasonLaneWords = 64;
 static_assert(kReasonCount <= kReasonLaneWords);
 constexpr const char* kReasonNames[kReasonCount] = {
@@ -197,6 +209,8 @@ constexpr const char* kReasonNames[kReasonCount] = {
     "method_unsupported",
     "icmp_limited",
     "icmp_bad_checksum",
+    "proxy_unplaced",
+    "nat64_untranslatable",
     "tx_full",
     "tx_error",
     "rx_overrun",
@@ -320,7 +334,10 @@ struct SnapshotHeaderRecord {
   uint32_t udp_timeout_sec;
   uint32_t tcp_timeout_sec[11];
   uint32_t synproxy_offset;
-  uint32_t fullnat_tcp_timeout_sec[12];
+  uint32_t fullnat_tcp_timeout_sec[11];
+  uint8_t fullnat_flags;
+  uint8_t uoa_mode;
+  uint16_t uoa_trail;
   uint32_t sysctls[24];
 };
 static_assert(sizeof(SnapshotHeaderRecord) == 256);
@@ -344,6 +361,9 @@ static_assert(offsetof(SnapshotHeaderRecord, udp_timeout_sec) == 60);
 static_assert(offsetof(SnapshotHeaderRecord, tcp_timeout_sec) == 64);
 static_assert(offsetof(SnapshotHeaderRecord, synproxy_offset) == 108);
 static_assert(offsetof(SnapshotHeaderRecord, fullnat_tcp_timeout_sec) == 112);
+static_assert(offsetof(SnapshotHeaderRecord, fullnat_flags) == 156);
+static_assert(offsetof(SnapshotHeaderRecord, uoa_mode) == 157);
+static_assert(offsetof(SnapshotHeaderRecord, uoa_trail) == 158);
 static_assert(offsetof(SnapshotHeaderRecord, sysctls) == 160);
 
 struct ServiceRecord {

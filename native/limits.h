@@ -22,7 +22,9 @@ constexpr uint32_t kHeadroom = 96;
 static_assert(kHeadroom >= 40 + 8 + 12 + kVnetHeaderBytes);
 
 constexpr uint32_t kTcpMaxHeaderBytes = 60;
+constexpr uint32_t kProxyMaxBytes = 107;  // a PROXY v1 line; haproxy doc/proxy-protocol.txt 2.1
 constexpr uint32_t kIp4MaxHeaderBytes = 60;
+static_assert(kMaxUoaTrail < 256, "the first datagrams of a connection, not many");
 constexpr uint32_t kIp6ExtensionsMax = 8;  // extension headers walked before giving up
 
 constexpr uint32_t kNextHops = 16384;           // next hops (gateways and on-link neighbours)

@@ -24,22 +24,23 @@ bool service_ok(const ServiceRecord& s, const SnapshotHeaderRecord& h, const Add
   const uint64_t local_end = uint64_t{s.local_first} + s.local_count;
   if (order_end > h.order_count || local_end > h.local_address_count) return false;
   for (uint32_t i = s.local_first; i < local_end; i++) {
-    if (!family_ok(s.family, local[i])) return false;
+    // NAT64: an IPv6 service may reach IPv4 destinations from IPv4 addresses.
+    if (!family_ok(s.family, local[i]) && !(s.family == 6 && local[i].is_v4())) return false;
   }
   if ((s.flags & kServiceSynproxy) != 0 && h.synproxy_offset == 0) return false;
   if (s.fwmark != 0) return s.family == 4 || s.family == 6;
   return (s.protocol == 6 || s.protocol == 17) && family_ok(s.family, s.address);
 }
 
-// Only a tunnel leads to another family than its service's: the packets of all other methods are
-// rewritten in place.
+// Only a tunnel leads to another family than its service's, and FULLNAT from IPv6 to IPv4.
 bool destination_ok(const DestinationRecord& d, const SnapshotHeaderRecord& h,
                     const ServiceRecord* services) {
   if (d.method > kMethodFullnat || d.weight < 0 || !family_ok(d.family, d.address)) return false;
   if (d.service_slot == kNoSlot) return (d.flags & kDestinationAvailable) == 0;
   if (d.service_slot >= h.service_count) return false;
   const ServiceRecord& service = services[d.service_slot];
-  return service.used == 0 || d.method == kMethodTunnel || service.family == d.family;
+  if (service.used == 0 || d.method == kMethodTunnel || service.family == d.family) return true;
+  return d.method == kMethodFullnat && service.family == 6;
 }
 
 // Values that a header or a shift could not hold, whoever wrote the block.
@@ -80,7 +81,8 @@ SnapshotError check_snapshot(const uint8_t* block, size_t bytes) {
       !in_range<Addr>(h.local_address_offset, h.local_address_count, bytes) ||
       !in_range<AnnounceRecord>(h.announce_offset, h.announce_count, bytes) ||
       !in_range<SynproxyRecord>(h.synproxy_offset, h.synproxy_offset != 0, bytes) ||
-      h.local_port_first == 0 || h.local_port_last < h.local_port_first) {
+      h.local_port_first == 0 || h.local_port_last < h.local_port_first ||
+      h.uoa_mode > kUoaOption || h.uoa_trail > kMaxUoaTrail) {
     return SnapshotError::kOutOfRange;
   }
   const auto* services = reinterpret_cast<const ServiceRecord*>(block + h.service_offset);

@@ -31,6 +31,7 @@ constexpr uint16_t kConnIp6 = 0x0001;           // ours: family of client and vi
 constexpr uint16_t kConnReplyTaken = 0x0002;    // ours: a newer connection has its reply key
 constexpr uint16_t kConnExtra = 0x0004;         // ours: its ConnExtra is in use
 constexpr uint16_t kConnHidden = 0x0008;        // ours: no packet finds it; slaves keep it alive
+constexpr uint16_t kConnNat64 = 0x0010;         // ours: IPv6 before, IPv4 behind us (FULLNAT)
 constexpr uint16_t kConnAwaitsServer = 0x4000;  // ours: SYNPROXY has asked its real server
 constexpr uint16_t kConnOnePacket = 0x2000;
 constexpr uint16_t kConnSynproxy = 0x8000;  // Alibaba's: ConnExtra.synproxy says where it stands
@@ -121,10 +122,31 @@ struct ConnExtra {
   uint32_t slaves;  // connections it controls (the kernel's n_control)
   SequenceFix in;   // client -> destination
   SequenceFix out;  // destination -> client
+
+  // FULLNAT (spec 12.5-12.8, forward/fullnat.h); all zero: sequence numbers pass as they are.
+  uint32_t fnat_delta;       // client's sequence number + this = the destination's view of it
+  uint32_t fnat_client_isn;  // of the client's first SYN
+  uint32_t fnat_fdata;       // acknowledgement that covers nothing but the destination's SYN
+  uint32_t fnat_rs_ack;      // last the destination sent, as it sent it
+  uint32_t fnat_rs_end;      // sequence number behind the last byte the destination sent
+  uint16_t fnat_removed;     // bytes at the start of the client's stream that are replaced ...
+  uint16_t fnat_inserted;    // ... by so many, until fnat_delta takes the difference in
+  uint8_t fnat_flags;        // kFnat*
+  uint8_t fnat_header;       // PROXY header that the connection's service asks for (kProxy*)
+  uint16_t reserved0;
+
   SynproxyState synproxy;
-  uint32_t reserved[10];
+  uint32_t reserved1[3];
 };
 static_assert(sizeof(ConnExtra) == 128);
+
+// What packets of a FULLNAT connection still need beside the shift by fnat_delta.
+constexpr uint8_t kFnatStarted = 0x01;  // a SYN was seen: fnat_client_isn and fnat_delta hold
+constexpr uint8_t kFnatOpen = 0x02;     // its SYN+ACK was seen: fnat_fdata holds
+constexpr uint8_t kFnatToa = 0x04;      // the client address goes into an option of its segments
+constexpr uint8_t kFnatHeader = 0x08;   // the PROXY header is not acknowledged yet
+constexpr uint8_t kFnatPlaced = 0x10;   // with kFnatHeader: fnat_removed and fnat_inserted hold
+constexpr uint8_t kFnatSlow = kFnatToa | kFnatHeader;
 
 // True if replies of the destination pass through this director and are found by a second key.
 inline bool has_reply_key(uint8_t method) {

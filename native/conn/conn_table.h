@@ -62,6 +62,9 @@ class ConnTable {
   uint32_t high_water() const { return header_->used; }
   bool live(uint32_t id) const { return id < header_->used && conns_[id].method != kConnFree; }
 
+  // Random bits that keep what others must not guess; the same for who adopts the block.
+  uint64_t seed() const { return seed_; }
+
   uint64_t hash(const FlowKey& key) const {
     const uint64_t s = seed_;
     const uint64_t a = mix(key.source.low() ^ s, key.source.high() ^ kMix1);

@@ -137,14 +137,6 @@ void Tracker::end(uint32_t id, bool in_wheel) {
   table_.remove(id, in_wheel);
 }
 
-// A master whose time is up waits for its slaves (spec 3.7).
-bool Tracker::postpone(uint32_t id) {
-  if (!has_slaves(table_.at(id))) [[likely]]
-    return false;
-  table_.wheel().insert(id, table_.at(id).expires + kPostponedSec * kTicksPerSec);
-  return true;
-}
-
 void Tracker::move(uint32_t id, uint8_t state, uint32_t tick) {
   Conn& conn = table_.at(id);
   const bool fullnat = conn.method == kMethodFullnat;
@@ -154,6 +146,30 @@ void Tracker::move(uint32_t id, uint8_t state, uint32_t tick) {
   if (state == kTcpEstablished) assure_template(id);
   const uint32_t ticks = (fullnat ? fullnat_ticks_ : tcp_ticks_)[state];
   table_.wheel().refresh(id, tick + (waits ? kServerAnswerSec * kTicksPerSec : ticks));
+}
+
+uint32_t Tracker::expire(uint32_t tick, uint32_t budget, Farewell* farewell) {
+  uint32_t ended = 0;
+  for (uint32_t id; (id = table_.wheel().next_due(tick, &budget)) != kNoConn;) {
+    Conn& conn = table_.at(id);
+    if (has_slaves(conn)) [[unlikely]] {
+      table_.wheel().insert(id, conn.expires + kPostponedSec * kTicksPerSec);
+      continue;
+    }
+    if (farewell != nullptr) {
+      if ((conn.flags & kConnAwaitsServer) != 0 && farewell->asks_again(id)) {
+        table_.wheel().insert(id, tick + kServerAnswerSec * kTicksPerSec);
+        continue;
+      }
+      if (conn.method == kMethodFullnat && conn.protocol == kProtoTcp &&
+          conn.state == kTcpEstablished) {
+        farewell->expiring(conn);
+      }
+    }
+    end(id, false);
+    ended++;
+  }
+  return ended;
 }
 
 bool Tracker::sweep_gone(uint32_t* cursor, uint32_t budget) {

@@ -11,6 +11,15 @@
 
 namespace uvs {
 
+// Told of a connection just before its time ends it.
+class Farewell {
+ public:
+  virtual ~Farewell() = default;
+  virtual void expiring(Conn& conn) = 0;
+  // Of one that waits for its real server: true if that was asked again, and has its time again.
+  virtual bool asks_again(uint32_t id) = 0;
+};
+
 class Tracker {
  public:
   Tracker(ConnTable& table, Counters& counters, const Snapshot& snapshot)
@@ -56,13 +65,9 @@ class Tracker {
   // A new connection takes this one's place: it ends, or hides until its slaves are gone (3.9).
   void give_way(uint32_t id);
 
-  // Expires what is due at `tick`, looking at no more than `budget` entries. Returns how many. A
-  // connection that waits for its real server lives on if `ask_again(id)` says that it was asked.
-  template <typename AskAgain>
-  uint32_t expire(uint32_t tick, uint32_t budget, AskAgain ask_again);
-  uint32_t expire(uint32_t tick, uint32_t budget) {
-    return expire(tick, budget, [](uint32_t) { return false; });
-  }
+  // Expires what is due at `tick`, looking at no more than `budget` entries, and asks or tells
+  // `farewell` of it. Returns how many.
+  uint32_t expire(uint32_t tick, uint32_t budget, Farewell* farewell = nullptr);
 
   // Where packets wait for real servers; a connection that ends gives up its own.
   void attach_stored(StoredPackets* stored) { stored_ = stored; }
@@ -89,7 +94,6 @@ class Tracker {
     const ConnExtra* extra = table_.extra(conn);
     return extra != nullptr && extra->slaves != 0;
   }
-  bool postpone(uint32_t id);
   void set_active(Conn& conn, bool active);
   void assure_template(uint32_t id);
   void expire_template(uint32_t template_ref);
@@ -108,20 +112,5 @@ class Tracker {
 
 constexpr uint32_t kInitialTimeoutSec = 3;  // spec 3.1
 constexpr uint32_t kServerAnswerSec = 3;    // spec 12.9: until a real server is asked again
-
-template <typename AskAgain>
-uint32_t Tracker::expire(uint32_t tick, uint32_t budget, AskAgain ask_again) {
-  uint32_t ended = 0;
-  for (uint32_t id; (id = table_.wheel().next_due(tick, &budget)) != kNoConn;) {
-    if (postpone(id)) continue;
-    if ((table_.at(id).flags & kConnAwaitsServer) != 0 && ask_again(id)) [[unlikely]] {
-      table_.wheel().insert(id, tick + kServerAnswerSec * kTicksPerSec);
-      continue;
-    }
-    end(id, false);
-    ended++;
-  }
-  return ended;
-}
 
 }  // namespace uvs

@@ -49,12 +49,12 @@ void add_udp_checksum(const Packet& packet, const Ends& to) {
 
 }  // namespace
 
-void rewrite_ends(Packet& packet, const Ends& to) {
+void rewrite_ends(Packet& packet, const Ends& to, uint64_t covered) {
   assert(packet.kind == PacketKind::kFlow);
   uint8_t* transport = packet.transport();
   const uint64_t addresses =
       write_addresses(packet.ip(), packet.family, *to.source, *to.destination);
-  const uint64_t ports = write_ports(transport, to.source_port, to.destination_port);
+  const uint64_t ports = covered + write_ports(transport, to.source_port, to.destination_port);
   const bool udp = packet.key.protocol == kProtoUdp;
   uint8_t* field = transport + (udp ? kUdpChecksumOffset : kTcpChecksumOffset);
   const uint16_t old = load16(field).raw;

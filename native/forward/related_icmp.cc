@@ -9,6 +9,7 @@
 #include "parse/ip4.h"
 #include "parse/ip6.h"
 #include "parse/parse.h"
+#include "parse/tcp.h"
 
 namespace uvs {
 namespace {
@@ -43,6 +44,14 @@ void write_addresses(uint8_t* at, uint8_t family, const Addr& source, const Addr
   ip.set_checksum(checksum_of(at, ip.header_bytes()));
 }
 
+void take_from_mtu(const Packet& packet, Icmp<uint8_t>& icmp, uint32_t less) {
+  const bool six = packet.family == 6;
+  const bool told =
+      six ? icmp.type() == kIcmp6TooBig : icmp.type() == kIcmpUnreachable && icmp.code() == 4;
+  const uint32_t mtu = six ? icmp.rest().host() : icmp.rest().host() & 0xffff;
+  if (told && mtu > less) store32(icmp.at + 4, Be32::of(mtu - less));
+}
+
 bool parse_quote(const Packet& packet, FlowKey* key, uint16_t* l4) {
   const uint32_t bytes = message_bytes(packet) - kIcmpBytes;
   return parse_quoted(Icmp(packet.transport()).quote(), bytes, packet.family, key, l4);
@@ -61,6 +70,30 @@ bool quoted_flow(const Packet& packet, FlowKey* inverse) {
   return true;
 }
 
+bool complete_and_check(Packet& packet) {
+  if (packet.checksum_partial()) complete_checksum(packet);
+  return checksum_good(packet);
+}
+
+void rewrite_quoted_transport(uint8_t* at, uint32_t bytes, uint8_t protocol,
+                              const RelatedEnds& to) {
+  assert(bytes >= 4);
+  store16(at, to.quoted.source_port);
+  store16(at + 2, to.quoted.destination_port);
+  if (protocol != kProtoTcp) return;
+  if (bytes >= 8) store32(at + 4, Be32::of(load32(at + 4).host() + to.sequence_by));
+  if (bytes >= 12) store32(at + 8, Be32::of(load32(at + 8).host() + to.acknowledgement_by));
+}
+
+bool quoted_sequence(const Packet& packet, uint32_t* sequence) {
+  FlowKey quoted;
+  uint16_t l4;
+  if (!parse_quote(packet, &quoted, &l4) || quoted.protocol != kProtoTcp) return false;
+  if (message_bytes(packet) - kIcmpBytes < l4 + 8u) return false;
+  *sequence = load32(Icmp(packet.transport()).quote() + l4 + 4).host();
+  return true;
+}
+
 bool rewrite_related(Packet& packet, const RelatedEnds& to) {
   assert(packet.kind == PacketKind::kIcmp);
   FlowKey quoted;
@@ -68,18 +101,14 @@ bool rewrite_related(Packet& packet, const RelatedEnds& to) {
   const bool usable = parse_quote(packet, &quoted, &l4);
   assert(usable);
   if (!usable) return false;
-  if (packet.checksum_partial()) complete_checksum(packet);
-  if (!checksum_good(packet)) return false;
+  if (!complete_and_check(packet)) return false;
 
   Icmp icmp(packet.transport());
   write_addresses(packet.ip(), packet.family, *to.source, *to.destination);
   write_addresses(icmp.quote(), packet.family, *to.quoted.source, *to.quoted.destination);
-  uint8_t* ports = icmp.quote() + l4;
-  store16(ports, to.quoted.source_port);
-  store16(ports + 2, to.quoted.destination_port);
-  if (quoted.protocol == kProtoTcp && message_bytes(packet) >= kIcmpBytes + l4 + 8u) {
-    store32(ports + 4, Be32::of(load32(ports + 4).host() + to.sequence_shift));
-  }
+  rewrite_quoted_transport(icmp.quote() + l4, message_bytes(packet) - kIcmpBytes - l4,
+                           quoted.protocol, to);
+  if (to.mtu_less != 0) take_from_mtu(packet, icmp, to.mtu_less);
   icmp.set_checksum(0);
   const uint64_t sum = sum_bytes(icmp.at, message_bytes(packet));
   icmp.set_checksum(static_cast<uint16_t>(~fold(add_sums(sum, sum_outside(packet)))));

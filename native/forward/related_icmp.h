@@ -20,9 +20,11 @@ struct RelatedEnds {
   const Addr* source;       // of the ICMP packet
   const Addr* destination;  // of the ICMP packet
   Ends quoted;              // of the packet it quotes, as it stands there (not swapped)
-  // Added to the sequence number of a quoted TCP packet: its sender ignores a report about one that
-  // it did not send (RFC 5927 4).
-  uint32_t sequence_shift = 0;
+  // Of a quoted TCP segment, as far as it is there: FULLNAT counts anew (spec 12.6). Receivers
+  // believe an error only if its number lies in their window (RFC 5927 4.1).
+  uint32_t sequence_by = 0;
+  uint32_t acknowledgement_by = 0;
+  uint32_t mtu_less = 0;  // taken from the MTU of a "too big": what packets grow by on their way
 };
 
 // Writes the new ends into an ICMP error for which quoted_flow() said yes: outer and quoted
@@ -30,5 +32,14 @@ struct RelatedEnds {
 // message; the transport checksum inside the quote stays (spec 5.7.1). False, and nothing changed:
 // its ICMP checksum is wrong. All ends are of the packet's family.
 bool rewrite_related(Packet& packet, const RelatedEnds& to);
+
+// Whether the checksum of an ICMP message is right; completes a partial one.
+bool complete_and_check(Packet& packet);
+
+// Ports and TCP numbers of a quoted transport header of which `bytes` are there, at least four.
+void rewrite_quoted_transport(uint8_t* at, uint32_t bytes, uint8_t protocol, const RelatedEnds& to);
+
+// The sequence number of a quoted TCP segment; false: it is none, or cut off before it.
+bool quoted_sequence(const Packet& packet, uint32_t* sequence);
 
 }  // namespace uvs

@@ -2,7 +2,8 @@
 // forwarding method. Next: egress.cc queues the frame.
 #include "forward/transmit.h"
 
-#include "forward/related_icmp.h"
+#include "forward/fullnat.h"
+#include "forward/nat64.h"
 #include "synproxy/translate.h"
 
 namespace uvs {
@@ -13,14 +14,15 @@ constexpr uint32_t kOuter6Bytes = 40;
 constexpr uint32_t kMinMtu4 = 68;  // spec 5.6
 constexpr uint32_t kMinMtu6 = 1280;
 
-// One segment of `whole` as a packet of its own.
-Packet piece_of(const Packet& whole, const Frame& frame) {
-  Packet piece = whole;
-  piece.frame = frame;
-  piece.l4 = static_cast<uint16_t>(whole.l4 - whole.l3);
-  piece.l3 = 0;
-  piece.l3_bytes = frame.length;
-  return piece;
+// Whether a request needs more than new ends and a shifted number: of TCP while its connection
+// opens, of UDP the first ones, and all whose family changes.
+bool fullnat_is_slow(const Packet& packet, const Conn& conn, const ConnExtra* extra) {
+  if (conn.flags & kConnNat64) return true;
+  if (packet.key.protocol != kProtoTcp) {
+    const bool waits = extra != nullptr && (extra->fnat_flags & kFnatHeader) != 0;
+    return conn.in_packets <= kMaxUoaTrail || waits;
+  }
+  return extra == nullptr || fnat_request_is_slow(packet, *extra);
 }
 
 }  // namespace
@@ -96,13 +98,13 @@ bool Transmitter::admit(Packet& packet, const NextHop& hop, uint32_t mtu, const 
 
 // The same of a reply, which the host forwards (ip_forward.c): first MTU, then TTL. `back` leads to
 // its sender. One of a destination on this host is nobody's to forward and keeps its TTL.
-bool Transmitter::admit_reply(Packet& packet, const NextHop& hop, const NextHop& back,
+bool Transmitter::admit_reply(Packet& packet, const NextHop& hop, const NextHop& back, uint32_t mtu,
                               bool* fragment, uint32_t now_ms) {
   *fragment = false;
   const bool own = back.state == HopState::kLocal;
   if (!reaches(packet, hop, own, back.source, now_ms)) return false;
   if (hop.state == HopState::kLocal) return true;
-  if (!fits(packet, hop.mtu, back.source, fragment, now_ms)) return false;
+  if (!fits(packet, mtu, back.source, fragment, now_ms)) return false;
   if (!own) decrement_ttl(packet);
   return true;
 }
@@ -150,9 +152,8 @@ uint32_t Transmitter::request(Packet& packet, Conn& conn, uint32_t now_ms) {
     return answered_;
   }
   bool fragment;
-  if (!admit(packet, hop, hop.mtu, virtual_address, &fragment, now_ms)) {
-    return answered_;
-  }
+  const uint32_t mtu = request_mtu(conn, hop.mtu);
+  if (!admit(packet, hop, mtu, virtual_address, &fragment, now_ms)) return answered_;
   if ((conn.flags & kConnSynproxy) != 0) [[unlikely]]
     translate_request(packet, table_.extra(conn)->synproxy);
   switch (conn.method) {
@@ -160,11 +161,18 @@ uint32_t Transmitter::request(Packet& packet, Conn& conn, uint32_t now_ms) {
       rewrite_ends(packet, Ends{&conn.client, &table_.address(conn.destination_index),
                                 conn.client_port, conn.destination_port});
       break;
-    case kMethodFullnat:
-      rewrite_ends(packet,
-                   Ends{&table_.address(conn.local_index), &table_.address(conn.destination_index),
-                        conn.local_port, conn.destination_port});
+    case kMethodFullnat: {
+      const ConnExtra* extra = table_.extra(conn);
+      if (fullnat_is_slow(packet, conn, extra)) [[unlikely]] {
+        send_fullnat(packet, conn, slot, fragment, now_ms);
+        return answered_;
+      }
+      const uint64_t covered = packet.key.protocol == kProtoTcp
+                                   ? shift_sequence(packet.transport(), extra->fnat_delta)
+                                   : 0;
+      rewrite_ends(packet, inner_ends(conn), covered);
       break;
+    }
     default:
       // DR, local and bypass: the IP packet stays as it is (spec 5.5.6). Without link layer the
       // port cannot say which real server is meant.
@@ -181,12 +189,30 @@ bool Transmitter::reply(Packet& packet, Conn& conn, uint32_t now_ms) {
   const uint16_t slot = hop_out(conn, now_ms);
   const NextHop& hop = hops_.at(slot);
   const NextHop& back = hops_.at(hop_in(conn, now_ms));
+  const bool nat64 = (conn.flags & kConnNat64) != 0;
+  // The packet grows, and IPv6 is not cut on its way: its sender is told whatever its DF says.
+  if (nat64) packet.dont_fragment = true;
   bool fragment;
-  if (!admit_reply(packet, hop, back, &fragment, now_ms)) return false;
+  if (!admit_reply(packet, hop, back, nat64 ? hop.mtu - kNat64Bytes : hop.mtu, &fragment, now_ms)) {
+    return false;
+  }
+  uint64_t covered = 0;
+  if (ConnExtra* extra = table_.extra(conn);
+      extra != nullptr && conn.method == kMethodFullnat && conn.protocol == kProtoTcp) {
+    fnat_note_progress(packet, *extra);
+    covered = fnat_reply_is_slow(packet, *extra)
+                  ? reply_opening(packet, conn, *extra)
+                  : fnat_shift_reply(packet.transport(), extra->fnat_delta);
+  }
   if ((conn.flags & kConnSynproxy) != 0) [[unlikely]]
     translate_reply(packet, table_.extra(conn)->synproxy);
-  rewrite_ends(packet, Ends{&table_.address(conn.virtual_index), &conn.client, conn.virtual_port,
-                            conn.client_port});
+  const Ends ends{&table_.address(conn.virtual_index), &conn.client, conn.virtual_port,
+                  conn.client_port};
+  if (nat64) [[unlikely]] {
+    if (!translate(packet, ends, covered)) return true;
+  } else {
+    rewrite_ends(packet, ends, covered);
+  }
   out(packet, slot, fragment, back.source, now_ms);
   return true;
 }
@@ -210,8 +236,16 @@ bool Transmitter::related(Packet& packet, Conn& conn, bool from_client, uint32_t
                         Ends{&destination, &client, conn.destination_port, client_port}}
           : RelatedEnds{&virtual_address, &conn.client,
                         Ends{&conn.client, &virtual_address, conn.client_port, conn.virtual_port}};
-  if (from_client && (conn.flags & kConnSynproxy) != 0) {
-    ends.sequence_shift = 0u - table_.extra(conn)->synproxy.delta;
+  if (fullnat) count_anew(packet, conn, from_client, &ends);
+  if ((conn.flags & kConnSynproxy) != 0) {
+    const uint32_t delta = table_.extra(conn)->synproxy.delta;
+    (from_client ? ends.sequence_by : ends.acknowledgement_by) += from_client ? 0u - delta : delta;
+  }
+  if (conn.flags & kConnNat64) {
+    if (!complete_and_check(packet)) return false;
+    if (from_client) ends.source = &client;  // no router of the other family has an address here
+    related_nat64(packet, conn, ends, slot, now_ms);
+    return true;
   }
   if (!rewrite_related(packet, ends)) return false;
   bool fragment;

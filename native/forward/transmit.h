@@ -3,7 +3,9 @@
 #pragma once
 #include "classify/snapshot.h"
 #include "conn/conn_table.h"
+#include "forward/client_address.h"
 #include "forward/egress.h"
+#include "forward/related_icmp.h"
 
 namespace uvs {
 
@@ -31,14 +33,17 @@ class Transmitter {
   // destination's (spec 5.7). False: its checksum is wrong, nothing was sent.
   bool related(Packet& packet, Conn& conn, bool from_client, uint32_t now_ms);
 
+  // RST to both sides of an established FULLNAT connection whose time is up (spec 12.8).
+  void reset_expired(Conn& conn, uint32_t now_ms);
+
  private:
   uint16_t hop_in(Conn& conn, uint32_t now_ms);
   uint16_t hop_out(Conn& conn, uint32_t now_ms);
   void refresh_hops(Conn& conn);
   bool admit(Packet& packet, const NextHop& hop, uint32_t mtu, const Addr& answer_from,
              bool* fragment, uint32_t now_ms);
-  bool admit_reply(Packet& packet, const NextHop& hop, const NextHop& back, bool* fragment,
-                   uint32_t now_ms);
+  bool admit_reply(Packet& packet, const NextHop& hop, const NextHop& back, uint32_t mtu,
+                   bool* fragment, uint32_t now_ms);
   bool reaches(const Packet& packet, const NextHop& hop, bool own, const Addr& answer_from,
                uint32_t now_ms);
   bool fits(const Packet& packet, uint32_t mtu, const Addr& answer_from, bool* fragment,
@@ -47,6 +52,24 @@ class Transmitter {
   void answer(const Packet& packet, IcmpError error, uint32_t mtu, const Addr& from,
               uint32_t now_ms);
   void cut(Packet& packet, uint16_t slot, uint32_t now_ms);
+  // FULLNAT beyond new ends: transmit_fullnat.cc.
+  uint32_t request_mtu(const Conn& conn, uint32_t mtu) const;
+  ClientEnds client_ends(const Conn& conn) const;
+  Ends inner_ends(const Conn& conn) const;
+  uint8_t proxy_of(const Conn& conn) const;
+  void begin_fullnat(const Packet& packet, Conn& conn, uint32_t now_ms);
+  bool open_fullnat(Packet& packet, Conn& conn, uint16_t slot, uint64_t* covered, uint32_t now_ms);
+  bool head_datagram(Packet& packet, Conn& conn, uint16_t slot, uint8_t proxy, uint32_t now_ms);
+  void split_datagrams(Packet& packet, Conn& conn, uint16_t slot, uint32_t now_ms);
+  void tell_by_uoa(Packet& packet, Conn& conn, uint16_t slot, uint32_t now_ms);
+  void send_made(const Frame& frame, const Ends& ends, uint16_t slot, uint32_t now_ms);
+  void send_fullnat(Packet& packet, Conn& conn, uint16_t slot, bool fragment, uint32_t now_ms);
+  bool translate(Packet& packet, const Ends& ends, uint64_t covered);
+  uint64_t reply_opening(Packet& packet, Conn& conn, ConnExtra& extra);
+  void related_nat64(const Packet& packet, Conn& conn, const RelatedEnds& to, uint16_t slot,
+                     uint32_t now_ms);
+  void count_anew(const Packet& packet, Conn& conn, bool from_client, RelatedEnds* to);
+
   void tunnel(Packet& packet, Conn& conn, uint16_t slot, uint32_t now_ms);
   void tunnel_fitting(Packet& packet, const Addr& remote, uint16_t slot, uint32_t inner_mtu,
                       uint32_t now_ms);
@@ -62,5 +85,15 @@ class Transmitter {
   uint16_t ip_id_step_;
   uint32_t answered_ = 0;  // bytes of ICMP errors since request() began
 };
+
+// One segment of `whole` as a packet of its own.
+inline Packet piece_of(const Packet& whole, const Frame& frame) {
+  Packet piece = whole;
+  piece.frame = frame;
+  piece.l4 = static_cast<uint16_t>(whole.l4 - whole.l3);
+  piece.l3 = 0;
+  piece.l3_bytes = frame.length;
+  return piece;
+}
 
 }  // namespace uvs

@@ -226,6 +226,9 @@ struct ConfigText {
   uint32_t secure_tcp = 0;
   uint16_t local_port_first = 1025;
   uint16_t local_port_last = 65535;
+  uint8_t fullnat_flags = 0;  // a director's default: both
+  uint8_t uoa_mode = kUoaHeader;
+  uint16_t uoa_trail = 0;  // a director's default: 3
   uint32_t udp_sec = 300;
   uint32_t tcp_sec[11] = {2, 900, 120, 60, 120, 120, 10, 60, 30, 120, 120};
   uint32_t fullnat_sec[11] = {2, 90, 3, 30, 7, 7, 3, 7, 7, 120, 30};
@@ -287,6 +290,9 @@ inline std::vector<uint64_t> block_of(const ConfigText& text) {
   h->local_port_first = text.local_port_first;
   h->local_port_last = text.local_port_last;
   h->udp_timeout_sec = text.udp_sec;
+  h->fullnat_flags = text.fullnat_flags;
+  h->uoa_mode = text.uoa_mode;
+  h->uoa_trail = text.uoa_trail;
   std::copy(std::begin(text.tcp_sec), std::end(text.tcp_sec), h->tcp_timeout_sec);
   std::copy(std::begin(text.fullnat_sec), std::end(text.fullnat_sec), h->fullnat_tcp_timeout_sec);
   h->sysctls[kSysctlConnReuseMode] = text.conn_reuse_mode;

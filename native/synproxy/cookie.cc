@@ -24,7 +24,8 @@ uint32_t hash(const SipKey& key, const FlowKey& flow, uint32_t minutes) {
   const uint64_t words[] = {
       flow.source.high(), flow.source.low(), flow.destination.high(), flow.destination.low(),
       flow.source_port.raw | uint64_t{flow.destination_port.raw} << 16 | uint64_t{minutes} << 32};
-  return static_cast<uint32_t>(siphash(key, words));
+  return static_cast<uint32_t>(
+      siphash24(key, reinterpret_cast<const uint8_t*>(words), sizeof words));
 }
 
 }  // namespace

@@ -9,9 +9,9 @@
 #pragma once
 #include <cstdint>
 
+#include "forward/secure_isn.h"
 #include "layout.gen.h"
 #include "parse/packet.h"
-#include "siphash.h"
 
 namespace uvs {
 

@@ -127,6 +127,7 @@ function settingCommands(flags: RunFlags, file: Settings): PublicCommand[] {
   const commands: PublicCommand[] = [...Object.entries(file.sysctls), ...flags.sysctls].map(
     ([name, value]) => ({ kind: 'setSysctl', name, value }),
   )
+  if (file.fullnat !== undefined) commands.push({ kind: 'setFullnat', fullnat: file.fullnat })
   if (file.timeouts !== undefined) commands.push({ kind: 'setTimeouts', timeouts: file.timeouts })
   return commands
 }

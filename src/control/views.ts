@@ -48,7 +48,7 @@ export function trafficView(reading: TrafficReading): { stats: StatsView; rates:
 
 /** A service with loads, counters and rates, destinations newest first. */
 export function serviceView(service: Service, rates: TrafficBook, loads: LoadReader): ServiceView {
-  const { id, scheduler, flags, persistentSec, netmask, engine } = service
+  const { id, scheduler, flags, persistentSec, netmask, engine, proxyProtocol } = service
   return {
     protocol: id.protocol,
     address: id.address.text,
@@ -60,6 +60,7 @@ export function serviceView(service: Service, rates: TrafficBook, loads: LoadRea
     netmask,
     engine,
     localAddresses: service.localAddresses.map((address) => address.text),
+    ...(proxyProtocol === 'off' ? {} : { proxyProtocol }),
     ...trafficView(rates.service(service)),
     destinations: service.destinations.map((d) => destinationView(d, rates, loads)),
   }

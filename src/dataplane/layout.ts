@@ -42,6 +42,8 @@ export const LIMITS = {
   LOCAL_ADDRESSES: 1024,
   /** Frames taken from a port at once, and the most misses one burst can make. */
   BURST: 64,
+  /** Datagrams of a FULLNAT connection that may carry the client address (spec 12.10). */
+  UOA_TRAIL: 16,
   /** Interfaces (ports) of one director. */
   PORTS: 8,
 } as const
@@ -81,6 +83,26 @@ export const SERVICE_FLAG = {
   SYNPROXY: 0x8000,
   /** Ours, in snapshots of SYNPROXY services only: no destination has a weight. */
   UNWEIGHTED: 0x1000000,
+  /** Ours: the PROXY header of FULLNAT connections (spec 12.11), one byte of its own. */
+  PROXY_V1: 0x10000,
+  PROXY_V2: 0x20000,
+  PROXY_INSECURE: 0x100000,
+} as const
+
+/** Bits of `snapshotHeader.fullnatFlags`. */
+export const FULLNAT_FLAG = {
+  /** The client address goes into a TCP option (spec 12.7). */
+  TOA: 0x1,
+  /** First sequence numbers are chosen anew (spec 12.6). */
+  RANDOMISE: 0x2,
+} as const
+
+/** How UDP says the client address (spec 12.10), `snapshotHeader.uoaMode`. */
+export const UOA = {
+  /** A header between IP and UDP, "opp". */
+  HEADER: 0,
+  /** An option of the IPv4 header, "ipo". */
+  OPTION: 1,
 } as const
 
 /** Scheduler numbers inside a snapshot. Zero is the literal scheduler `none` (spec 1.1). */
@@ -256,6 +278,9 @@ export const RECORDS = {
       tcpTimeoutSec: ['u32', 64], // 11 words, by TCP_STATE
       synproxyOffset: ['u32', 108], // one `synproxy` record; 0: none
       fullnatTcpTimeoutSec: ['u32', 112], // 11 words, by TCP_STATE (spec 12.8)
+      fullnatFlags: ['u8', 156], // FULLNAT_FLAG
+      uoaMode: ['u8', 157], // UOA
+      uoaTrail: ['u16', 158], // datagrams of a connection that carry it, 0: none
       sysctls: ['u32', 160], // SYSCTL_WORDS words, by SYSCTL_INDEX
     },
   },
@@ -462,6 +487,8 @@ export const REASONS = [
   ['method_unsupported', 'the port cannot carry this forwarding method'],
   ['icmp_limited', 'an ICMP answer was due but limited by rate'],
   ['icmp_bad_checksum', 'ICMP checksum wrong'],
+  ['proxy_unplaced', 'client data that the PROXY header must precede; the client sends it again'],
+  ['nat64_untranslatable', 'cannot be said in the other address family'],
   // Out.
   ['tx_full', 'the port did not take the frame'],
   ['tx_error', 'the port refused the frame'],

@@ -9,8 +9,10 @@ import { effectiveLocalAddresses } from '../control/model/config.js'
 import type { Config } from '../control/model/config.js'
 import type { Destination } from '../control/model/destination.js'
 import type { Service } from '../control/model/service.js'
+import type { ProxyProtocol } from '../control/model/fullnat.js'
 import {
   DESTINATION_FLAG,
+  FULLNAT_FLAG,
   LAYOUT_HASH,
   METHOD,
   NO_SLOT,
@@ -20,6 +22,7 @@ import {
   SNAPSHOT_MAGIC,
   SYSCTL_INDEX,
   TCP_STATE,
+  UOA,
 } from './layout.js'
 import type { Field, RecordName } from './layout.js'
 
@@ -40,6 +43,17 @@ function schedulerId(name: string): number {
 /** Codes of the netlink interface (spec 9.1). */
 const TUNNEL_TYPE = { ipip: 0, gue: 1, gre: 2 } as const
 const TUNNEL_CHECKSUM = { nocsum: 0, csum: 1, remcsum: 2 } as const
+
+const PROXY_FLAGS: Readonly<Record<ProxyProtocol, number>> = {
+  off: 0,
+  v1: SERVICE_FLAG.PROXY_V1,
+  v2: SERVICE_FLAG.PROXY_V2,
+  'v1-insecure': SERVICE_FLAG.PROXY_V1 | SERVICE_FLAG.PROXY_INSECURE,
+  'v2-insecure': SERVICE_FLAG.PROXY_V2 | SERVICE_FLAG.PROXY_INSECURE,
+}
+
+/** Bits above belong to this program; a caller's flags have only the kernel's (spec 1.1). */
+const KERNEL_FLAGS = 0xffff
 
 /** Seconds by TCP state: spec 3.6, with ESTABLISHED and FIN_WAIT as set by the operator. */
 const TCP_TIMEOUT_SEC: Readonly<Record<keyof typeof TCP_STATE, number>> = {
@@ -161,6 +175,7 @@ export function writeSnapshot(config: Config, generation: number, host: HostFact
     announceOffset,
     synproxyOffset,
     udpTimeoutSec: config.timeouts.udpSec,
+    ...fullnatFields(config),
   })
   writeTimers(block, config)
   writeServices(block, serviceOffset, listed)
@@ -172,6 +187,16 @@ export function writeSnapshot(config: Config, generation: number, host: HostFact
   })
   writeSynproxy(block, synproxyOffset, config, host.cookieSecret)
   return block.bytes
+}
+
+function fullnatFields({ fullnat }: Config) {
+  const toa = fullnat.toa ? FULLNAT_FLAG.TOA : 0
+  const randomise = fullnat.randomIsn ? FULLNAT_FLAG.RANDOMISE : 0
+  return {
+    fullnatFlags: toa | randomise,
+    uoaMode: fullnat.uoa === 'ipo' ? UOA.OPTION : UOA.HEADER,
+    uoaTrail: fullnat.uoaTrail,
+  }
 }
 
 interface PlacedService {
@@ -265,10 +290,12 @@ function writeSynproxy(
 }
 
 /** A SYN is not answered when nobody could take the connection; it must not cost a look at all. */
-function snapshotFlags({ flags, destinations }: Service): number {
+function snapshotFlags(service: Service): number {
+  const flags = service.flags & KERNEL_FLAGS
   const weightless =
-    (flags & SERVICE_FLAG.SYNPROXY) !== 0 && destinations.every(({ weight }) => weight === 0)
-  return weightless ? flags | SERVICE_FLAG.UNWEIGHTED : flags & ~SERVICE_FLAG.UNWEIGHTED
+    (flags & SERVICE_FLAG.SYNPROXY) !== 0 &&
+    service.destinations.every(({ weight }) => weight === 0)
+  return weightless ? flags | SERVICE_FLAG.UNWEIGHTED : flags
 }
 
 const PROTOCOL = { tcp: 6, udp: 17, sctp: 132 } as const
@@ -283,7 +310,7 @@ function writeServices(block: BlockWriter, offset: number, listed: readonly Plac
       protocol: id.fwmark === 0 ? PROTOCOL[id.protocol] : 0,
       family: id.address.family,
       fwmark: id.fwmark,
-      flags: snapshotFlags(service) >>> 0,
+      flags: snapshotFlags(service) | PROXY_FLAGS[service.proxyProtocol],
       schedulerId: schedulerId(service.scheduler),
       orderFirst,
       orderCount: service.destinations.length,

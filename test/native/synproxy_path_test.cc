@@ -24,8 +24,10 @@ constexpr uint16_t kWindow = 64240;
 // A world with SYNPROXY on its only service, and what the client knows.
 class Proxied : public World {
  public:
-  explicit Proxied(uint8_t method_ = kMethodMasquerade, bool six_ = false) : World(method_, six_) {
+  explicit Proxied(uint8_t method_ = kMethodMasquerade, bool six_ = false, uint8_t fullnat = 0)
+      : World(method_, six_) {
     config.services[0].flags = kServiceSynproxy;
+    config.fullnat_flags = fullnat;
     Adopt();
   }
 
@@ -632,6 +634,51 @@ TEST(synproxy_outlives_its_worker) {
   CHECK_EQ(next.core().table().size(), 1);
   CHECK_EQ(next.core().table().at(0).state, kTcpEstablished);
   CHECK_EQ(next.port(0).take_sent().size() + next.port(1).take_sent().size(), 0);
+}
+
+// FULLNAT counts the client's numbers anew and says who it is (spec 12.6, 12.7): all of it also
+// with the SYN and the ACK that SYNPROXY makes and keeps.
+TEST(synproxy_with_everything_that_fullnat_does) {
+  Proxied world(kMethodFullnat, false, kFullnatToa | kFullnatRandomise);
+  const std::vector<Sent> asked = world.Ask(Hex("aa"));
+  REQUIRE(asked.size() == 1);
+  const uint32_t isn = Get32(asked[0].ip, 24);
+  CHECK_NE(isn, kClientIsn);
+  world.rig.pass_ms(3250);
+  const std::vector<Sent> again = world.Taken();
+  REQUIRE(again.size() == 1);
+  CHECK_EQ(again[0].ip, asked[0].ip);  // no other number for the same SYN
+  // An answer to the client's own number is an answer to nothing.
+  CHECK_EQ(world.Pass(world.FromServer(kSynAck, kServerIsn, kClientIsn + 1), 1)[0].ip[33], kTcpRst);
+  CHECK_EQ(world.Why(Reason::kSynproxyServerOdd), 1);
+  std::vector<Sent> sent = world.Pass(world.FromServer(kSynAck, kServerIsn, isn + 1), 1);
+  REQUIRE(sent.size() == 1);
+  CHECK_EQ(WrongIn(sent[0].ip), "");
+  CHECK_EQ(Get32(sent[0].ip, 24), isn + 1);
+  CHECK_EQ(Get32(sent[0].ip, 28), kServerIsn + 1);
+  CHECK_EQ(Part(sent[0].ip, 40, 8), Hex("fe08 9c40 c6120007"));
+  CHECK_EQ(sent[0].ip[48], 0xaa);
+  const Text reply = world.FromServer(kTcpAck, kServerIsn + 1, isn + 2);
+  sent = world.Pass(reply, 1);
+  REQUIRE(sent.size() == 1);
+  CHECK_EQ(Get32(sent[0].ip, 24), world.cookie + 1);
+  CHECK_EQ(Get32(sent[0].ip, 28), kClientIsn + 2);
+  CHECK_EQ(WrongIn(sent[0].ip), "");
+  // When its time is up both sides are told, each by its own count (spec 12.8).
+  world.rig.pass_ms(91'000);
+  sent = world.Taken();
+  REQUIRE(sent.size() == 2);
+  CHECK_EQ(Get32(sent[0].ip, 24), world.cookie + 1);
+  CHECK_EQ(Get32(sent[1].ip, 24), isn + 2);
+}
+
+TEST(synproxy_refused_with_everything_that_fullnat_does) {
+  Proxied world(kMethodFullnat, false, kFullnatToa | kFullnatRandomise);
+  const uint32_t isn = Get32(world.Ask()[0].ip, 24);
+  const std::vector<Sent> sent = world.Pass(world.FromServer(kTcpRst | kTcpAck, 0, isn + 1), 1);
+  REQUIRE(sent.size() == 1);
+  CHECK_EQ(Get32(sent[0].ip, 24), world.cookie + 1);
+  CHECK_EQ(Get32(sent[0].ip, 28), kClientIsn + 1);
 }
 
 // A report about a reply quotes our number; the real server must find its own in it.

@@ -33,6 +33,8 @@ class Conversation {
         client_(static_cast<uint32_t>(random_.Next()), to_server_, 700),
         server_(static_cast<uint32_t>(random_.Next()), to_client_, 900) {
     world_.config.services[0].flags = kServiceSynproxy;
+    // Half of them with FULLNAT's own count of the client's numbers, and its option.
+    if (seed % 4 >= 2) world_.config.fullnat_flags = kFullnatToa | kFullnatRandomise;
     world_.Adopt();
     client_.Connect();
   }
@@ -119,6 +121,7 @@ class Conversation {
 TEST(transfer_over_a_good_network) {
   for (const uint8_t method : {kMethodMasquerade, kMethodFullnat}) {
     for (const bool six : {false, true}) Conversation(0x5eed10, method, six, 0).Check();
+    Conversation(0x5eed13, method, false, 0).Check();
   }
 }
 

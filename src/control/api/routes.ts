@@ -38,6 +38,7 @@ const COMMAND_KINDS: readonly PublicCommand['kind'][] = [
   'deleteLocalAddress',
   'setSysctl',
   'setDefaultLocalAddresses',
+  'setFullnat',
   'startDaemon',
   'stopDaemon',
 ]

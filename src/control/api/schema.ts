@@ -9,6 +9,8 @@ import { METHODS, TUNNEL_CHECKSUMS, TUNNEL_TYPES } from '../model/destination.js
 import type { DestinationId, DestinationOptions } from '../model/destination.js'
 import { ControlError, failure, success } from '../model/errors.js'
 import type { Result } from '../model/errors.js'
+import { PROXY_PROTOCOLS, UOA_FORMS, UOA_TRAIL_MAX } from '../model/fullnat.js'
+import type { FullnatSettings } from '../model/fullnat.js'
 import { PROTOCOL_NUMBER } from '../model/service.js'
 import type { Protocol, ServiceId, ServiceOptions } from '../model/service.js'
 import { DAEMON_ROLES } from '../model/sync-daemon.js'
@@ -76,6 +78,8 @@ function decode(shape: Shape): PublicCommand {
       return { kind, service: service(shape), address: address(shape, 'address') }
     case 'setSysctl':
       return { kind, name: text(shape, 'name'), value: text(shape, 'value') }
+    case 'setFullnat':
+      return { kind, fullnat: fullnatSettings(shape.fullnat) }
     case 'setDefaultLocalAddresses':
       return { kind, addresses: addressList(shape.addresses) }
     case 'startDaemon':
@@ -108,6 +112,12 @@ function integer(shape: Shape, name: string, low: number, high: number): number 
     return value
   }
   throw bad(`${name} must be an integer from ${low} to ${high}`)
+}
+
+function boolean(shape: Shape, name: string): boolean {
+  const value = shape[name]
+  if (typeof value === 'boolean') return value
+  throw bad(`${name} must be true or false`)
 }
 
 function choice<T extends string>(shape: Shape, name: string, choices: readonly T[]): T {
@@ -151,6 +161,25 @@ function serviceOptions(value: unknown): ServiceOptions {
     persistentSec: integer(shape, 'persistentSec', 0, U32),
     netmask: integer(shape, 'netmask', 0, U32),
     engine: text(shape, 'engine'),
+    ...optional(shape, 'proxyProtocol', (name) => choice(shape, name, PROXY_PROTOCOLS)),
+  }
+}
+
+function optional<K extends string, T>(
+  shape: Shape,
+  name: K,
+  read: (name: K) => T,
+): Partial<Record<K, T>> {
+  return shape[name] === undefined ? {} : ({ [name]: read(name) } as Record<K, T>)
+}
+
+function fullnatSettings(value: unknown): Partial<FullnatSettings> {
+  const shape = object(value, 'fullnat')
+  return {
+    ...optional(shape, 'toa', (name) => boolean(shape, name)),
+    ...optional(shape, 'randomIsn', (name) => boolean(shape, name)),
+    ...optional(shape, 'uoa', (name) => choice(shape, name, UOA_FORMS)),
+    ...optional(shape, 'uoaTrail', (name) => integer(shape, name, 0, UOA_TRAIL_MAX)),
   }
 }
 

@@ -2,6 +2,7 @@
  * What the control API shows. 64-bit counters are decimal strings (JSON numbers end at 2^53); rates
  * and loads are numbers.
  */
+import type { ProxyProtocol } from '../model/fullnat.js'
 import type { Method, Tunnel } from '../model/destination.js'
 import type { ErrorCode } from '../model/errors.js'
 import type { DaemonRole } from '../model/sync-daemon.js'
@@ -51,6 +52,8 @@ export interface ServiceView {
   readonly netmask: number
   readonly engine: string
   readonly localAddresses: readonly string[]
+  /** Absent: off. */
+  readonly proxyProtocol?: ProxyProtocol
   readonly stats: StatsView
   readonly rates: RatesView
   readonly destinations: readonly DestinationView[]

@@ -177,6 +177,7 @@ function serviceChange(
     persistentSec,
     netmask: draft.netmask,
     engine: draft.engine,
+    proxyProtocol: draft.proxyProtocol,
   }
   const kind = command === 'add-service' ? 'addService' : 'editService'
   return { kind: 'change', command, change: { kind, service: serviceOf(draft), options } }

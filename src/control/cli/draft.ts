@@ -2,6 +2,7 @@
 import { anyAddress } from '../model/address.js'
 import type { Address, Family } from '../model/address.js'
 import { PLAIN_TUNNEL } from '../model/destination.js'
+import type { ProxyProtocol } from '../model/fullnat.js'
 import type { Method, TunnelChecksum, TunnelType } from '../model/destination.js'
 import { hostNetmask } from '../model/service.js'
 import type { Protocol } from '../model/service.js'
@@ -26,6 +27,7 @@ export interface Draft {
   engine: string
   onePacket: boolean
   synproxy: boolean
+  proxyProtocol: ProxyProtocol
   destinationAddress: Address
   destinationPort: number
   method: Method
@@ -61,6 +63,7 @@ export function emptyDraft(): Draft {
     engine: '',
     onePacket: false,
     synproxy: false,
+    proxyProtocol: 'off',
     destinationAddress: anyAddress(4),
     destinationPort: 0,
     method: 'direct',

@@ -101,7 +101,8 @@ function serviceFlags(service: ShownService): string {
     if (service.engine !== '') text += ` pe ${service.engine}`
   }
   if (flags & SERVICE_FLAGS.ONE_PACKET) text += ' ops'
-  return flags & SERVICE_FLAGS.SYNPROXY ? `${text} synproxy` : text
+  if (flags & SERVICE_FLAGS.SYNPROXY) text += ' synproxy'
+  return service.proxyProtocol === undefined ? text : `${text} pp${service.proxyProtocol}`
 }
 
 /** Dotted for IPv4, prefix length for IPv6. */

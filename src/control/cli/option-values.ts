@@ -3,6 +3,7 @@
  * 10.2).
  */
 import { ipv4ToNumber, parseAddress } from '../model/address.js'
+import { PROXY_PROTOCOLS } from '../model/fullnat.js'
 import { TUNNEL_TYPES } from '../model/destination.js'
 import { hostNetmask } from '../model/service.js'
 import type { Protocol } from '../model/service.js'
@@ -167,6 +168,17 @@ const HANDLERS: Partial<Record<OptionName, Handler>> = {
     const address = parseAddress(value)
     if (address === undefined) return 'illegal local address specified'
     draft.localAddress = address
+    return undefined
+  },
+  'proxy-protocol': (draft, value) => {
+    const found = PROXY_PROTOCOLS.find((name) => name === (value === 'disable' ? 'off' : value))
+    if (found === undefined || value === 'off') {
+      return (
+        `illegal proxy protocol \`${value}' specified: give disable, v1, v2, v1-insecure or ` +
+        'v2-insecure'
+      )
+    }
+    draft.proxyProtocol = found
     return undefined
   },
   synproxy: (draft, value) => {

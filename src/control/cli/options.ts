@@ -70,6 +70,7 @@ export const MATRIX_OPTIONS = [
   'tun-remcsum',
   'local-address',
   'synproxy',
+  'proxy-protocol',
   'json',
 ] as const
 
@@ -130,6 +131,7 @@ const OPTIONS = {
   'tun-remcsum': { long: 'tun-remcsum', value: 'none', group: 'tun-remcsum' },
   'local-address': { short: 'z', long: 'local-address', value: 'required', group: 'local-address' },
   synproxy: { short: 'j', long: 'synproxy', value: 'required', group: 'synproxy' },
+  'proxy-protocol': { long: 'proxy-protocol', value: 'required', group: 'proxy-protocol' },
   json: { long: 'json', value: 'none', group: 'json' },
 } as const satisfies Record<string, OptionRow>
 
@@ -194,7 +196,7 @@ function row(marks: Partial<Record<Mark, string>>): Row {
 
 const SERVICE_ROW = row({
   '+': 'service-address',
-  '.': 'scheduler persistent netmask ops pe sched-flags synproxy',
+  '.': 'scheduler persistent netmask ops pe sched-flags synproxy proxy-protocol',
 })
 const DESTINATION_ROW = row({
   '+': 'service-address real-server',

@@ -42,6 +42,8 @@ Options, output and exit statuses are those of ipvsadm 1.31; see "uvs ipvsadm --
   -P|--add-laddr SERVICE -z ADDRESS          add a local address (FULLNAT source)
   -Q|--del-laddr SERVICE -z ADDRESS          remove a local address
   -G|--get-laddr [SERVICE]                   list local addresses
+  -A|-E ... --proxy-protocol disable|v1|v2|v1-insecure|v2-insecure
+                                             tell FULLNAT servers the client in a PROXY header
   -A|-E ... -j|--synproxy enable|disable     answer SYNs with cookies (NAT and FULLNAT)
   -L ... --json, -G ... --json               the same list as JSON
 `,

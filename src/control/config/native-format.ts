@@ -8,6 +8,7 @@
  *     workers: 2
  *     lip: 198.18.9.1-198.18.9.4
  *     sysctls: { expire_nodest_conn: 1 }
+ *     fullnat: { toa: true, random-isn: true, uoa: opp, uoa-trail: 3 }   # uoa: or ipo
  *     timeouts: { tcp: 900, tcp-fin: 120, udp: 300 }
  *     services:
  *       - tcp: 198.18.0.1:80   # or udp: ..., or fwmark: 5 (and family: ipv6)
@@ -22,6 +23,8 @@
  */
 import { LineCounter, parseDocument } from 'yaml'
 import type { Document } from 'yaml'
+import { UOA_FORMS, UOA_TRAIL_MAX } from '../model/fullnat.js'
+import type { FullnatSettings } from '../model/fullnat.js'
 import { ControlError, success } from '../model/errors.js'
 import type { Result } from '../model/errors.js'
 import { decodeService } from './native-service.js'
@@ -36,6 +39,7 @@ export interface Settings {
   readonly lip?: string
   readonly offload?: string
   readonly foreign?: string
+  readonly fullnat?: Partial<FullnatSettings>
   readonly sysctls: Readonly<Record<string, string>>
   readonly timeouts?: {
     readonly tcpSec: number
@@ -108,6 +112,11 @@ export class Node {
       : this.fail(`must be an integer from ${low} to ${high}`)
   }
 
+  choice<T extends string>(choices: readonly T[]): T {
+    const found = choices.find((name) => name === this.value)
+    return found ?? this.fail(`must be one of ${choices.join(', ')}`)
+  }
+
   boolean(): boolean {
     return typeof this.value === 'boolean' ? this.value : this.fail('must be true or false')
   }
@@ -122,6 +131,7 @@ const TOP = [
   'lip',
   'offload',
   'foreign',
+  'fullnat',
   'sysctls',
   'timeouts',
   'services',
@@ -192,6 +202,7 @@ function decodeSettings(root: Node): Settings {
             .join()
         : node.text(),
     ),
+    ...optional('fullnat', decodeFullnat),
     ...optional('timeouts', decodeTimeouts),
     sysctls: root.has('sysctls') ? decodeSysctls(root.child('sysctls')) : {},
   }
@@ -201,6 +212,19 @@ function decodeSysctls(node: Node): Record<string, string> {
   if (typeof node.value !== 'object' || node.value === null) return node.fail('must be a mapping')
   const names = Object.keys(node.value)
   return Object.fromEntries(names.map((name) => [name, node.child(name).text()]))
+}
+
+/** What is left out keeps its value. */
+function decodeFullnat(node: Node): Partial<FullnatSettings> {
+  node.keys(['toa', 'random-isn', 'uoa', 'uoa-trail'])
+  const read = <T>(key: string, name: keyof FullnatSettings, value: (node: Node) => T) =>
+    node.has(key) ? { [name]: value(node.child(key)) } : {}
+  return {
+    ...read('toa', 'toa', (at) => at.boolean()),
+    ...read('random-isn', 'randomIsn', (at) => at.boolean()),
+    ...read('uoa', 'uoa', (at) => at.choice(UOA_FORMS)),
+    ...read('uoa-trail', 'uoaTrail', (at) => at.integer(0, UOA_TRAIL_MAX)),
+  }
 }
 
 /** Seconds; what is left out keeps its value. */

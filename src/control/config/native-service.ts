@@ -1,6 +1,8 @@
 /** The `services` part of our configuration file. Pure. */
 import { ipv4ToNumber, parseAddress } from '../model/address.js'
 import type { Address, Family } from '../model/address.js'
+import { PROXY_PROTOCOLS } from '../model/fullnat.js'
+import type { ProxyProtocol } from '../model/fullnat.js'
 import { PLAIN_TUNNEL, TUNNEL_CHECKSUMS, TUNNEL_TYPES } from '../model/destination.js'
 import type { DestinationId, DestinationOptions, Method, Tunnel } from '../model/destination.js'
 import { hostNetmask, markServiceId, SERVICE_FLAGS } from '../model/service.js'
@@ -32,6 +34,7 @@ const SERVICE_KEYS = [
   'netmask',
   'one-packet',
   'synproxy',
+  'proxy-protocol',
   'local-addresses',
   'destinations',
 ]
@@ -92,10 +95,16 @@ export function decodeService(node: Node): DesiredService {
         ? decodeNetmask(node.child('netmask'), family)
         : hostNetmask(family),
       engine: '',
+      // In YAML 1.1 `off` is false.
+      proxyProtocol: node.has('proxy-protocol') ? decodeProxy(node.child('proxy-protocol')) : 'off',
     },
     localAddresses: list('local-addresses').map(decodeAddress),
     destinations: list('destinations').map((item) => decodeDestination(item, id)),
   }
+}
+
+function decodeProxy(node: Node): ProxyProtocol {
+  return node.value === false ? 'off' : node.choice(PROXY_PROTOCOLS)
 }
 
 function decodeId(node: Node): ServiceId {

@@ -56,7 +56,8 @@ function sameOptions(present: Service, wanted: ServiceOptions): boolean {
     present.flags === (wanted.flags | SERVICE_FLAGS.HASHED) &&
     present.persistentSec === wanted.persistentSec &&
     present.netmask === wanted.netmask &&
-    present.engine === wanted.engine
+    present.engine === wanted.engine &&
+    (wanted.proxyProtocol === undefined || present.proxyProtocol === wanted.proxyProtocol)
   )
 }
 

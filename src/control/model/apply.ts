@@ -10,6 +10,8 @@ import type { Config, Timeouts } from './config.js'
 import { addDestination, deleteDestination, editDestination } from './apply-destination.js'
 import { failure, success } from './errors.js'
 import type { Result } from './errors.js'
+import { checkProxyProtocol, UOA_TRAIL_MAX } from './fullnat.js'
+import type { FullnatSettings } from './fullnat.js'
 import { ENGINES, isScheduler, SERVICE_FLAGS, serviceKey } from './service.js'
 import type { Service, ServiceId, ServiceOptions, SchedulerName } from './service.js'
 import { takeSlot } from './slots.js'
@@ -69,6 +71,8 @@ export function apply(config: Config, command: Command): Result<Config> {
       const sysctls = setSysctl(config.sysctls, command.name, command.value)
       return sysctls.ok ? success({ ...config, sysctls: sysctls.value }) : sysctls
     }
+    case 'setFullnat':
+      return setFullnat(config, command.fullnat)
     case 'setDefaultLocalAddresses':
       return setDefaultLocalAddresses(config, command.addresses)
     case 'startDaemon':
@@ -112,6 +116,8 @@ function checkServiceOptions(id: ServiceId, options: ServiceOptions): Result<Sch
   if (id.address.family === 6 && (options.netmask < 1 || options.netmask > 128)) {
     return failure('NETMASK_BAD', 'the prefix length of an IPv6 service is 1 to 128')
   }
+  const proxy = checkProxyProtocol(id, options.proxyProtocol ?? 'off')
+  if (!proxy.ok) return proxy
   return success(options.scheduler)
 }
 
@@ -138,6 +144,7 @@ function addService(config: Config, id: ServiceId, options: ServiceOptions): Res
     flags: options.flags | SERVICE_FLAGS.HASHED,
     slot: taken.slot,
     incarnation: config.nextIncarnation,
+    proxyProtocol: options.proxyProtocol ?? 'off',
     localAddresses: [],
     destinations: [],
   }
@@ -158,9 +165,9 @@ function editService(
     const flags = (wanted | SERVICE_FLAGS.HASHED) >>> 0
     const synproxy = checkSynproxy({ ...service, flags })
     if (!synproxy.ok) return synproxy
-    return success(
-      withService(config, { ...service, ...options, scheduler: scheduler.value, flags }),
-    )
+    const proxyProtocol = options.proxyProtocol ?? service.proxyProtocol
+    const edited = { ...service, ...options, scheduler: scheduler.value, flags, proxyProtocol }
+    return success(withService(config, edited))
   })
 }
 
@@ -192,7 +199,8 @@ function setTimeouts(config: Config, wanted: Timeouts): Result<Config> {
 }
 
 function addLocalAddress(config: Config, service: Service, address: Address): Result<Config> {
-  if (address.family !== service.id.address.family) {
+  // An IPv6 service may reach IPv4 destinations, from IPv4 addresses.
+  if (address.family === 6 && service.id.address.family === 4) {
     return failure(
       'LOCAL_ADDRESS_FAMILY',
       `${address.text} is not of the address family of ${serviceKey(service.id)}`,
@@ -223,6 +231,15 @@ function deleteLocalAddress(config: Config, service: Service, address: Address):
     )
   }
   return success(withService(config, { ...service, localAddresses }))
+}
+
+function setFullnat(config: Config, wanted: Partial<FullnatSettings>): Result<Config> {
+  const fullnat = { ...config.fullnat, ...wanted }
+  const { uoaTrail } = fullnat
+  if (!Number.isInteger(uoaTrail) || uoaTrail < 0 || uoaTrail > UOA_TRAIL_MAX) {
+    return failure('REQUEST_BAD', `uoaTrail is 0 to ${UOA_TRAIL_MAX} datagrams`)
+  }
+  return success({ ...config, fullnat })
 }
 
 function setDefaultLocalAddresses(config: Config, addresses: readonly Address[]): Result<Config> {

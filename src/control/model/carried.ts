@@ -27,21 +27,22 @@ export function refusalOf(config: Config, carrier: Carrier): ControlError | unde
 
 /** What only the packet workers do. */
 function refusedByKernel(service: Service): ControlError | undefined {
-  const { id, destinations, localAddresses, flags } = service
+  const { id, destinations, localAddresses, proxyProtocol, flags } = service
   if ((flags & SERVICE_FLAGS.SYNPROXY) !== 0) {
     return new ControlError(
       'NOT_SUPPORTED',
-      `the kernel's IPVS has no SYNPROXY (${serviceKey(id)}): FULLNAT, local addresses, TOA and ` +
-        'SYNPROXY need the userspace dataplane, "uvs run" without --offload',
+      `the kernel's IPVS has no SYNPROXY (${serviceKey(id)}): FULLNAT, local addresses, TOA, ` +
+        'PROXY protocol and SYNPROXY need the userspace dataplane, "uvs run" without --offload',
     )
   }
   const full = destinations.find(({ method }) => method === 'fullnat')
-  if (full === undefined && localAddresses.length === 0) return undefined
+  const plain = localAddresses.length === 0 && proxyProtocol === 'off'
+  if (full === undefined && plain) return undefined
   const what = full === undefined ? serviceKey(id) : destinationKey(full)
   return new ControlError(
     'NOT_SUPPORTED',
-    `the kernel's IPVS has no FULLNAT (${what}): FULLNAT, local addresses, TOA and SYNPROXY need ` +
-      'the userspace dataplane, "uvs run" without --offload',
+    `the kernel's IPVS has no FULLNAT (${what}): FULLNAT, local addresses, TOA, PROXY protocol ` +
+      'and SYNPROXY need the userspace dataplane, "uvs run" without --offload',
   )
 }
 

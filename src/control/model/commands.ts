@@ -1,6 +1,7 @@
 /** Every change anyone can ask for, as data. */
 import type { Address } from './address.js'
 import type { Timeouts } from './config.js'
+import type { FullnatSettings } from './fullnat.js'
 import type { DestinationId, DestinationOptions } from './destination.js'
 import type { ServiceId, ServiceOptions } from './service.js'
 import type { DaemonOptions, DaemonRole } from './sync-daemon.js'
@@ -48,6 +49,8 @@ export type Command =
       readonly address: Address
     }
   | { readonly kind: 'setSysctl'; readonly name: string; readonly value: string }
+  /** What is left out stays as it is. */
+  | { readonly kind: 'setFullnat'; readonly fullnat: Partial<FullnatSettings> }
   | { readonly kind: 'setDefaultLocalAddresses'; readonly addresses: readonly Address[] }
   | {
       readonly kind: 'startDaemon'

@@ -1,6 +1,8 @@
 /** The whole configuration as one immutable value. */
 import type { Address } from './address.js'
 import { CopyMap } from './copy-map.js'
+import { FULLNAT_DEFAULTS } from './fullnat.js'
+import type { FullnatSettings } from './fullnat.js'
 import { serviceKey } from './service.js'
 import type { Service, ServiceId } from './service.js'
 import { slotPool } from './slots.js'
@@ -37,6 +39,7 @@ export interface Config {
   readonly localAddressCapacity: number
   /** FULLNAT source addresses of services that have none of their own. */
   readonly defaultLocalAddresses: readonly Address[]
+  readonly fullnat: FullnatSettings
   readonly timeouts: Timeouts
   /** Running halves of the synchronisation daemon, master first; at most one of each. */
   readonly daemons: readonly SyncDaemon[]
@@ -56,6 +59,7 @@ export function emptyConfig(capacity: Capacity): Config {
     nextIncarnation: 1,
     localAddressCapacity: capacity.localAddresses,
     defaultLocalAddresses: [],
+    fullnat: FULLNAT_DEFAULTS,
     timeouts: DEFAULT_TIMEOUTS,
     daemons: [],
     sysctls: defaultSysctls(),
@@ -72,9 +76,15 @@ export function withService(config: Config, service: Service): Config {
   return { ...config, services: config.services.with(serviceKey(service.id), service) }
 }
 
-/** The FULLNAT source addresses a service really uses, all of its own family. */
+/**
+ * The FULLNAT source addresses a service really uses: of its own family, and of the family of its
+ * FULLNAT destinations where that is another (NAT64).
+ */
 export function effectiveLocalAddresses(config: Config, service: Service): readonly Address[] {
   if (service.localAddresses.length > 0) return service.localAddresses
-  const { family } = service.id.address
-  return config.defaultLocalAddresses.filter((address) => address.family === family)
+  const families = new Set([service.id.address.family])
+  for (const { method, address } of service.destinations) {
+    if (method === 'fullnat') families.add(address.family)
+  }
+  return config.defaultLocalAddresses.filter((address) => families.has(address.family))
 }

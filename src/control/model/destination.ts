@@ -87,8 +87,9 @@ export function checkDestination(options: DestinationOptions): Result<null> {
 }
 
 /**
- * Mixed families are possible only where the outer packet is of its own family: tunnels; and not
- * while the synchronisation daemon runs, whose messages cannot say it.
+ * Mixed families are possible only where the outer packet is of its own family: tunnels; where
+ * headers are translated: FULLNAT from IPv6 to IPv4; and not while the synchronisation daemon runs,
+ * whose messages cannot say it.
  */
 export function checkFamily(
   service: Family,
@@ -104,10 +105,11 @@ export function checkFamily(
         'stop the synchronisation daemon first',
     )
   }
-  if (method === 'tunnel') return success(null)
+  if (method === 'tunnel' || (method === 'fullnat' && service === 6)) return success(null)
   return failure(
     'FAMILY_MIXED',
-    'a destination of another address family than its service needs the tunnel method',
+    'a destination of another address family than its service needs the tunnel method, or, to ' +
+      'reach IPv4 from IPv6, fullnat',
   )
 }
 

@@ -47,7 +47,11 @@ export function diff(before: Config, after: Config): Action[] {
   for (const daemon of after.daemons) {
     if (!before.daemons.includes(daemon)) actions.push({ kind: 'daemonStarted', daemon })
   }
-  if (before.timeouts !== after.timeouts || before.sysctls !== after.sysctls) {
+  if (
+    before.timeouts !== after.timeouts ||
+    before.sysctls !== after.sysctls ||
+    before.fullnat !== after.fullnat
+  ) {
     actions.push({ kind: 'settingsChanged' })
   }
   return actions

@@ -52,6 +52,7 @@ export const ERRORS = {
   LOCAL_ADDRESS_EXISTS: { errno: 'EEXIST', own: true },
   LOCAL_ADDRESS_UNKNOWN: { errno: 'ENOENT', own: true },
   LOCAL_ADDRESS_FAMILY: { errno: 'EINVAL', own: true },
+  PROXY_PROTOCOL_BAD: { errno: 'EINVAL', own: true },
   SYSCTL_UNKNOWN: { errno: 'ENOENT', own: true },
   SYSCTL_VALUE: { errno: 'EINVAL', own: true },
   REQUEST_BAD: { errno: 'EINVAL', own: true },

@@ -2,6 +2,7 @@
 import { anyAddress, foldAddress, formatEndpoint } from './address.js'
 import type { Address, Family } from './address.js'
 import type { Destination } from './destination.js'
+import type { ProxyProtocol } from './fullnat.js'
 
 export type Protocol = 'tcp' | 'udp' | 'sctp'
 
@@ -70,10 +71,13 @@ export interface ServiceOptions {
   readonly netmask: number
   /** Persistence engine, empty for none. */
   readonly engine: string
+  /** What FULLNAT destinations are told first; undefined keeps it as it is, or `off`. */
+  readonly proxyProtocol?: ProxyProtocol
 }
 
 export interface Service extends Omit<ServiceOptions, 'scheduler'> {
   readonly id: ServiceId
+  readonly proxyProtocol: ProxyProtocol
   readonly scheduler: SchedulerName
   readonly slot: number
   /** Unique per service object; also tells which of two services is newer. */

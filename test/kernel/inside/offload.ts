@@ -248,7 +248,7 @@ const CHECKS: Readonly<Record<OffloadCheck, () => Promise<void>>> = {
     const before = kernel('-S -n').stdout
     const { status, stderr } = await ours('-a -t 198.18.0.200:80 -r 198.18.0.14:80 -b')
     assert.equal(status, 255)
-    assert.match(stderr, /FULLNAT, local addresses, TOA and SYNPROXY need the userspace dataplane/)
+    assert.match(stderr, /TOA, PROXY protocol and SYNPROXY need the userspace dataplane/)
     assert.equal(kernel('-S -n').stdout, before)
   },
 
