@@ -46,6 +46,7 @@ void Core::adopt_synproxy() {
     const ServiceRecord* service = snapshot_.service(slot);
     synproxy_used_ = service != nullptr && (service->flags & kServiceSynproxy) != 0;
   }
+  if (synproxy_used_) stored_.allocate();
 }
 
 bool Core::good_cookie(const Packet& packet, HandshakeOptions* options) const {

@@ -7,10 +7,11 @@
 
 namespace uvs {
 
-StoredPackets::StoredPackets()
-    : items_(new uint8_t[size_t{kSynproxyStored} * sizeof(Item)]),
-      small_(new uint8_t[size_t{kSynproxyStored} * kFrameSlotBytes]),
-      large_(new uint8_t[size_t{kSynproxyStoredLarge} * kLargeBytes]) {
+void StoredPackets::allocate() {
+  if (items_ != nullptr) return;
+  items_.reset(new uint8_t[size_t{kSynproxyStored} * sizeof(Item)]);
+  small_.reset(new uint8_t[size_t{kSynproxyStored} * kFrameSlotBytes]);
+  large_.reset(new uint8_t[size_t{kSynproxyStoredLarge} * kLargeBytes]);
   for (uint16_t i = 0; i < kSynproxyStoredLarge; i++) large_free_[i] = i;
 }
 
@@ -23,7 +24,8 @@ uint8_t* StoredPackets::buffer_of(uint16_t number) const {
 bool StoredPackets::append(StoredList& list, const Packet& packet) {
   const uint32_t length = packet.frame.length;
   const bool large = length > kFrameSlotBytes - kHeadroom;
-  if (length > kSuperFrameBytes || (large && large_free_count_ == 0)) return false;
+  if (items_ == nullptr || length > kSuperFrameBytes || (large && large_free_count_ == 0))
+    return false;
   uint16_t number = free_;
   if (number != 0) {
     free_ = at(number).next;

@@ -1,5 +1,5 @@
 // Packets of clients that wait until their real server has answered (spec 12.9, step 2): copies in
-// memory taken at the start, bounded, in order of arrival for each connection.
+// memory taken when a service first has SYNPROXY, bounded, in order of arrival for each connection.
 //
 // Life of a number:
 //
@@ -18,7 +18,8 @@ namespace uvs {
 
 class StoredPackets {
  public:
-  StoredPackets();
+  // Takes the memory, once; until then nothing can be stored.
+  void allocate();
 
   // Copies `packet` behind the others of `list`. False: too many wait, or it fits no buffer.
   bool append(StoredList& list, const Packet& packet);

@@ -145,6 +145,7 @@ Packet OfBytes(Bytes& bytes) {
 
 TEST(stored_packets_have_a_maximum) {
   StoredPackets pool;
+  pool.allocate();
   Bytes bytes(100, 1);
   const Packet packet = OfBytes(bytes);
   StoredList many{};
@@ -161,6 +162,7 @@ TEST(stored_packets_have_a_maximum) {
 
 TEST(stored_super_packets_have_a_maximum_of_their_own) {
   StoredPackets pool;
+  pool.allocate();
   Bytes bytes(kFrameSlotBytes - kHeadroom + 1, 1);
   StoredList list{};
   for (uint32_t i = 0; i < kSynproxyStoredLarge; i++) CHECK(pool.append(list, OfBytes(bytes)));
@@ -180,6 +182,7 @@ TEST(stored_super_packets_have_a_maximum_of_their_own) {
 TEST(stored_packets_against_plain_lists) {
   Random random(0x5eed30);
   StoredPackets pool;
+  pool.allocate();
   StoredList lists[8]{};
   std::vector<Bytes> plain[8];
   size_t all = 0;
