@@ -284,7 +284,7 @@ inline std::vector<uint64_t> block_of(const ConfigText& text) {
   h->destination_offset = static_cast<uint32_t>(destinations_at);
   h->local_address_count = static_cast<uint32_t>(local);
   h->local_address_offset = static_cast<uint32_t>(local_at);
-  h->order_offset = static_cast<uint32_t>(announces_at);
+  h->order_offset = static_cast<uint32_t>(bytes);
   h->announce_count = static_cast<uint32_t>(text.announces.size());
   h->announce_offset = static_cast<uint32_t>(announces_at);
   h->local_port_first = text.local_port_first;

@@ -1,7 +1,7 @@
 /**
  * SYNPROXY in front of real servers while somebody floods it with spoofed SYNs: real clients
- * connect and transfer, with NAT and FULLNAT, IPv4 and IPv6, one and two workers, on a port and on a
- * TUN device, with the default parameters and with every TCP option; the flood leaves no entry.
+ * connect and transfer, with NAT and FULLNAT, IPv4 and IPv6, one and two workers, on a port and on
+ * a TUN device, with default parameters and with every TCP option; the flood leaves no entry.
  */
 import assert from 'node:assert/strict'
 import type { ConnectionView } from '../../src/control/api/views.js'
