@@ -102,8 +102,12 @@ uint32_t Core::poll(uint32_t wait_us) {
     parse_burst(count);
     const uint32_t ahead = count < kAhead ? count : kAhead;
     for (uint32_t i = 0; i < ahead; i++) look_up(i);
+    // Only where there may be any: a packet further on than the burst is long is none.
+    const uint32_t closer = snapshot_.has_fullnat() ? kAhead / 2 : kBurst;
+    for (uint32_t i = 0; i < closer && closer < count; i++) look_closer(i);
     for (uint32_t i = 0; i < count; i++) {
       if (i + kAhead < count) look_up(i + kAhead);
+      if (i + closer < count) look_closer(i + closer);
       handle(static_cast<uint16_t>(i));
     }
   }

@@ -102,6 +102,12 @@ class Core {
   void hear_bell();
   void parse_burst(uint32_t count);
   void look_up(uint32_t number);
+  // Where connections have more than their record: half way from look_up() to handle() the record
+  // is there and says so. Inline as ConnTable::prefetch_extra() must be.
+  [[gnu::always_inline]] inline void look_closer(uint32_t number) {
+    const bool flow = packets_[number].kind == PacketKind::kFlow;
+    if (flow && entries_[number] != kNoEntry) table_.prefetch_extra(entries_[number]);
+  }
   void handle(uint16_t number);
   Hit hit_in(Packet& packet, uint32_t id);
   void forward_in(Packet& packet, uint32_t id, const DestinationRecord& destination);

@@ -212,10 +212,7 @@ void Core::server_accepts(Packet& packet, uint32_t id) {
   Conn& conn = table_.at(id);
   SynproxyState& state = table_.extra(conn)->synproxy;
   accept_syn_ack(packet, state);
-  if (conn.method == kMethodFullnat) {
-    const bool toa = (snapshot_.header().fullnat_flags & kFullnatToa) != 0;
-    fnat_note_syn_ack(packet, *table_.extra(conn), toa);
-  }
+  transmitter_.note_syn_ack(packet, conn);
   conn.flags = static_cast<uint16_t>(conn.flags & ~kConnAwaitsServer);
   tracker_.move(id, kTcpEstablished, tick());
   const bool update = synproxy_.close_client_window != 0 && state.stored.count <= 1;

@@ -125,7 +125,10 @@ void Snapshot::adopt(const uint8_t* block) {
   destinations_ = reinterpret_cast<const DestinationRecord*>(block + header_->destination_offset);
   local_addresses_ = reinterpret_cast<const Addr*>(block + header_->local_address_offset);
   announces_ = reinterpret_cast<const AnnounceRecord*>(block + header_->announce_offset);
-  port_zero_ = ftp_ = false;
+  port_zero_ = ftp_ = fullnat_ = false;
+  for (uint32_t slot = 0; slot < header_->destination_count; slot++) {
+    fullnat_ |= destinations_[slot].used != 0 && destinations_[slot].method == kMethodFullnat;
+  }
   std::memset(lookup_.data(), 0, lookup_.size() * sizeof(lookup_[0]));
   std::memset(virtual_.data(), 0, virtual_.size() * sizeof(virtual_[0]));
   for (uint32_t slot = 0; slot < header_->service_count; slot++) {

@@ -69,6 +69,7 @@ class Snapshot {
 
   bool has_port_zero() const { return port_zero_; }
   bool has_ftp() const { return ftp_; }
+  bool has_fullnat() const { return fullnat_; }
 
  private:
   static uint32_t hash(const Addr& address, uint16_t port, uint8_t protocol);
@@ -81,6 +82,7 @@ class Snapshot {
   std::vector<uint16_t> virtual_;  // the same by address alone, one service each
   bool port_zero_ = false;
   bool ftp_ = false;
+  bool fullnat_ = false;
 };
 
 }  // namespace uvs

@@ -33,8 +33,10 @@ constexpr uint16_t kConnExtra = 0x0004;         // ours: its ConnExtra is in use
 constexpr uint16_t kConnHidden = 0x0008;        // ours: no packet finds it; slaves keep it alive
 constexpr uint16_t kConnNat64 = 0x0010;         // ours: IPv6 before, IPv4 behind us (FULLNAT)
 constexpr uint16_t kConnAwaitsServer = 0x4000;  // ours: SYNPROXY has asked its real server
+// Ours, in the place of HASHED, which would say nothing here.
+constexpr uint16_t kConnSynproxy = 0x0040;  // opened by SYNPROXY: see ConnExtra.synproxy
 constexpr uint16_t kConnOnePacket = 0x2000;
-constexpr uint16_t kConnSynproxy = 0x8000;  // Alibaba's: ConnExtra.synproxy says where it stands
+constexpr uint16_t kConnShifted = 0x8000;  // ours: a FULLNAT request needs nothing of ConnExtra
 
 struct Conn {
   Addr client;
@@ -49,7 +51,7 @@ struct Conn {
   uint8_t state;   // kTcp*; 0 for UDP
   uint16_t flags;  // kConn*
   uint16_t destination_slot;
-  uint16_t reserved;
+  uint16_t shift_low;   // with kConnShifted: what a request's sequence number grows by, ...
   uint16_t wheel_slot;  // where the timer wheel holds it
   uint32_t wheel_next;  // conn ids; kNoConn ends the list
   uint32_t wheel_prev;
@@ -59,9 +61,16 @@ struct Conn {
   uint16_t hop_out;         // next hop towards the client; masquerade and FULLNAT
   uint16_t hop_generation;  // of both
   uint8_t method;           // kMethod*; kConnFree: the record is free
-  uint8_t reserved1;
+  uint8_t shift_high;       // ... in units of kShiftUnit, upper bits
 };
 static_assert(sizeof(Conn) == 64, "one cache line");
+
+// Sequence numbers are shifted by multiples of this, so that the shift of most FULLNAT connections
+// fits the record and their requests touch no second cache line.
+constexpr uint32_t kShiftUnit = 256;
+inline uint32_t shift_of(const Conn& conn) {
+  return (conn.shift_low | static_cast<uint32_t>(conn.shift_high) << 16) * kShiftUnit;
+}
 
 // What only creation, expiry and listing need.
 struct ConnCold {

@@ -114,8 +114,8 @@ CreateError ConnTable::create(const NewConn& wanted, uint32_t due, uint32_t* id)
   conn.hop_out = kNoSlot;
   conn.hop_generation = 0;
   conn.method = wanted.method;
-  conn.reserved = 0;
-  conn.reserved1 = 0;
+  conn.shift_low = 0;
+  conn.shift_high = 0;
   cold_[fresh] = ConnCold{wanted.template_ref, wanted.fwmark};
   index_.insert(hash(wanted.in), fresh << 1);
   if (has_reply_key(conn.method)) insert_reply_key(fresh);

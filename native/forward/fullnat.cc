@@ -210,7 +210,7 @@ void fnat_request(Packet& packet, ConnExtra& extra, const ClientEnds& ends, uint
     return;
   }
   if (extra.fnat_flags & kFnatHeader) return request_header(packet, extra, ends, mtu, edit);
-  request_toa(packet, extra, ends, mtu);
+  if (extra.fnat_flags & kFnatToa) request_toa(packet, extra, ends, mtu);
   edit->covered = shift_sequence(packet.transport(), extra.fnat_delta);
 }
 

@@ -51,9 +51,9 @@ struct FnatEdit {
   uint8_t lead[kProxyMaxBytes];
 };
 
-// Edits a segment of the client that needs more than its number shifted: a SYN, or one of a
-// connection with a bit of kFnatSlow. `mtu`: of the path to the destination, in the packet's own
-// family.
+// Edits a segment of the client; called for those that need more than their number shifted: a SYN,
+// one of a connection with a bit of kFnatSlow, or whose family changes. `mtu`: of the path to the
+// destination, in the packet's own family.
 void fnat_request(Packet& packet, ConnExtra& extra, const ClientEnds& ends, uint32_t mtu,
                   FnatEdit* edit);
 
@@ -72,6 +72,8 @@ inline bool fnat_reply_is_slow(const Packet& packet, const ConnExtra& extra) {
   return ((packet.tcp_flags & kTcpSyn) | (extra.fnat_flags & kFnatHeader)) != 0;
 }
 inline uint64_t fnat_shift_reply(uint8_t* tcp, uint32_t delta) {
+  if ((Tcp(tcp).flags() & kTcpAck) == 0) [[unlikely]]
+    return 0;
   uint64_t sum = shift_acknowledgement(tcp, 0 - delta);
   if (may_have_sack(tcp)) [[unlikely]] {
     sum += map_sack(tcp, [delta](uint32_t edge) { return edge - delta; });

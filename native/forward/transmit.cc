@@ -3,7 +3,6 @@
 #include "forward/transmit.h"
 
 #include "forward/fullnat.h"
-#include "forward/nat64.h"
 #include "synproxy/translate.h"
 
 namespace uvs {
@@ -11,8 +10,6 @@ namespace {
 
 constexpr uint32_t kOuter4Bytes = 20;
 constexpr uint32_t kOuter6Bytes = 40;
-constexpr uint32_t kMinMtu4 = 68;  // spec 5.6
-constexpr uint32_t kMinMtu6 = 1280;
 
 // Whether a request needs more than new ends and a shifted number: of TCP while its connection
 // opens, of UDP the first ones, and all whose family changes.
@@ -162,6 +159,10 @@ uint32_t Transmitter::request(Packet& packet, Conn& conn, uint32_t now_ms) {
                                 conn.client_port, conn.destination_port});
       break;
     case kMethodFullnat: {
+      if ((conn.flags & kConnShifted) != 0 && (packet.tcp_flags & kTcpSyn) == 0) [[likely]] {
+        rewrite_ends(packet, inner_ends(conn), shift_sequence(packet.transport(), shift_of(conn)));
+        break;
+      }
       const ConnExtra* extra = table_.extra(conn);
       if (fullnat_is_slow(packet, conn, extra)) [[unlikely]] {
         send_fullnat(packet, conn, slot, fragment, now_ms);

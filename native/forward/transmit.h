@@ -5,9 +5,13 @@
 #include "conn/conn_table.h"
 #include "forward/client_address.h"
 #include "forward/egress.h"
+#include "forward/nat64.h"
 #include "forward/related_icmp.h"
 
 namespace uvs {
+
+constexpr uint32_t kMinMtu4 = 68;  // spec 5.6
+constexpr uint32_t kMinMtu6 = 1280;
 
 class Transmitter {
  public:
@@ -33,6 +37,9 @@ class Transmitter {
   // destination's (spec 5.7). False: its checksum is wrong, nothing was sent.
   bool related(Packet& packet, Conn& conn, bool from_client, uint32_t now_ms);
 
+  // What FULLNAT must know of a SYN+ACK that goes no further (spec 12.9, step 3).
+  void note_syn_ack(const Packet& packet, Conn& conn);
+
   // RST to both sides of an established FULLNAT connection whose time is up (spec 12.8).
   void reset_expired(Conn& conn, uint32_t now_ms);
 
@@ -53,9 +60,18 @@ class Transmitter {
               uint32_t now_ms);
   void cut(Packet& packet, uint16_t slot, uint32_t now_ms);
   // FULLNAT beyond new ends: transmit_fullnat.cc.
-  uint32_t request_mtu(const Conn& conn, uint32_t mtu) const;
+  // A route's MTU as it is for the client's packets: those that change their family on the way
+  // get shorter, and of 1280 bytes always pass, if need be in fragments (RFC 7915 1.4).
+  static uint32_t request_mtu(const Conn& conn, uint32_t mtu) {
+    if ((conn.flags & kConnNat64) == 0) [[likely]]
+      return mtu;
+    return mtu + kNat64Bytes > kMinMtu6 ? mtu + kNat64Bytes : kMinMtu6;
+  }
   ClientEnds client_ends(const Conn& conn) const;
-  Ends inner_ends(const Conn& conn) const;
+  Ends inner_ends(const Conn& conn) const {
+    return Ends{&table_.address(conn.local_index), &table_.address(conn.destination_index),
+                conn.local_port, conn.destination_port};
+  }
   uint8_t proxy_of(const Conn& conn) const;
   void begin_fullnat(const Packet& packet, Conn& conn, uint32_t now_ms);
   bool open_fullnat(Packet& packet, Conn& conn, uint16_t slot, uint64_t* covered, uint32_t now_ms);
@@ -65,6 +81,7 @@ class Transmitter {
   void send_made(const Frame& frame, const Ends& ends, uint16_t slot, uint32_t now_ms);
   void send_fullnat(Packet& packet, Conn& conn, uint16_t slot, bool fragment, uint32_t now_ms);
   bool translate(Packet& packet, const Ends& ends, uint64_t covered);
+  static void note_shift(Conn& conn, const ConnExtra& extra);
   uint64_t reply_opening(Packet& packet, Conn& conn, ConnExtra& extra);
   void related_nat64(const Packet& packet, Conn& conn, const RelatedEnds& to, uint16_t slot,
                      uint32_t now_ms);

@@ -3,7 +3,6 @@
 // Next: egress.cc queues the frame.
 #include "forward/fullnat.h"
 #include "forward/made_packets.h"
-#include "forward/nat64.h"
 #include "forward/secure_isn.h"
 #include "forward/transmit.h"
 #include "forward/uoa.h"
@@ -15,24 +14,11 @@ constexpr uint32_t kProxyShift = 16;  // of the PROXY bits in a service's flags
 static_assert(kServiceProxyV1 >> kProxyShift == 1 && kServiceProxyV2 >> kProxyShift == 2);
 static_assert(kServiceProxyInsecure >> kProxyShift == kProxyInsecure);
 
-// A route's MTU for a packet that changes its family on the way (RFC 7915 1.4): IPv6 packets of
-// 1280 bytes always pass, if need be in fragments.
-uint32_t mtu_before(uint32_t mtu) { return mtu + kNat64Bytes > 1280 ? mtu + kNat64Bytes : 1280; }
-
 }  // namespace
-
-uint32_t Transmitter::request_mtu(const Conn& conn, uint32_t mtu) const {
-  return (conn.flags & kConnNat64) != 0 ? mtu_before(mtu) : mtu;
-}
 
 ClientEnds Transmitter::client_ends(const Conn& conn) const {
   return ClientEnds{conn.client, table_.address(conn.virtual_index), conn.client_port,
                     conn.virtual_port};
-}
-
-Ends Transmitter::inner_ends(const Conn& conn) const {
-  return Ends{&table_.address(conn.local_index), &table_.address(conn.destination_index),
-              conn.local_port, conn.destination_port};
 }
 
 uint8_t Transmitter::proxy_of(const Conn& conn) const {
@@ -57,6 +43,7 @@ void Transmitter::begin_fullnat(const Packet& packet, Conn& conn, uint32_t now_m
                      FlowKey{*ends.source, *ends.destination, ends.source_port,
                              ends.destination_port, kProtoTcp},
                      now_ms);
+    isn -= (isn - sequence) % kShiftUnit;  // 16 us of its clock
   }
   fnat_begin(extra, sequence, isn, proxy_of(conn));
 }
@@ -75,6 +62,7 @@ bool Transmitter::open_fullnat(Packet& packet, Conn& conn, uint16_t slot, uint64
     counters_.count(Reason::kProxyUnplaced);
     return false;
   }
+  note_shift(conn, *extra);
   *covered = edit.covered;
   if (edit.lead_bytes != 0) {
     const Tcp tcp(packet.transport());
@@ -101,9 +89,10 @@ void Transmitter::send_made(const Frame& frame, const Ends& ends, uint16_t slot,
 // The PROXY header of the first datagram (spec 12.11). False: too long for the path, and answered.
 bool Transmitter::head_datagram(Packet& packet, Conn& conn, uint16_t slot, uint8_t proxy,
                                 uint32_t now_ms) {
-  if (conn.in_packets == 1) table_.need_extra(conn).fnat_flags |= kFnatHeader;
-  ConnExtra* extra = table_.extra(conn);
-  if (extra == nullptr || (extra->fnat_flags & kFnatHeader) == 0) return true;
+  ConnExtra* extra = conn.in_packets == 1 ? &table_.need_extra(conn) : table_.extra(conn);
+  if (extra == nullptr) return true;  // its first datagram came when no header was asked for
+  if ((extra->fnat_flags & kFnatStarted) == 0) extra->fnat_flags |= kFnatStarted | kFnatHeader;
+  if ((extra->fnat_flags & kFnatHeader) == 0) return true;
   const ProxyHeader header = make_proxy_header(packet, proxy, client_ends(conn));
   const uint32_t mtu = request_mtu(conn, hops_.at(slot).mtu);
   const uint32_t grown = packet.l3_bytes - header.removed + header.bytes;
@@ -174,10 +163,29 @@ bool Transmitter::translate(Packet& packet, const Ends& ends, uint64_t covered) 
   return false;
 }
 
+// After each change of what requests need: whether the record alone says it.
+void Transmitter::note_shift(Conn& conn, const ConnExtra& extra) {
+  conn.flags = static_cast<uint16_t>(conn.flags & ~kConnShifted);
+  const bool slow = (extra.fnat_flags & kFnatSlow) != 0 || (conn.flags & kConnNat64) != 0;
+  if (slow || extra.fnat_delta % kShiftUnit != 0) return;
+  conn.flags |= kConnShifted;
+  conn.shift_low = static_cast<uint16_t>(extra.fnat_delta / kShiftUnit);
+  conn.shift_high = static_cast<uint8_t>(extra.fnat_delta >> 24);
+}
+
+void Transmitter::note_syn_ack(const Packet& packet, Conn& conn) {
+  if (conn.method != kMethodFullnat) return;
+  ConnExtra& extra = *table_.extra(conn);
+  fnat_note_syn_ack(packet, extra, (snapshot_.header().fullnat_flags & kFullnatToa) != 0);
+  note_shift(conn, extra);
+}
+
 // A reply that opens its connection, or follows the PROXY header. Returns its part of the checksum.
 uint64_t Transmitter::reply_opening(Packet& packet, Conn& conn, ConnExtra& extra) {
   const bool toa = (snapshot_.header().fullnat_flags & kFullnatToa) != 0;
-  return fnat_reply(packet, extra, conn.client, toa);
+  const uint64_t covered = fnat_reply(packet, extra, conn.client, toa);
+  note_shift(conn, extra);
+  return covered;
 }
 
 // An error about a translated connection (RFC 7915 4.2, 5.2).

@@ -44,12 +44,15 @@ constexpr uint8_t kLocal = 99;
 
 rig::ConfigText config_by(const Operation& op) {
   rig::ConfigText config;
+  const bool nat64 = (op.e & 8) != 0;  // FULLNAT from IPv6 to IPv4
   for (uint32_t i = 0; i < 4; i++) {
     rig::ServiceText service;
     service.address = address(i / 2 != 0, false, kService);
     service.protocol = i % 2 == 0 ? kProtoTcp : kProtoUdp;
     service.flags = (op.a >> i & 1) != 0 ? kServiceOnePacket : 0;
+    service.flags |= (op.e & 3) * kServiceProxyV1 | (op.e >> 2 & 1) * kServiceProxyInsecure;
     if ((op.a & 16) == 0) service.local = {address(i / 2 != 0, true, kLocal)};
+    if (nat64 && i / 2 != 0) service.local.push_back(address(false, true, kLocal));
     config.services.push_back(service);
   }
   constexpr uint8_t kMethods[] = {kMethodMasquerade, kMethodTunnel, kMethodDirect, kMethodFullnat};
@@ -58,13 +61,17 @@ rig::ConfigText config_by(const Operation& op) {
     destination.method = kMethods[i % 4];
     const bool six = i / 4 != 0;
     // Tunnels lead across the families when bit 6 says so.
-    const bool across = destination.method == kMethodTunnel && (op.a & 64) != 0;
+    const bool across = (destination.method == kMethodTunnel && (op.a & 64) != 0) ||
+                        (destination.method == kMethodFullnat && six && nat64);
     destination.address = address(six != across, true, static_cast<uint8_t>(i + 1));
     destination.service = six ? 2 : 0;
     destination.weight = (op.c >> i & 1) == 0;
     destination.available = (op.b >> i & 1) == 0;
     config.destinations.push_back(destination);
   }
+  config.fullnat_flags = op.e >> 4 & 3;
+  config.uoa_mode = op.e >> 6 & 1;
+  config.uoa_trail = op.e >> 7 & 3;
   config.conn_reuse_mode = op.d & 3;
   config.expire_nodest_conn = op.d >> 2 & 1;
   config.sloppy_tcp = op.d >> 3 & 1;
@@ -107,6 +114,9 @@ void put_ip(std::vector<uint8_t>& frame, const FlowKey& key, uint8_t ttl, uint32
   frame.insert(frame.end(), key.destination.bytes, key.destination.bytes + 16);
 }
 
+// With ECE set a segment has 40 bytes of options, good and bad ones.
+uint32_t options_by(uint8_t flags) { return (flags & 0x40) != 0 ? 40 : 0; }
+
 void put_transport(std::vector<uint8_t>& frame, const FlowKey& key, uint8_t flags,
                    uint32_t payload) {
   put16(frame, key.source_port.host());
@@ -115,7 +125,15 @@ void put_transport(std::vector<uint8_t>& frame, const FlowKey& key, uint8_t flag
     put16(frame, 8 + payload);
     put16(frame, 0);
   } else {
-    frame.insert(frame.end(), {0, 0, 0, 1, 0, 0, 0, 2, 0x50, flags, 0xff, 0xff, 0, 0, 0, 0});
+    const uint32_t options = options_by(flags);
+    const auto words = static_cast<uint8_t>((20 + options) / 4 << 4);
+    const uint8_t step = (flags & (kTcpAck | kTcpSyn)) == kTcpAck ? 1 : 0;
+    frame.insert(frame.end(), {0, 0, 0, static_cast<uint8_t>(1 + step), 0, 0, 0, 2, words, flags,
+                               0xff, 0xff, 0, 0, 0, 0});
+    constexpr uint8_t kKinds[] = {1, 2, 4, 5, 18, 8, 10, 254, 8, 3, 3, 30, 0, 34};
+    for (uint32_t i = 0; i < options; i++) {
+      frame.push_back(kKinds[(payload + i * (1 + flags % 5)) % sizeof kKinds]);
+    }
   }
   frame.resize(frame.size() + payload, 0x5a);
 }
@@ -192,7 +210,8 @@ class World {
     const FlowKey key = key_by(op);
     const bool super = op.a & 32;
     const uint32_t payload = super ? op.e : op.e % 1600;
-    const uint32_t transport = key.protocol == kProtoUdp ? 8 : 20;
+    const uint32_t transport =
+        key.protocol == kProtoUdp ? 8 : 20 + options_by(static_cast<uint8_t>(op.d));
     if (payload + transport + 40 > kMaxIpBytes) return;
     std::vector<uint8_t> frame(12, 2);
     put16(frame, key.source.is_v4() ? 0x0800 : 0x86dd);

@@ -54,7 +54,7 @@ describe('what is carried out', () => {
   })
 
   it('names what only the packet workers do when the kernel forwards', () => {
-    const words = /TOA, PROXY protocol and SYNPROXY need the userspace dataplane/
+    const words = /FULLNAT, local addresses, TOA, PROXY protocol and SYNPROXY need the userspace/
     assert.match(refusalOf(having({ method: 'fullnat' }), 'kernel')?.message ?? '', words)
     const local = { kind: 'addLocalAddress', service: S, address: S.address } as const
     assert.match(refusalOf(configOf([addService(S), local]), 'kernel')?.message ?? '', words)

@@ -656,6 +656,7 @@ TEST(synproxy_with_everything_that_fullnat_does) {
   CHECK_EQ(WrongIn(sent[0].ip), "");
   CHECK_EQ(Get32(sent[0].ip, 24), isn + 1);
   CHECK_EQ(Get32(sent[0].ip, 28), kServerIsn + 1);
+  REQUIRE(sent[0].ip.size() == 49);
   CHECK_EQ(Part(sent[0].ip, 40, 8), Hex("fe08 9c40 c6120007"));
   CHECK_EQ(sent[0].ip[48], 0xaa);
   const Text reply = world.FromServer(kTcpAck, kServerIsn + 1, isn + 2);

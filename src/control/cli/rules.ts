@@ -68,7 +68,10 @@ const TUNNEL_MATRIX: Readonly<Record<string, Partial<Record<TunnelOption, '+' | 
 
 /** For -a and -e: family and tunnel options. */
 export function tunnelProblem(draft: Draft): string | undefined {
-  if (draft.destinationAddress.family !== draft.family && draft.method !== 'tunnel') {
+  const mixed = draft.destinationAddress.family !== draft.family
+  // FULLNAT translates IPv6 to IPv4 (spec 12.1), which the tool does not know.
+  const nat64 = draft.method === 'fullnat' && draft.family === 6
+  if (mixed && draft.method !== 'tunnel' && !nat64) {
     return 'Different address family is allowed only for tunneling servers'
   }
   const { given } = draft

@@ -3,7 +3,7 @@ import { failure, success } from './errors.js'
 import type { Result } from './errors.js'
 import type { ServiceId } from './service.js'
 
-/** The PROXY protocol of a service, in DPVS' words; `insecure`: a client's own header is believed. */
+/** PROXY protocol of a service in DPVS' words; `insecure`: a client's own header is believed. */
 export const PROXY_PROTOCOLS = ['off', 'v1', 'v2', 'v1-insecure', 'v2-insecure'] as const
 export type ProxyProtocol = (typeof PROXY_PROTOCOLS)[number]
 
