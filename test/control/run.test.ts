@@ -44,8 +44,6 @@ services:
     flags: [port]
   - udp: "[2001:db8::1]:53"
     one-packet: true
-  - tcp: 198.18.0.2:80
-    synproxy: true
 `
 
 /** The same without what is stored but not forwarded. */
@@ -70,7 +68,7 @@ describe('configuration file', () => {
     })
     const config = configOf(reconcile(emptyConfig(CAPACITY), [], services))
     const inOrder = [...config.services.values()].sort((a, b) => a.incarnation - b.incarnation)
-    const [first, second, third, fourth] = inOrder
+    const [first, second, third] = inOrder
     assert.equal(first.netmask, 0xffffff00)
     assert.deepEqual(
       first.destinations.map((d) => [d.address.text, d.port, d.method, d.weight, d.tunnel.type]),
@@ -82,7 +80,11 @@ describe('configuration file', () => {
     )
     assert.deepEqual([second.id.fwmark, second.id.address.family, second.flags], [5, 6, 0x12])
     assert.deepEqual([third.id.protocol, third.flags], ['udp', 0x6])
-    assert.equal(fourth.flags, 0x8002)
+  })
+
+  it('turns SYNPROXY on', () => {
+    const { services } = parsed('services:\n  - tcp: 198.18.0.2:80\n    synproxy: true')
+    assert.equal(services[0].options.flags, 0x8000)
   })
 
   for (const [text, message] of [
