@@ -49,7 +49,13 @@ function coreTrials(): Trial[] {
     trial: 'memory',
     params: { method, connections: 1_000_000 },
   }))
-  return [...hits, ...news, ...memory]
+  const flood = {
+    name: 'core/synproxy/flood',
+    unit: 'SYNs/s',
+    trial: 'synproxy',
+    params: { destinations: 32 },
+  }
+  return [...hits, ...news, flood, ...memory]
 }
 
 /** One trial, once, in a process of its own. */

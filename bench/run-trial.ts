@@ -17,6 +17,8 @@ function run(): number | Promise<number> {
       return core.hit(method, connections, quick)
     case 'core/new':
       return core.fresh(scheduler, quick)
+    case 'core/synproxy':
+      return core.synFlood(quick)
     case 'core/memory':
       return core.memory(method, quick)
     case 'maglev/first':

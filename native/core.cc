@@ -37,6 +37,7 @@ Core::Core(const CoreMemory& memory, std::vector<std::unique_ptr<Port>> ports,
       handover_(memory.handover, memory.worker),
       drop_entry_(seed) {
   static_assert(kBurst <= 64);
+  tracker_.attach_stored(&stored_);
   tracker_.attach_templates(memory.templates, memory.template_count);
   batch_.attach(memory.misses, memory.miss_texts);
   release_unresolved();
@@ -64,6 +65,7 @@ void Core::adopt(const uint8_t* snapshot) {
   local_ports_.set_range(header.local_port_first, header.local_port_last);
   announcer_.adopt(snapshot_.announces(), snapshot_.announce_count());
   real_servers_.adopt(snapshot_);
+  adopt_synproxy();
   if (removal && snapshot_.sysctl(kSysctlExpireNodestConn) != 0) {
     sweep_cursor_ = 0;
     sweeping_ = true;
@@ -234,6 +236,9 @@ bool Core::starts_over(const Packet& packet, uint32_t id, const DestinationRecor
 
 Core::Hit Core::hit_in(Packet& packet, uint32_t id) {
   const DestinationRecord* destination = snapshot_.destination(table_.at(id).destination_slot);
+  if ((table_.at(id).flags & kConnSynproxy) != 0) [[unlikely]] {
+    if (proxied_request(packet, id, destination)) return Hit::kDone;
+  }
   if (starts_over(packet, id, destination)) {
     tracker_.give_way(id);
     return Hit::kMiss;
@@ -271,6 +276,9 @@ void Core::forward_in(Packet& packet, uint32_t id, const DestinationRecord& dest
 
 void Core::hit_out(Packet& packet, uint32_t id) {
   Conn& conn = table_.at(id);
+  if ((conn.flags & kConnSynproxy) != 0) [[unlikely]] {
+    if (proxied_reply(packet, id)) return;
+  }
   if (!transmitter_.reply(packet, conn, static_cast<uint32_t>(now_ms_))) return;
   const DestinationRecord* destination = snapshot_.destination(conn.destination_slot);
   if (destination != nullptr && (destination->flags & kDestinationAvailable) != 0) {
@@ -297,6 +305,7 @@ void Core::count_out(const DestinationRecord& destination, uint16_t slot, uint32
 void Core::finish() {
   egress_.flush();
   reassembly_.release();
+  stored_.free_lent();
   for (uint32_t number = 0; burst_ports_ != 0; number++, burst_ports_ >>= 1) {
     if (burst_ports_ & 1) ports_[number]->release();
   }

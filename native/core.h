@@ -23,6 +23,8 @@
 #include "io/port.h"
 #include "parse/reassembly.h"
 #include "report/counters.h"
+#include "synproxy/cookie.h"
+#include "synproxy/stored_packets.h"
 #include "upcall/miss_batch.h"
 
 namespace uvs {
@@ -138,6 +140,22 @@ class Core {
   bool tunnel_error(Packet& packet, const QuotedTunnel& quoted);
   bool bypass(const MissRecord& miss, uint16_t number);
   void forward_past(Packet& packet, uint32_t id);
+  void adopt_synproxy();
+  bool intercept(uint16_t number, uint16_t slot, uint32_t mark);
+  void answer_syn(Packet& packet, const ServiceRecord& service);
+  bool proxied_request(Packet& packet, uint32_t id, const DestinationRecord* destination);
+  bool begins_anew(const Packet& packet, const Conn& conn, HandshakeOptions* options);
+  void open_proxied(Packet& packet, uint32_t id);
+  void ask_server(Packet& packet, uint32_t id, const HandshakeOptions& options);
+  void send_syn(uint32_t id);
+  bool ask_server_again(uint32_t id);
+  void store_request(const Packet& packet, uint32_t id);
+  bool proxied_reply(Packet& packet, uint32_t id);
+  void server_answers(Packet& packet, uint32_t id);
+  void server_accepts(Packet& packet, uint32_t id);
+  void server_refuses(Packet& packet, uint32_t id);
+  void release_stored(uint32_t id);
+  bool good_cookie(const Packet& packet, HandshakeOptions* options) const;
   void leave_to_host(Packet& packet, Reason reason);
   bool is_hosts(const Packet& packet, uint16_t slot);
   void leave(const Packet& packet, const Frame& frame, uint32_t l3);
@@ -169,6 +187,13 @@ class Core {
   Reassembly reassembly_;
   Handover handover_;
   RealServers real_servers_;
+
+  // SYNPROXY, from the first configuration on that has it: cookies are good also after the last
+  // service has lost it. core_synproxy.cc.
+  bool synproxy_used_ = false;
+  SynproxyRecord synproxy_{};
+  CookieKeys cookie_keys_{};
+  StoredPackets stored_;
 
   uint64_t now_us_ = 0;
   uint64_t now_ms_ = 0;

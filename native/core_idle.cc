@@ -60,23 +60,25 @@ void Core::hear_bell() {
 
 // What is said here leaves before the scratch frames are used again.
 void Core::expire() {
-  class Resets : public Farewell {
+  class LastWords : public Farewell {
    public:
-    Resets(Transmitter& transmitter, uint32_t now_ms)
-        : transmitter_(transmitter), now_ms_(now_ms) {}
+    explicit LastWords(Core& core) : core_(core) {}
     void expiring(Conn& conn) override {
-      transmitter_.reset_expired(conn, now_ms_);
+      core_.transmitter_.reset_expired(conn, static_cast<uint32_t>(core_.now_ms_));
       said = true;
+    }
+    bool asks_again(uint32_t id) override {
+      said = true;
+      return core_.ask_server_again(id);
     }
     bool said = false;
 
    private:
-    Transmitter& transmitter_;
-    uint32_t now_ms_;
+    Core& core_;
   };
-  Resets resets(transmitter_, static_cast<uint32_t>(now_ms_));
-  tracker_.expire(tick(), kExpireBudget, &resets);
-  if (resets.said) egress_.flush();
+  LastWords words(*this);
+  tracker_.expire(tick(), kExpireBudget, &words);
+  if (words.said) egress_.flush();
 }
 
 void Core::housekeeping() {

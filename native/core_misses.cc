@@ -45,6 +45,9 @@ void Core::miss(uint16_t number) {
   const auto now = static_cast<uint32_t>(now_ms_);
   const bool tcp = packet.key.protocol == kProtoTcp;
   const bool sctp = packet.key.protocol == kProtoSctp;
+  if (synproxy_used_ && tcp) [[unlikely]] {
+    if (intercept(number, slot, mark)) return;
+  }
   const bool one_packet =
       !tcp && !sctp && (snapshot_.service(slot)->flags & kServiceOnePacket) != 0;
   if (tcp && ((packet.tcp_flags & kTcpRst) != 0 ||
@@ -169,6 +172,12 @@ void Core::resolve_one(uint32_t record) {
     }
     return;
   }
+  if ((miss.flags & kMissSynproxy) != 0) [[unlikely]] {
+    for (; number != MissBatch::kEnd; number = batch_.next(number)) {
+      open_proxied(packets_[number], id);
+    }
+    return;
+  }
   const DestinationRecord& destination = *snapshot_.destination(table_.at(id).destination_slot);
   if (outbound) [[unlikely]] {
     hit_out(packets_[number], id);
@@ -189,6 +198,11 @@ void Core::resolve_one(uint32_t record) {
 void Core::refuse(const MissRecord& miss, Packet& packet) {
   switch (miss.verdict) {
     case kVerdictNone:
+      if ((miss.flags & kMissSynproxy) != 0) {
+        // Spec 12.9: to the client the connection stands; it gives up by itself.
+        counters_.count(Reason::kNoDestination);
+        break;
+      }
       // Spec 5.4: a port that merely hit the FTP rule is the host's, which answers with RST.
       if (snapshot_.service(miss.service_slot)->port == kFtpPort && miss.virtual_port != kFtpPort) {
         if (packet.kind == PacketKind::kIcmp) return leave_to_host(packet, Reason::kIcmpUnrelated);
@@ -230,6 +244,12 @@ bool Core::create(const MissRecord& miss, uint32_t* id) {
   constexpr uint16_t kNoPlainSyn = kMissTcpAck | kMissTcpFin | kMissIcmp;
   if (destination->method == kMethodFullnat && (miss.flags & kNoPlainSyn) != 0) {
     counters_.count(Reason::kNotSyn, miss.packets);
+    tracker_.release_template(miss.template_ref);
+    return false;
+  }
+  // Nobody but a director in the middle of both directions can move their numbers.
+  if ((miss.flags & kMissSynproxy) != 0 && !has_reply_key(destination->method)) [[unlikely]] {
+    counters_.count(Reason::kMethodUnsupported, miss.packets);
     tracker_.release_template(miss.template_ref);
     return false;
   }

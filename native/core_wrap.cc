@@ -190,7 +190,8 @@ bool CoreWrap::make_ports(const Napi::Array& list, PortWordsRecord* words,
     } else if (kind == "generator") {
       auto generator = std::make_unique<GeneratorPort>(
           item.Get("address").ToNumber().Uint32Value(),
-          static_cast<uint16_t>(item.Get("port").ToNumber().Uint32Value()));
+          static_cast<uint16_t>(item.Get("port").ToNumber().Uint32Value()),
+          item.Get("options").ToBoolean());
       generator_port_ = generator.get();
       // Armed from the start, for a worker whose core nobody else can call.
       if (item.Get("packets").IsNumber()) {

@@ -7,7 +7,7 @@
 
 namespace uvs {
 
-constexpr uint32_t kLayoutHash = 0xffa7e447u;
+constexpr uint32_t kLayoutHash = 0xc3f7cd20u;
 constexpr uint32_t kSnapshotMagic = 0x53565531u;
 constexpr uint32_t kTableMagic = 0x54565531u;
 constexpr uint16_t kNoSlot = 65535;
@@ -51,7 +51,9 @@ constexpr uint32_t kServiceOnePacket = 4;
 constexpr uint32_t kServiceSched1 = 8;
 constexpr uint32_t kServiceSched2 = 16;
 constexpr uint32_t kServiceSched3 = 32;
-constexpr uint32_t kServiceSip = 16777216;
+constexpr uint32_t kServiceSip = 33554432;
+constexpr uint32_t kServiceSynproxy = 32768;
+constexpr uint32_t kServiceUnweighted = 16777216;
 constexpr uint32_t kServiceProxyV1 = 65536;
 constexpr uint32_t kServiceProxyV2 = 131072;
 constexpr uint32_t kServiceProxyInsecure = 1048576;
@@ -97,6 +99,7 @@ constexpr uint16_t kMissTcpRst = 8;
 constexpr uint16_t kMissOnePacket = 16;
 constexpr uint16_t kMissIcmp = 32;
 constexpr uint16_t kMissOutbound = 64;
+constexpr uint16_t kMissSynproxy = 4096;
 
 constexpr uint32_t kTemplateUsed = 1;
 constexpr uint32_t kTemplateAssured = 2;
@@ -188,6 +191,14 @@ enum class Reason : uint8_t {
   kTemplateTableFull,
   kLocalPortExhausted,
   kLocalAddressNone,
+  kSynproxyAnswered,
+  kSynproxyNoWeight,
+  kSynproxyBadCookie,
+  kSynproxyDeferred,
+  kSynproxyWaiting,
+  kSynproxyServerOdd,
+  kSynproxyNoAnswer,
+  kSynproxyAckStorm,
   kNoRoute,
   kNeighbourUnresolved,
   kNeighbourQueueFull,
@@ -211,8 +222,8 @@ enum class Reason : uint8_t {
   kTxError,
   kRxOverrun,
 };
-constexpr uint32_t kReasonCount = 59;
-constexpr uint32_t kReasonLaneWords = 64;
+constexpr uint32_t kReasonCount = 67;
+constexpr uint32_t kReasonLaneWords = 128;
 static_assert(kReasonCount <= kReasonLaneWords);
 constexpr const char* kReasonNames[kReasonCount] = {
     "frame_truncated",
@@ -252,6 +263,14 @@ constexpr const char* kReasonNames[kReasonCount] = {
     "template_table_full",
     "local_port_exhausted",
     "local_address_none",
+    "synproxy_answered",
+    "synproxy_no_weight",
+    "synproxy_bad_cookie",
+    "synproxy_deferred",
+    "synproxy_waiting",
+    "synproxy_server_odd",
+    "synproxy_no_answer",
+    "synproxy_ack_storm",
     "no_route",
     "neighbour_unresolved",
     "neighbour_queue_full",
@@ -411,7 +430,9 @@ struct SnapshotHeaderRecord {
   uint32_t mark_end_count;
   uint32_t mark_end_offset;
   uint8_t pad0[8];
-  uint16_t ftp_ports[64];
+  uint16_t ftp_ports[8];
+  uint32_t synproxy_offset;
+  uint8_t pad1[108];
 };
 static_assert(sizeof(SnapshotHeaderRecord) == 384);
 static_assert(offsetof(SnapshotHeaderRecord, magic) == 0);
@@ -446,6 +467,7 @@ static_assert(offsetof(SnapshotHeaderRecord, mark_port_offset) == 236);
 static_assert(offsetof(SnapshotHeaderRecord, mark_end_count) == 240);
 static_assert(offsetof(SnapshotHeaderRecord, mark_end_offset) == 244);
 static_assert(offsetof(SnapshotHeaderRecord, ftp_ports) == 256);
+static_assert(offsetof(SnapshotHeaderRecord, synproxy_offset) == 272);
 
 struct ServiceRecord {
   Addr address;
@@ -518,6 +540,39 @@ static_assert(offsetof(DestinationRecord, used) == 48);
 static_assert(offsetof(DestinationRecord, incarnation) == 52);
 static_assert(offsetof(DestinationRecord, reserved) == 56);
 static_assert(offsetof(DestinationRecord, reserved1) == 60);
+
+struct SynproxyRecord {
+  uint32_t secret[8];
+  uint32_t minute_start;
+  uint16_t init_mss;
+  uint16_t dup_ack;
+  uint16_t max_ack_saved;
+  uint16_t reuse_states;
+  uint8_t window_scale;
+  uint8_t sack;
+  uint8_t timestamps;
+  uint8_t ttl;
+  uint8_t defer;
+  uint8_t syn_retry;
+  uint8_t close_client_window;
+  uint8_t reserved;
+  uint8_t pad0[12];
+};
+static_assert(sizeof(SynproxyRecord) == 64);
+static_assert(offsetof(SynproxyRecord, secret) == 0);
+static_assert(offsetof(SynproxyRecord, minute_start) == 32);
+static_assert(offsetof(SynproxyRecord, init_mss) == 36);
+static_assert(offsetof(SynproxyRecord, dup_ack) == 38);
+static_assert(offsetof(SynproxyRecord, max_ack_saved) == 40);
+static_assert(offsetof(SynproxyRecord, reuse_states) == 42);
+static_assert(offsetof(SynproxyRecord, window_scale) == 44);
+static_assert(offsetof(SynproxyRecord, sack) == 45);
+static_assert(offsetof(SynproxyRecord, timestamps) == 46);
+static_assert(offsetof(SynproxyRecord, ttl) == 47);
+static_assert(offsetof(SynproxyRecord, defer) == 48);
+static_assert(offsetof(SynproxyRecord, syn_retry) == 49);
+static_assert(offsetof(SynproxyRecord, close_client_window) == 50);
+static_assert(offsetof(SynproxyRecord, reserved) == 51);
 
 struct AnnounceRecord {
   Addr address;

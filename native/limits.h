@@ -38,6 +38,13 @@ constexpr uint32_t kMinPathMtu = 552;     // no path is narrower (ip_rt_min_pmtu
 static_assert(kNextHops < kNoSlot, "a connection holds next hops as u16");
 static_assert(kNeighbourWaitingEach <= kNeighbourWaiting);
 
+// Packets of clients that wait until SYNPROXY has reached their real server, per worker: enough for
+// 1300 new connections/s towards real servers that never answer. Most of the memory is never
+// touched.
+constexpr uint32_t kSynproxyStored = 16384;
+constexpr uint32_t kSynproxyStoredLarge = 32;  // of them super-packets
+static_assert(kSynproxyStored < 0xffff, "a connection names them by u16");
+
 // Frames made by the core in one burst, by kind; when a kind runs out the burst so far is sent.
 constexpr uint32_t kSegmentsPerSuperFrame = 128;  // 65535 / 512, the smallest MSS that is cut
 constexpr uint32_t kFragmentsPerPacket = 128;     // 65535 / 520; more is refused

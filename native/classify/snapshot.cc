@@ -29,6 +29,7 @@ bool service_ok(const ServiceRecord& s, const SnapshotHeaderRecord& h, const Add
     // NAT64: an IPv6 service may reach IPv4 destinations from IPv4 addresses.
     if (!family_ok(s.family, local[i]) && !(s.family == 6 && local[i].is_v4())) return false;
   }
+  if ((s.flags & kServiceSynproxy) != 0 && h.synproxy_offset == 0) return false;
   if (s.fwmark != 0) return s.family == 4 || s.family == 6;
   return (s.protocol == 6 || s.protocol == 17 || s.protocol == 132) &&
          family_ok(s.family, s.address);
@@ -43,6 +44,11 @@ bool destination_ok(const DestinationRecord& d, const SnapshotHeaderRecord& h,
   const ServiceRecord& service = services[d.service_slot];
   if (service.used == 0 || d.method == kMethodTunnel || service.family == d.family) return true;
   return d.method == kMethodFullnat && service.family == 6;
+}
+
+// Values that a header or a shift could not hold, whoever wrote the block.
+bool synproxy_ok(const SynproxyRecord& r) {
+  return r.window_scale <= 14 && r.ttl != 0 && r.init_mss != 0;
 }
 
 }  // namespace
@@ -60,6 +66,7 @@ const char* snapshot_error_text(SnapshotError error) {
     case SnapshotError::kBadDestination: return "a destination record is out of range";
     case SnapshotError::kBadOrder: return "the order list names no destination";
     case SnapshotError::kBadMark: return "a mark rule is out of range";
+    case SnapshotError::kBadSynproxy: return "a parameter of SYNPROXY is out of range";
   }
   return "unknown";
 }
@@ -82,6 +89,7 @@ SnapshotError check_snapshot(const uint8_t* block, size_t bytes) {
       !in_range<MarkRuleRecord>(h.mark_rule_offset, h.mark_rule_count, bytes) ||
       !in_range<uint32_t>(h.mark_port_offset, h.mark_port_count, bytes) ||
       !in_range<MarkEndRecord>(h.mark_end_offset, h.mark_end_count, bytes) ||
+      !in_range<SynproxyRecord>(h.synproxy_offset, h.synproxy_offset != 0, bytes) ||
       h.local_port_first == 0 || h.local_port_last < h.local_port_first ||
       h.ephemeral_port_first == 0 || h.ephemeral_port_last < h.ephemeral_port_first ||
       h.uoa_mode > kUoaOption || h.uoa_trail > kMaxUoaTrail) {
@@ -99,6 +107,10 @@ SnapshotError check_snapshot(const uint8_t* block, size_t bytes) {
     if (destinations[i].used != 0 && !destination_ok(destinations[i], h, services)) {
       return SnapshotError::kBadDestination;
     }
+  }
+  if (h.synproxy_offset != 0 &&
+      !synproxy_ok(*reinterpret_cast<const SynproxyRecord*>(block + h.synproxy_offset))) {
+    return SnapshotError::kBadSynproxy;
   }
   const auto* order = reinterpret_cast<const uint32_t*>(block + h.order_offset);
   for (uint32_t i = 0; i < h.order_count; i++) {

@@ -25,6 +25,7 @@ enum class SnapshotError : uint8_t {
   kBadDestination,
   kBadOrder,  // the order list names a hole
   kBadMark,   // a field of a mark rule or of what it selects is out of range
+  kBadSynproxy,
 };
 const char* snapshot_error_text(SnapshotError error);
 
@@ -51,6 +52,12 @@ class Snapshot {
   const DestinationRecord* destination(uint32_t slot) const {
     if (slot >= header_->destination_count || destinations_[slot].used == 0) return nullptr;
     return &destinations_[slot];
+  }
+  // Null when no service has SYNPROXY.
+  const SynproxyRecord* synproxy() const {
+    if (header_->synproxy_offset == 0) return nullptr;
+    const auto* block = reinterpret_cast<const uint8_t*>(header_);
+    return reinterpret_cast<const SynproxyRecord*>(block + header_->synproxy_offset);
   }
   const Addr& local_address(uint32_t index) const { return local_addresses_[index]; }
   const AnnounceRecord* announces() const { return announces_; }

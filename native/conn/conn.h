@@ -35,7 +35,10 @@ constexpr uint16_t kConnHidden = 0x0008;        // ours: no packet finds it; sla
 constexpr uint16_t kConnHelped = 0x0010;        // ours: a helper reads and edits its payload
 constexpr uint16_t kConnNoClientPort = 0x0800;  // the client's port is not known yet
 constexpr uint16_t kConnRequestTaken = 0x0020;  // ours: a newer connection has its request key
-constexpr uint16_t kConnNat64 = 0x0040;         // ours: IPv6 before, IPv4 behind us (FULLNAT)
+constexpr uint16_t kConnNat64 = 0x0400;         // ours: IPv6 before, IPv4 behind us (FULLNAT)
+constexpr uint16_t kConnAwaitsServer = 0x4000;  // ours: SYNPROXY has asked its real server
+// Ours, in the place of HASHED, which would say nothing here.
+constexpr uint16_t kConnSynproxy = 0x0040;  // opened by SYNPROXY: see ConnExtra.synproxy
 constexpr uint16_t kConnOnePacket = 0x2000;
 constexpr uint16_t kConnShifted = 0x0200;  // ours: a FULLNAT request needs nothing of ConnExtra
 
@@ -91,6 +94,43 @@ struct FtpMemory {
   uint32_t next;  // sequence number behind the server's bytes so far, without gaps
 };
 
+// Packets that wait in a StoredPackets pool, oldest first: numbers + 1, 0: none.
+struct StoredList {
+  uint16_t first;
+  uint16_t last;
+  uint16_t count;
+  uint16_t reserved;
+};
+
+// A connection whose handshake SYNPROXY answered (spec 12.9); kConnAwaitsServer until the real
+// server has answered too.
+struct SynproxyState {
+  uint32_t isn;              // the cookie: what the client takes for the real server's ISN
+  uint32_t delta;            // isn - the real server's ISN, mod 2^32; 0 until it answered
+  uint32_t client_isn;       // as the client sent it
+  uint32_t client_clock;     // TSval of the ACK that brought the cookie
+  uint32_t client_echo;      // its TSecr: our clock when we answered
+  uint32_t clock_delta;      // our clock - the real server's; with kSynproxyClocks
+  uint32_t repeat_sequence;  // of the last reply with ACK, as it came
+  uint32_t repeat_acknowledgement;
+  uint32_t repeat_tick;
+  uint16_t repeats;  // replies equal to the one before
+  uint16_t mss;      // agreed with the client
+  StoredList stored;
+  uint8_t client_shift;  // window scale: of the client, that we told it, of the real server
+  uint8_t own_shift;
+  uint8_t server_shift;
+  uint8_t flags;  // kSynproxy*
+  uint8_t tos;
+  uint8_t retries;  // SYNs sent again
+  uint16_t reserved;
+};
+static_assert(sizeof(SynproxyState) == 56);
+
+constexpr uint8_t kSynproxySack = 0x1;        // agreed with the client
+constexpr uint8_t kSynproxyTimestamps = 0x2;  // agreed with the client
+constexpr uint8_t kSynproxyClocks = 0x4;      // and with the real server
+
 // What the few connections need that control others or whose bytes are edited beyond their ends;
 // with kConnExtra only, and then zeroed at its first use. The memory of all others is never
 // touched, so it costs address space alone.
@@ -114,9 +154,11 @@ struct ConnExtra {
   SequenceFix in;   // client -> destination
   SequenceFix out;  // destination -> client
   FtpMemory ftp;
-  uint32_t reserved[12];
+
+  SynproxyState synproxy;
+  uint32_t reserved[14];
 };
-static_assert(sizeof(ConnExtra) == 128);
+static_assert(sizeof(ConnExtra) == 192);
 
 // What packets of a FULLNAT connection still need beside the shift by fnat_delta.
 constexpr uint8_t kFnatStarted = 0x01;  // a SYN was seen: fnat_client_isn and fnat_delta hold

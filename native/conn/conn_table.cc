@@ -55,6 +55,8 @@ bool ConnTable::attach(uint8_t* memory, size_t bytes, uint32_t connections, uint
     for (uint32_t id = 0; id < header_->used; id++) {
       conns_[id].hop_in = kNoSlot;
       conns_[id].hop_out = kNoSlot;
+      // What it had stored went with its thread.
+      if (live(id) && (conns_[id].flags & kConnSynproxy) != 0) extra_[id].synproxy.stored = {};
     }
   }
   seed_ = header_->seed;

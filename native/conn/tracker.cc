@@ -140,21 +140,40 @@ void Tracker::end(uint32_t id, bool in_wheel) {
     shared::lane_add((conn.flags & kConnInactive) != 0 ? load->inactive : load->active, -1);
   }
   release_template(table_.cold(id).template_ref);
+  if ((conn.flags & kConnSynproxy) != 0) [[unlikely]]
+    stored_->drop(table_.extra(conn)->synproxy.stored);
   if (const uint32_t master = master_of(conn)) table_.extra(table_.at(master - 1))->slaves--;
   table_.remove(id, in_wheel);
+}
+
+void Tracker::move(uint32_t id, uint8_t state, uint32_t tick) {
+  Conn& conn = table_.at(id);
+  const bool fullnat = conn.method == kMethodFullnat;
+  conn.state = state;
+  const bool waits = (conn.flags & kConnAwaitsServer) != 0;
+  set_active(conn, !waits && tcp_is_active(state, fullnat));
+  if (state == kTcpEstablished) assure_template(id);
+  const uint32_t ticks = (fullnat ? fullnat_ticks_ : tcp_ticks_)[state];
+  table_.wheel().refresh(id, tick + (waits ? kServerAnswerSec * kTicksPerSec : ticks));
 }
 
 uint32_t Tracker::expire(uint32_t tick, uint32_t budget, Farewell* farewell) {
   uint32_t ended = 0;
   for (uint32_t id; (id = table_.wheel().next_due(tick, &budget)) != kNoConn;) {
-    if (has_slaves(table_.at(id))) [[unlikely]] {
-      table_.wheel().insert(id, table_.at(id).expires + kPostponedSec * kTicksPerSec);
+    Conn& conn = table_.at(id);
+    if (has_slaves(conn)) [[unlikely]] {
+      table_.wheel().insert(id, conn.expires + kPostponedSec * kTicksPerSec);
       continue;
     }
-    Conn& conn = table_.at(id);
-    if (farewell != nullptr && conn.method == kMethodFullnat && conn.protocol == kProtoTcp &&
-        conn.state == kTcpEstablished) {
-      farewell->expiring(conn);
+    if (farewell != nullptr) {
+      if ((conn.flags & kConnAwaitsServer) != 0 && farewell->asks_again(id)) {
+        table_.wheel().insert(id, tick + kServerAnswerSec * kTicksPerSec);
+        continue;
+      }
+      if (conn.method == kMethodFullnat && conn.protocol == kProtoTcp &&
+          conn.state == kTcpEstablished) {
+        farewell->expiring(conn);
+      }
     }
     end(id, false);
     ended++;

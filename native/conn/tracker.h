@@ -9,6 +9,7 @@
 #include "conn/drop_entry.h"
 #include "conn/tcp_state.h"
 #include "report/counters.h"
+#include "synproxy/stored_packets.h"
 
 namespace uvs {
 
@@ -17,6 +18,8 @@ class Farewell {
  public:
   virtual ~Farewell() = default;
   virtual void expiring(Conn& conn) = 0;
+  // Of one that waits for its real server: true if that was asked again, and has its time again.
+  virtual bool asks_again(uint32_t id) = 0;
 };
 
 class Tracker {
@@ -72,9 +75,15 @@ class Tracker {
   // A new connection takes this one's place: it ends, or hides until its slaves are gone (3.9).
   void give_way(uint32_t id);
 
-  // Expires what is due at `tick`, looking at no more than `budget` entries, and tells `farewell`
-  // of established FULLNAT connections (spec 12.8). Returns how many.
+  // Expires what is due at `tick`, looking at no more than `budget` entries, and asks or tells
+  // `farewell` of it. Returns how many.
   uint32_t expire(uint32_t tick, uint32_t budget, Farewell* farewell = nullptr);
+
+  // Where packets wait for real servers; a connection that ends gives up its own.
+  void attach_stored(StoredPackets* stored) { stored_ = stored; }
+
+  // Moves a TCP connection by decree, not by a packet: loads and timer follow (spec 12.9).
+  void move(uint32_t id, uint8_t state, uint32_t tick);
 
   // Ends every connection whose destination is gone (spec 3.10, expire_nodest_conn), in steps:
   // looks at `budget` records from `*cursor` on; false when the table's end was reached.
@@ -113,6 +122,7 @@ class Tracker {
   ConnTable& table_;
   Counters& counters_;
   const Snapshot& snapshot_;
+  StoredPackets* stored_ = nullptr;
   TemplateRecord* templates_ = nullptr;
   uint32_t template_count_ = 0;
   uint32_t tcp_ticks_[16] = {};
@@ -122,5 +132,6 @@ class Tracker {
 };
 
 constexpr uint32_t kInitialTimeoutSec = 3;  // spec 3.1
+constexpr uint32_t kServerAnswerSec = 3;    // spec 12.9: until a real server is asked again
 
 }  // namespace uvs

@@ -124,16 +124,7 @@ void request_header(Packet& packet, ConnExtra& extra, const ClientEnds& ends, ui
 // option's room is taken from its segments here.
 uint64_t reply_syn_ack(Packet& packet, ConnExtra& extra, const Addr& client, bool toa) {
   uint8_t* tcp = packet.transport();
-  if (Tcp(tcp).acknowledgement().host() == destination_start(extra)) {
-    const uint32_t data = Tcp(tcp).sequence().host() + 1;
-    if ((extra.fnat_flags & kFnatOpen) == 0 || extra.fnat_fdata != data) {
-      extra.fnat_rs_ack = destination_start(extra);
-      extra.fnat_rs_end = data;
-      if (toa && extra.fnat_header == 0) extra.fnat_flags |= kFnatToa;
-    }
-    extra.fnat_fdata = data;
-    extra.fnat_flags |= kFnatOpen;
-  }
+  fnat_note_syn_ack(packet, extra, toa);
   if (!toa || extra.fnat_header != 0) return 0;
   return reduce_mss(tcp, static_cast<uint16_t>(address_option_bytes(client)));
 }
@@ -173,6 +164,19 @@ void fnat_begin(ConnExtra& extra, uint32_t client_isn, uint32_t isn, uint8_t hea
   extra.fnat_flags = static_cast<uint8_t>(kFnatStarted | (header != 0 ? kFnatHeader : 0));
   extra.fnat_removed = 0;
   extra.fnat_inserted = 0;
+}
+
+void fnat_note_syn_ack(const Packet& packet, ConnExtra& extra, bool toa) {
+  const Tcp tcp(packet.transport());
+  if (tcp.acknowledgement().host() != destination_start(extra)) return;
+  const uint32_t data = tcp.sequence().host() + 1;
+  if ((extra.fnat_flags & kFnatOpen) == 0 || extra.fnat_fdata != data) {
+    extra.fnat_rs_ack = destination_start(extra);
+    extra.fnat_rs_end = data;
+    if (toa && extra.fnat_header == 0) extra.fnat_flags |= kFnatToa;
+  }
+  extra.fnat_fdata = data;
+  extra.fnat_flags |= kFnatOpen;
 }
 
 uint32_t fnat_to_destination(const ConnExtra& extra, uint32_t sequence) {

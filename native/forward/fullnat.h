@@ -61,6 +61,9 @@ void fnat_request(Packet& packet, ConnExtra& extra, const ClientEnds& ends, uint
 // Returns its part for rewrite_ends(). `toa`: whether clients are told by TOA.
 uint64_t fnat_reply(Packet& packet, ConnExtra& extra, const Addr& client, bool toa);
 
+// Remembers what the destination's SYN+ACK says, which may never reach the client (spec 12.9).
+void fnat_note_syn_ack(const Packet& packet, ConnExtra& extra, bool toa);
+
 // Whether fnat_request() or fnat_reply() is needed, and what does without.
 inline bool fnat_request_is_slow(const Packet& packet, const ConnExtra& extra) {
   return ((packet.tcp_flags & kTcpSyn) | (extra.fnat_flags & kFnatSlow)) != 0;

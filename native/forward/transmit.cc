@@ -7,6 +7,7 @@
 #include "forward/fullnat.h"
 #include "forward/payload.h"
 #include "forward/piece.h"
+#include "synproxy/translate.h"
 
 namespace uvs {
 namespace {
@@ -176,6 +177,8 @@ uint32_t Transmitter::request(Packet& packet, Conn& conn, uint32_t now_ms) {
   bool fragment;
   const uint32_t mtu = request_mtu(conn, hop.mtu);
   if (!admit(packet, hop, mtu, virtual_address, &fragment, now_ms)) return answered_;
+  if ((conn.flags & kConnSynproxy) != 0) [[unlikely]]
+    translate_request(packet, table_.extra(conn)->synproxy);
   switch (conn.method) {
     case kMethodMasquerade:
       if ((conn.flags & (kConnHelped | kConnNoClientPort)) != 0 && !ftp_.request(packet, conn))
@@ -249,6 +252,8 @@ bool Transmitter::reply(Packet& packet, Conn& conn, uint32_t now_ms) {
                     : fnat_shift_reply(packet.transport(), extra->fnat_delta);
     }
   }
+  if ((conn.flags & kConnSynproxy) != 0) [[unlikely]]
+    translate_reply(packet, table_.extra(conn)->synproxy);
   const Ends ends{&table_.address(conn.virtual_index), &conn.client, conn.virtual_port,
                   conn.client_port};
   if (nat64) [[unlikely]] {
@@ -280,6 +285,10 @@ bool Transmitter::related(Packet& packet, Conn& conn, bool from_client, uint32_t
           : RelatedEnds{&virtual_address, &conn.client,
                         Ends{&conn.client, &virtual_address, conn.client_port, conn.virtual_port}};
   if (fullnat) count_anew(packet, conn, from_client, &ends);
+  if ((conn.flags & kConnSynproxy) != 0) {
+    const uint32_t delta = table_.extra(conn)->synproxy.delta;
+    (from_client ? ends.sequence_by : ends.acknowledgement_by) += from_client ? 0u - delta : delta;
+  }
   if (conn.flags & kConnNat64) {
     if (!complete_and_check(packet)) return false;
     if (from_client) ends.source = &client;  // no router of the other family has an address here

@@ -65,6 +65,9 @@ class Transmitter {
   // Timers; call now and then.
   void service(uint32_t now_ms) { path_mtus_.expire(now_ms); }
 
+  // What FULLNAT must know of a SYN+ACK that goes no further (spec 12.9, step 3).
+  void note_syn_ack(const Packet& packet, Conn& conn);
+
   // RST to both sides of an established FULLNAT connection whose time is up (spec 12.8).
   void reset_expired(Conn& conn, uint32_t now_ms);
 

@@ -175,6 +175,13 @@ void Transmitter::note_shift(Conn& conn, const ConnExtra& extra) {
   conn.shift_high = static_cast<uint8_t>(extra.fnat_delta >> 24);
 }
 
+void Transmitter::note_syn_ack(const Packet& packet, Conn& conn) {
+  if (conn.method != kMethodFullnat) return;
+  ConnExtra& extra = *table_.extra(conn);
+  fnat_note_syn_ack(packet, extra, (snapshot_.header().fullnat_flags & kFullnatToa) != 0);
+  note_shift(conn, extra);
+}
+
 // A reply that opens its connection, or follows the PROXY header. Returns its part of the checksum.
 uint64_t Transmitter::reply_opening(Packet& packet, Conn& conn, ConnExtra& extra) {
   const bool toa = (snapshot_.header().fullnat_flags & kFullnatToa) != 0;
@@ -224,8 +231,10 @@ void Transmitter::reset_expired(Conn& conn, uint32_t now_ms) {
   Frame* frames = egress_.scratch(Egress::Scratch::kAnswers, 2);
   build_segment(MadeSegment{.ends = inner, .sequence = extra->fnat_rs_ack, .flags = kTcpRst},
                 &frames[0]);
-  build_segment(MadeSegment{.ends = outer, .sequence = extra->fnat_rs_end, .flags = kTcpRst},
-                &frames[1]);
+  build_segment(
+      MadeSegment{
+          .ends = outer, .sequence = extra->fnat_rs_end + extra->synproxy.delta, .flags = kTcpRst},
+      &frames[1]);
   send_made(frames[0], inner, hop_in(conn, now_ms), now_ms);
   send_made(frames[1], outer, hop_out(conn, now_ms), now_ms);
 }

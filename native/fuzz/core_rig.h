@@ -210,6 +210,21 @@ struct DestinationText {
   uint32_t incarnation = 1;
 };
 
+// The parameters of SYNPROXY as Alibaba's (spec 12.9), with secrets that are none.
+inline SynproxyRecord default_synproxy() {
+  SynproxyRecord r{};
+  for (uint32_t i = 0; i < 8; i++) r.secret[i] = 0x9e3779b9u * (i + 1);
+  r.minute_start = 0xfffffff0u;
+  r.init_mss = 1452;
+  r.dup_ack = 10;
+  r.max_ack_saved = 3;
+  r.reuse_states = 1u << kTcpClose | 1u << kTcpTimeWait;
+  r.sack = 1;
+  r.ttl = 63;
+  r.syn_retry = 3;
+  return r;
+}
+
 // A configuration in words; the values of a fresh kernel unless said otherwise.
 struct ConfigText {
   std::vector<ServiceText> services;
@@ -237,6 +252,7 @@ struct ConfigText {
   std::vector<MarkRuleRecord> mark_rules;
   std::vector<uint32_t> mark_ports;  // first, last << 16
   std::vector<MarkEndRecord> mark_ends;
+  SynproxyRecord synproxy = default_synproxy();
 };
 
 inline void write_service(ServiceRecord* record, const ServiceText& text, uint32_t local_first) {
@@ -292,7 +308,8 @@ inline std::vector<uint64_t> block_of(const ConfigText& text) {
   const size_t rules_at = announces_at + text.announces.size() * sizeof(AnnounceRecord);
   const size_t ports_at = rules_at + text.mark_rules.size() * sizeof(MarkRuleRecord);
   const size_t ends_at = ports_at + text.mark_ports.size() * sizeof(uint32_t);
-  const size_t bytes = ends_at + text.mark_ends.size() * sizeof(MarkEndRecord);
+  const size_t synproxy_at = ends_at + text.mark_ends.size() * sizeof(MarkEndRecord);
+  const size_t bytes = synproxy_at + sizeof(SynproxyRecord);
   std::vector<uint64_t> block((bytes + 7) / 8, 0);
   auto* start = reinterpret_cast<uint8_t*>(block.data());
   auto* h = reinterpret_cast<SnapshotHeaderRecord*>(start);
@@ -306,7 +323,7 @@ inline std::vector<uint64_t> block_of(const ConfigText& text) {
   h->destination_offset = static_cast<uint32_t>(destinations_at);
   h->local_address_count = static_cast<uint32_t>(local);
   h->local_address_offset = static_cast<uint32_t>(local_at);
-  h->order_offset = static_cast<uint32_t>(announces_at);
+  h->order_offset = static_cast<uint32_t>(bytes);
   h->announce_count = static_cast<uint32_t>(text.announces.size());
   h->announce_offset = static_cast<uint32_t>(announces_at);
   h->mark_rule_count = static_cast<uint32_t>(text.mark_rules.size());
@@ -327,6 +344,8 @@ inline std::vector<uint64_t> block_of(const ConfigText& text) {
   std::copy(std::begin(text.tcp_sec), std::end(text.tcp_sec), h->tcp_timeout_sec);
   std::copy(std::begin(text.fullnat_sec), std::end(text.fullnat_sec), h->fullnat_tcp_timeout_sec);
   write_settings(h, text);
+  h->synproxy_offset = static_cast<uint32_t>(synproxy_at);
+  std::memcpy(start + synproxy_at, &text.synproxy, sizeof text.synproxy);
   auto* services = reinterpret_cast<ServiceRecord*>(start + services_at);
   auto* addresses = reinterpret_cast<Addr*>(start + local_at);
   uint32_t local_first = 0;

@@ -13,10 +13,14 @@ namespace {
 constexpr uint32_t kClientBase = 0xc6120000;  // 198.18.0.0
 constexpr uint32_t kPortsPerClient = 50000;
 constexpr uint16_t kFirstPort = 1024;
+// MSS 1460, SACK permitted, timestamps, window scale 7.
+constexpr uint8_t kOptions[20] = {2, 4, 5, 180, 4, 2, 8, 10, 0, 0, 0, 7, 0, 0, 0, 0, 1, 3, 3, 7};
+constexpr uint32_t kTcpAt = 34;
+constexpr uint32_t kPlainBytes = 64;  // one cache line, all of a frame without options
 
 }  // namespace
 
-GeneratorPort::GeneratorPort(uint32_t virtual_address, uint16_t virtual_port)
+GeneratorPort::GeneratorPort(uint32_t virtual_address, uint16_t virtual_port, bool with_options)
     : buffers_(new uint8_t[size_t{kBurst} * kBufferBytes]) {
   uint8_t* p = pristine_;
   const uint8_t link[14] = {2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x08, 0x00};
@@ -28,6 +32,12 @@ GeneratorPort::GeneratorPort(uint32_t virtual_address, uint16_t virtual_port)
   const uint16_t port = Be16::of(virtual_port).raw;
   std::memcpy(p + 36, &port, 2);
   p[46] = 5 << 4;
+  if (with_options) {
+    p[17] = 60;
+    p[46] = 10 << 4;
+    std::memcpy(p + kTcpAt + 20, kOptions, sizeof kOptions);
+    frame_bytes_ = kTcpAt + 40;
+  }
   for (int i = 0; i < 20; i += 2) {
     uint16_t word;
     std::memcpy(&word, p + 14 + i, 2);
@@ -46,7 +56,10 @@ void GeneratorPort::arm(uint64_t count, uint32_t first, uint32_t flows, uint32_t
 }
 
 void GeneratorPort::write_flow(uint8_t* frame, uint32_t flow) const {
-  std::memcpy(frame, pristine_, sizeof pristine_);
+  std::memcpy(frame, pristine_, kPlainBytes);
+  if (frame_bytes_ > kPlainBytes) {
+    std::memcpy(frame + kPlainBytes, pristine_ + kPlainBytes, sizeof pristine_ - kPlainBytes);
+  }
   const uint32_t client = Be32::of(kClientBase + flow / kPortsPerClient).raw;
   const uint16_t port = Be16::of(static_cast<uint16_t>(kFirstPort + flow % kPortsPerClient)).raw;
   std::memcpy(frame + 26, &client, 4);
@@ -67,7 +80,7 @@ uint32_t GeneratorPort::rx_burst(Frame* out, uint32_t max) {
     if (position_ >= flows_) position_ -= flows_;
     out[i] = Frame{};
     out[i].data = data;
-    out[i].length = kFrameBytes;
+    out[i].length = frame_bytes_;
     out[i].headroom = kHeadroom;
   }
   left_ -= count;

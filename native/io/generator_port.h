@@ -8,11 +8,12 @@
 
 namespace uvs {
 
-// Flow i of n is client 198.18.0.0 + i / 50000, port 1024 + i % 50000 (IPv4 TCP, 60-byte frames).
+// Flow i of n is client 198.18.0.0 + i / 50000, port 1024 + i % 50000 (IPv4 TCP, 60-byte frames, or
+// 74 bytes with the options of a Linux client's SYN).
 class GeneratorPort : public Port {
  public:
   // Frames go to `virtual_address`:`virtual_port` (host order).
-  GeneratorPort(uint32_t virtual_address, uint16_t virtual_port);
+  GeneratorPort(uint32_t virtual_address, uint16_t virtual_port, bool with_options = false);
 
   // From now on: `count` packets of flows first .. first + flows - 1, every one with `tcp_flags`.
   // `stride` 1 walks them in order; a large stride coprime to `flows` visits them as if at random.
@@ -29,11 +30,11 @@ class GeneratorPort : public Port {
   uint64_t rx_dropped() override { return 0; }
 
  private:
-  static constexpr uint32_t kFrameBytes = 60;
   static constexpr uint32_t kBufferBytes = 256;
   void write_flow(uint8_t* frame, uint32_t flow) const;
 
-  uint8_t pristine_[64] = {};
+  uint8_t pristine_[80] = {};
+  uint32_t frame_bytes_ = 60;
   uint32_t header_sum_ = 0;  // IPv4 header words without client address, not folded
   std::unique_ptr<uint8_t[]> buffers_;
   uint64_t left_ = 0;

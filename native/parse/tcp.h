@@ -5,6 +5,7 @@
 namespace uvs {
 
 constexpr uint32_t kTcpBytes = 20;  // without options
+constexpr uint32_t kTcpWindowOffset = 14;
 constexpr uint32_t kTcpChecksumOffset = 16;
 constexpr uint8_t kTcpPsh = 0x08;
 constexpr uint8_t kTcpUrg = 0x20;
@@ -22,6 +23,7 @@ struct Tcp {
   Be32 acknowledgement() const { return load32(at + 8); }
   uint32_t header_bytes() const { return (at[12] >> 4) * 4u; }
   uint8_t flags() const { return at[13]; }
+  Be16 window() const { return load16(at + kTcpWindowOffset); }
   Be16 checksum() const { return load16(at + kTcpChecksumOffset); }
   Be16 urgent() const { return load16(at + 18); }
 
@@ -31,6 +33,7 @@ struct Tcp {
     at[12] = static_cast<uint8_t>((at[12] & 0x0fu) | v / 4 << 4);
   }
   void set_flags(uint8_t v) { at[13] = v; }
+  void set_window(uint16_t v) { store16(at + kTcpWindowOffset, Be16::of(v)); }
   void set_checksum(uint16_t raw) { store16(at + kTcpChecksumOffset, Be16{raw}); }
 };
 

@@ -6,6 +6,7 @@
  * from the host only when somebody is there to forward it; a service that goes is forgotten by the
  * classifier as soon as the workers have let go of it, and the host has its traffic back.
  */
+import { randomBytes } from 'node:crypto'
 import { type MaglevTables, NO_TABLES, ownersOf } from '../scheduler/maglev-tables.js'
 import { collectAddressTables, reconcileSchedulers } from '../scheduler/reconcile.js'
 import { DropTemplates } from '../scheduler/persistence/drop-templates.js'
@@ -113,6 +114,8 @@ class Dataplane implements DataplanePort {
   /** The one in force; a change that fails goes back to it. */
   #config: Config
   #generation = 0
+  /** Cookies are good for every worker and outlive each of them. */
+  readonly #cookieSecret = randomBytes(36)
   #view: SnapshotView | undefined
   #tables: MaglevTables = NO_TABLES
   #timers: NodeJS.Timeout[] = []
@@ -275,8 +278,9 @@ class Dataplane implements DataplanePort {
     const refused = refusalOf(config, this.#options.io)
     if (refused !== undefined) throw refused
     const facts = await this.#host.facts(config)
+    const cookieSecret = this.#cookieSecret
     const portNames = this.info().ports
-    const block = writeSnapshot(config, ++this.#generation, { ...facts, portNames })
+    const block = writeSnapshot(config, ++this.#generation, { ...facts, portNames, cookieSecret })
     const fault = snapshotFault(block)
     if (fault !== undefined) {
       throw new ControlError('DATAPLANE_FAILED', `the configuration does not fit: ${fault}`)

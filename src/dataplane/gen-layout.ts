@@ -76,6 +76,7 @@ const ARRAYS = new Set([
   'snapshotHeader.fullnatTcpTimeoutSec',
   'snapshotHeader.sysctls',
   'snapshotHeader.ftpPorts',
+  'synproxy.secret',
 ])
 
 function constants(prefix: string, type: string, values: Readonly<Record<string, number>>): string {

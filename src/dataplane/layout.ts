@@ -99,7 +99,11 @@ export const SERVICE_FLAG = {
   SCHED2: 0x10,
   SCHED3: 0x20,
   /** The persistence engine is `sip` (spec 4.5). */
-  SIP: 0x1000000,
+  SIP: 0x2000000,
+  /** Alibaba's and DPVS' bit: handshakes are answered here first (spec 12.9). */
+  SYNPROXY: 0x8000,
+  /** Ours, in snapshots of SYNPROXY services only: no destination has a weight. */
+  UNWEIGHTED: 0x1000000,
   /** Ours: the PROXY header of FULLNAT connections (spec 12.11), one byte of its own. */
   PROXY_V1: 0x10000,
   PROXY_V2: 0x20000,
@@ -177,6 +181,8 @@ export const MISS_FLAG = {
   ICMP: 0x20,
   /** A real server begins the flow: `verdict` already names its slot (spec 4.5). */
   OUTBOUND: 0x40,
+  /** An ACK with a good cookie: SYNPROXY opens the connection (spec 12.9). */
+  SYNPROXY: 0x1000,
 } as const
 
 /** Bits of a template's `state` word (spec 4.4). */
@@ -346,6 +352,7 @@ export const RECORDS = {
       markPortOffset: ['u32', 236],
       markEndCount: ['u32', 240], // `markEnd` records
       markEndOffset: ['u32', 244],
+      synproxyOffset: ['u32', 272], // one `synproxy` record; 0: none
       ftpPorts: ['u16', 256], // LIMITS.FTP_PORTS virtual ports of the FTP helper, 0 for none
     },
   },
@@ -391,6 +398,26 @@ export const RECORDS = {
       incarnation: ['u32', 52],
       reserved: ['u32', 56],
       reserved1: ['u32', 60],
+    },
+  },
+  /** What SYNPROXY goes by (spec 12.9): the same for all workers, secrets for a director's life. */
+  synproxy: {
+    bytes: 64,
+    fields: {
+      secret: ['u32', 0], // 8 words: two SipHash keys
+      minuteStart: ['u32', 32], // added to the minutes of the monotonic clock
+      initMss: ['u16', 36],
+      dupAck: ['u16', 38], // repetitions that make an ACK storm; 0: never
+      maxAckSaved: ['u16', 40],
+      reuseStates: ['u16', 42], // bit per TCP_STATE in which an ACK may begin anew
+      windowScale: ['u8', 44], // shift that we advertise; 0: no window scaling
+      sack: ['u8', 45],
+      timestamps: ['u8', 46],
+      ttl: ['u8', 47],
+      defer: ['u8', 48],
+      synRetry: ['u8', 49],
+      closeClientWindow: ['u8', 50],
+      reserved: ['u8', 51],
     },
   },
   /** An address that nobody has and uvs answers ARP and ND for. */

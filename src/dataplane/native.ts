@@ -25,6 +25,8 @@ export type SyntheticPort =
       readonly kind: 'generator'
       readonly address: number
       readonly port: number
+      /** With the TCP options of a client's SYN. */
+      readonly options?: boolean
       readonly packets?: number
       readonly flows?: number
       readonly tcpFlags?: number

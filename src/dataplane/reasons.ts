@@ -45,6 +45,15 @@ export const REASONS = [
   ['template_table_full', 'no room for a template with a Call-ID'],
   ['local_port_exhausted', 'no free local address and port for FULLNAT'],
   ['local_address_none', 'FULLNAT destination but the service has no local address'],
+  // SYNPROXY (spec 12.9).
+  ['synproxy_answered', 'SYN answered with a cookie; nothing is kept of it'],
+  ['synproxy_no_weight', 'SYN for a SYNPROXY service whose destinations all have weight 0'],
+  ['synproxy_bad_cookie', 'ACK without connection whose SYN cookie is not ours; answered with RST'],
+  ['synproxy_deferred', 'ACK without data while synproxy_defer waits for the first data'],
+  ['synproxy_waiting', 'too much came, or no ACK, while the real server is being asked'],
+  ['synproxy_server_odd', 'answer of a real server that fits no SYN of ours'],
+  ['synproxy_no_answer', 'the real server answered none of the SYNs; counted by connection'],
+  ['synproxy_ack_storm', 'the same ACK of a real server again and again'],
   // Forward.
   ['no_route', 'no route; answered with ICMP host unreachable'],
   ['neighbour_unresolved', 'the next hop did not answer in time'],
@@ -79,4 +88,4 @@ export function reasonIndex(name: ReasonName): number {
 }
 
 /** u64 words in one lane of the reasons block; a whole number of cache lines. */
-export const REASON_LANE_WORDS = 64
+export const REASON_LANE_WORDS = 128

@@ -154,6 +154,8 @@ export interface HostFacts {
   /** Ports the host chooses its own from, both ends included: source ports of GUE tunnels. */
   readonly ephemeralPortFirst: number
   readonly ephemeralPortLast: number
+  /** Keys of SYN cookies and where their minutes begin: 36 random bytes, for a director's life. */
+  readonly cookieSecret: Uint8Array
   /** Addresses to answer ARP and ND for, with the index of the port that does. */
   readonly announces: readonly { readonly address: Address; readonly port: number }[]
   /** Names of the ports by index, for the interfaces of mark rules. */
@@ -176,7 +178,8 @@ export function writeSnapshot(config: Config, generation: number, host: HostFact
   const marks = markBlocks(config, host.portNames)
   const markPortOffset = markRuleOffset + marks.rules.length
   const markEndOffset = markPortOffset + marks.ports.length
-  const bytes = markEndOffset + marks.ends.length
+  const synproxyOffset = markEndOffset + marks.ends.length
+  const bytes = synproxyOffset + RECORDS.synproxy.bytes
   const block = new BlockWriter(bytes)
   block.record('snapshotHeader', 0, {
     magic: SNAPSHOT_MAGIC,
@@ -197,6 +200,7 @@ export function writeSnapshot(config: Config, generation: number, host: HostFact
     ephemeralPortLast: host.ephemeralPortLast,
     announceCount: host.announces.length,
     announceOffset,
+    synproxyOffset,
     udpTimeoutSec: config.timeouts.udpSec,
     markRuleCount: marks.rules.length / RECORDS.markRule.bytes,
     markRuleOffset,
@@ -218,6 +222,7 @@ export function writeSnapshot(config: Config, generation: number, host: HostFact
   block.copy(markRuleOffset, marks.rules)
   block.copy(markPortOffset, marks.ports)
   block.copy(markEndOffset, marks.ends)
+  writeSynproxy(block, synproxyOffset, config, host.cookieSecret)
   return block.bytes
 }
 
@@ -285,6 +290,51 @@ function writeTimers(block: BlockWriter, { timeouts, sysctls }: Config): void {
   }
 }
 
+/** Spec 12.9. Without synproxy_conn_reuse no state is one to begin anew in. */
+function writeSynproxy(
+  block: BlockWriter,
+  offset: number,
+  { sysctls }: Config,
+  secret: Uint8Array,
+): void {
+  const reuse = {
+    CLOSE: sysctls.synproxy_conn_reuse_close,
+    TIME_WAIT: sysctls.synproxy_conn_reuse_time_wait,
+    FIN_WAIT: sysctls.synproxy_conn_reuse_fin_wait,
+    CLOSE_WAIT: sysctls.synproxy_conn_reuse_close_wait,
+    LAST_ACK: sysctls.synproxy_conn_reuse_last_ack,
+  }
+  const states = (Object.keys(reuse) as (keyof typeof reuse)[]).reduce(
+    (bits, state) => (reuse[state] === 0 ? bits : bits | (1 << TCP_STATE[state])),
+    0,
+  )
+  const truth = (value: number): number => (value === 0 ? 0 : 1)
+  block.record('synproxy', offset, {
+    initMss: sysctls.synproxy_init_mss,
+    dupAck: sysctls.synproxy_ack_storm_thresh,
+    maxAckSaved: sysctls.synproxy_ack_skb_store_thresh,
+    reuseStates: sysctls.synproxy_conn_reuse === 0 ? 0 : states,
+    windowScale: sysctls.synproxy_wscale,
+    sack: truth(sysctls.synproxy_sack),
+    timestamps: truth(sysctls.synproxy_timestamp),
+    ttl: sysctls.synproxy_synack_ttl,
+    defer: truth(sysctls.synproxy_defer),
+    synRetry: sysctls.synproxy_syn_retry,
+    closeClientWindow: truth(sysctls.synproxy_close_client_window),
+  })
+  assert.equal(secret.length, RECORDS.synproxy.fields.initMss[1])
+  block.copy(offset, secret)
+}
+
+/** A SYN is not answered when nobody could take the connection; it must not cost a look at all. */
+function snapshotFlags(service: Service): number {
+  const flags = service.flags & KERNEL_FLAGS
+  const weightless =
+    (flags & SERVICE_FLAG.SYNPROXY) !== 0 &&
+    service.destinations.every(({ weight }) => weight === 0)
+  return weightless ? flags | SERVICE_FLAG.UNWEIGHTED : flags
+}
+
 const PROTOCOL = { tcp: 6, udp: 17, sctp: 132 } as const
 
 function writeServices(block: BlockWriter, offset: number, listed: readonly PlacedService[]): void {
@@ -297,7 +347,7 @@ function writeServices(block: BlockWriter, offset: number, listed: readonly Plac
       protocol: id.fwmark === 0 ? PROTOCOL[id.protocol] : 0,
       family: id.address.family,
       fwmark: id.fwmark,
-      flags: (service.flags & KERNEL_FLAGS) | ownFlags(service),
+      flags: snapshotFlags(service) | ownFlags(service),
       schedulerId: schedulerId(service.scheduler),
       orderFirst,
       orderCount: service.destinations.length,

@@ -60,7 +60,8 @@ describe('boundary: firewall marks', () => {
       const [first] = [random.pick(INTERFACES)]
       const rig = new MemoryCore([{ kind: 'memory' }], 256, true)
       const ephemeral = { ephemeralPortFirst: 32768, ephemeralPortLast: 60999 }
-      const host = { localPortFirst: 1025, localPortLast: 65535, ...ephemeral, announces: [] }
+      const ports = { localPortFirst: 1025, localPortLast: 65535, ...ephemeral }
+      const host = { ...ports, cookieSecret: new Uint8Array(36), announces: [] }
       rig.adopt(writeSnapshot(config, 1, { ...host, portNames: [first] }))
       const misses = new MissBatch(
         rig.blocks.misses.buffer as SharedArrayBuffer,

@@ -59,6 +59,9 @@ describe('what is carried out', () => {
     assert.match(refusalOf(having({ method: 'fullnat' }), 'kernel')?.message ?? '', words)
     const local = { kind: 'addLocalAddress', service: S, address: S.address } as const
     assert.match(refusalOf(configOf([addService(S), local]), 'kernel')?.message ?? '', words)
+    const proxied = configOf([addService(S, { flags: 0x8000 })])
+    assert.match(refusalOf(proxied, 'kernel')?.message ?? '', words)
+    assert.equal(refusalOf(proxied, 'tun'), undefined)
     for (const method of ['masquerade', 'tunnel', 'direct', 'local'] as const) {
       assert.equal(refusalOf(having({ method }), 'kernel'), undefined, method)
     }

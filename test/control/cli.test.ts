@@ -129,7 +129,7 @@ describe('ipvsadm over a director', () => {
     assert.match(saved, /198\.18\.1\.5:80 -i -w 1 --tun-type gre --tun-csum\n/)
   })
 
-  it('FULLNAT: -b, local addresses, and the refused -j', async () => {
+  it('FULLNAT: -b and local addresses', async () => {
     await good('-A -t 198.18.0.1:80 -s sh -b sh-port -j disable')
     await good('-a -t 198.18.0.1:80 -r 198.18.1.1:8080 -b -w 2')
     await good('-a -t 198.18.0.1:80 -r 198.18.1.2 --fullnat')
@@ -151,16 +151,42 @@ describe('ipvsadm over a director', () => {
     const again = await rig.ipvsadm('-Q -t 198.18.0.1:80 -z 198.18.9.1')
     assert.equal(again.status, 255)
     assert.match(again.stderr, /has no local address 198\.18\.9\.1\n$/)
-    const proxy = await rig.ipvsadm('-A -t 198.18.0.2:80 -j enable')
-    assert.deepEqual(
-      [proxy.status, proxy.stderr],
-      [2, 'SYNPROXY is not supported by this version of uvs\n'],
-    )
     const noAddress = await rig.ipvsadm('-P -t 198.18.0.1:80')
     assert.equal(
       noAddress.stderr,
       "You need to supply the 'local-address' option for the 'add-laddr' command\n",
     )
+  })
+
+  it('SYNPROXY: -j is set, listed, saved, taken off, and refused by name', async () => {
+    await good('-A -t 198.18.0.3:80 -s rr -j enable')
+    await good('-a -t 198.18.0.3:80 -r 198.18.1.1 -m')
+    await good('-a -t 198.18.0.3:80 -r 198.18.1.2 -b')
+    assert.match(await good('-Ln -t 198.18.0.3:80'), /^TCP {2}198\.18\.0\.3:80 rr synproxy$/m)
+    const saved = await good('-Sn')
+    assert.match(saved, /^-A -t 198\.18\.0\.3:80 -s rr -j enable$/m)
+    await good('-C')
+    assert.equal((await rig.ipvsadm('-R', saved)).status, 0)
+    assert.equal(await good('-Sn'), saved)
+    const refused = async (words: string, status: number, text: RegExp): Promise<void> => {
+      const got = await rig.ipvsadm(words)
+      assert.equal(got.status, status, words)
+      assert.match(got.stderr, text)
+    }
+    await refused(
+      '-a -t 198.18.0.3:80 -r 198.18.1.3 -g',
+      255,
+      /^SYNPROXY needs NAT or FULLNAT, but 198\.18\.1\.3:80 of tcp .* direct routing: give it -m/,
+    )
+    await refused('-e -t 198.18.0.3:80 -r 198.18.1.1 -i', 255, /is reached by a tunnel/)
+    await good('-E -t 198.18.0.3:80 -s rr')
+    assert.match(await good('-Ln -t 198.18.0.3:80'), /^TCP {2}198\.18\.0\.3:80 rr$/m)
+    await good('-a -t 198.18.0.3:80 -r 198.18.1.3 -g')
+    await refused('-E -t 198.18.0.3:80 -s rr -j enable', 255, /198\.18\.1\.3:80 of tcp/)
+    await refused('-A -u 198.18.0.4:80 -j enable', 2, /only for TCP virtual services\n$/)
+    await refused('-A -t 198.18.0.4:80 -j maybe', 2, /^illegal synproxy value `maybe'/)
+    await good('-A -f 7 -s rr -j enable')
+    assert.match(await good('-Ln'), /^FWM {2}7 rr synproxy$/m)
   })
 
   it('what the kernel would refuse is refused in ipvsadm’s words', async () => {

@@ -37,6 +37,7 @@ const HOST = {
   ephemeralPortLast: 60999,
   announces: [],
   portNames: [],
+  cookieSecret: new Uint8Array(36),
 }
 
 /** The flags of the only service, and the header's bytes about FULLNAT. */

@@ -81,6 +81,11 @@ describe('configuration file', () => {
     assert.deepEqual([third.id.protocol, third.flags], ['udp', 0x6])
   })
 
+  it('turns SYNPROXY on', () => {
+    const { services } = parsed('services:\n  - tcp: 198.18.0.2:80\n    synproxy: true')
+    assert.equal(services[0].options.flags, 0x8000)
+  })
+
   for (const [text, message] of [
     ['a: 1', 'uvs.yaml:1: a is not known here; known are: io'],
     ['services:\n  - tcp: 198.18.0.1', 'uvs.yaml:2: services[1] needs a port, or persistent'],
@@ -91,6 +96,7 @@ describe('configuration file', () => {
     ],
     ['services:\n  - tcp: x:80', 'uvs.yaml:2: services[1].tcp must be ADDRESS:PORT'],
     ['services:\n  - tcp: 198.18.0.1:80\n    one-packet: true', 'only for udp and fwmark'],
+    ['services:\n  - udp: 198.18.0.1:80\n    synproxy: true', 'only for tcp and fwmark'],
     [
       'services:\n  - tcp: 198.18.0.1:80\n    destinations:\n      - weight: 1',
       'uvs.yaml:4: services[1].destinations[1] needs an address',

@@ -34,6 +34,7 @@ const HOST = {
   ephemeralPortLast: 60999,
   announces: [],
   portNames: [],
+  cookieSecret: Uint8Array.from({ length: 36 }, (_, i) => i + 1),
 }
 
 /** Reads one field of a block. */
@@ -51,6 +52,7 @@ function reader(block: Uint8Array) {
     header(`${record}Offset`) + index * RECORDS[record].bytes
   return {
     header,
+    field: (record: RecordName, offset: number, field: string) => number(record, offset, field),
     word: (offset: number) => view.getUint32(offset, true),
     bytes: (offset: number, length: number) => block.slice(offset, offset + length),
     service: (index: number, field: string) => number('service', slot('service', index), field),
@@ -112,6 +114,36 @@ describe('snapshot writer', () => {
     assert.deepEqual([read.service(six, 'family'), read.service(six, 'protocol')], [6, 17])
     const mark = serviceIn(config, MARK).slot
     assert.deepEqual([read.service(mark, 'fwmark'), read.service(mark, 'protocol')], [9, 0])
+  })
+
+  it('writes what SYNPROXY goes by, and which of its services have nobody to go to', () => {
+    const setting = (name: string, value: string) => ({ kind: 'setSysctl', name, value }) as const
+    const proxied = configOf([
+      addService(A, { flags: SERVICE_FLAGS.SYNPROXY }),
+      addDestination(A, '198.18.1.1', { method: 'masquerade', weight: 0 }),
+      addService(MARK, { flags: SERVICE_FLAGS.SYNPROXY }),
+      addDestination(MARK, '198.18.1.1', { method: 'masquerade', weight: 0 }),
+      addDestination(MARK, '198.18.1.2', { method: 'fullnat', weight: 1 }),
+      setting('synproxy_wscale', '7'),
+      setting('synproxy_conn_reuse_fin_wait', '1'),
+      setting('synproxy_conn_reuse_time_wait', '0'),
+      setting('synproxy_defer', '-1'),
+    ])
+    const written = reader(writeSnapshot(proxied, 1, HOST))
+    const at = written.header('synproxyOffset')
+    assert.deepEqual(written.bytes(at, 36), HOST.cookieSecret)
+    const field = (name: string) => written.field('synproxy', at, name)
+    assert.deepEqual(
+      ['initMss', 'dupAck', 'maxAckSaved', 'ttl', 'synRetry', 'sack', 'timestamps'].map(field),
+      [1452, 10, 3, 63, 3, 1, 0],
+    )
+    assert.deepEqual([field('windowScale'), field('defer')], [7, 1])
+    assert.equal(field('reuseStates'), (1 << TCP_STATE.CLOSE) | (1 << TCP_STATE.FIN_WAIT))
+    const flags = [A, MARK].map((id) => written.service(serviceIn(proxied, id).slot, 'flags'))
+    assert.deepEqual(flags, [0x1008002, 0x8002])
+    const off = configOf([setting('synproxy_conn_reuse', '0')])
+    const none = reader(writeSnapshot(off, 1, HOST))
+    assert.equal(none.field('synproxy', none.header('synproxyOffset'), 'reuseStates'), 0)
   })
 
   it('lists destinations in list order, newest first', () => {

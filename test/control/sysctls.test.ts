@@ -25,6 +25,7 @@ const OTHER: Partial<Record<SysctlName, string>> = {
   sync_ports: '2',
   sync_threshold: '4 60',
   sync_version: '0',
+  synproxy_init_mss: '1400',
 }
 
 function warned(name: SysctlName): boolean {

@@ -131,6 +131,7 @@ struct Text {
   uint32_t sequence = 1;
   uint32_t acknowledgement = 0x01020304;
   uint8_t tcp_flags = 0x10;
+  uint16_t window = 64240;
   Bytes tcp_options = {};  // a multiple of 4 bytes
   Bytes payload = {};      // ICMP: everything after type, code and checksum; SCTP: of the chunk
   uint8_t icmp_type = 8;
@@ -162,7 +163,7 @@ inline Bytes TransportHeader(const Text& text) {
     Put32(out, text.acknowledgement);
     out.push_back(static_cast<uint8_t>((20 + text.tcp_options.size()) / 4 * 16));
     out.push_back(text.tcp_flags);
-    Put16(out, 64240);
+    Put16(out, text.window);
     Put32(out, 0);
     PutAll(out, text.tcp_options);
   } else if (text.protocol == kProtoUdp) {

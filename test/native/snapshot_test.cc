@@ -71,6 +71,9 @@ struct Block {
   MarkEndRecord& end(uint32_t i) {
     return reinterpret_cast<MarkEndRecord*>(bytes() + header().mark_end_offset)[i];
   }
+  SynproxyRecord& synproxy() {
+    return *reinterpret_cast<SynproxyRecord*>(bytes() + header().synproxy_offset);
+  }
   SnapshotError check() { return check_snapshot(bytes(), size()); }
   std::vector<uint64_t> words;
 };
@@ -156,6 +159,16 @@ TEST(snapshot_faults) {
       {kRange, [](B& b) { b.header().local_address_count = 1u << 28; }},
       {kRange, [](B& b) { b.header().local_port_first = 0; }},
       {kRange, [](B& b) { b.header().local_port_last = 1; }},
+      {kRange, [](B& b) { b.header().synproxy_offset = 0xfffffffc; }},
+      {kRange, [](B& b) { b.header().synproxy_offset += 4; }},
+      {kService,
+       [](B& b) {
+         b.header().synproxy_offset = 0;
+         b.service(0).flags = kServiceSynproxy;
+       }},
+      {SnapshotError::kBadSynproxy, [](B& b) { b.synproxy().window_scale = 15; }},
+      {SnapshotError::kBadSynproxy, [](B& b) { b.synproxy().ttl = 0; }},
+      {SnapshotError::kBadSynproxy, [](B& b) { b.synproxy().init_mss = 0; }},
       {kService, [](B& b) { b.service(0).protocol = 33; }},
       {kService, [](B& b) { b.service(0).family = 5; }},
       {kService, [](B& b) { b.service(0).family = 6; }},

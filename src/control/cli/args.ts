@@ -186,7 +186,8 @@ function serviceChange(
 function persistence(draft: Draft): { flags: number; persistentSec: number } {
   const persistent = draft.persistentSec !== undefined ? 0x1 : 0
   const onePacket = draft.onePacket ? 0x4 : 0
-  return { flags: persistent | onePacket, persistentSec: draft.persistentSec ?? 0 }
+  const synproxy = draft.synproxy ? 0x8000 : 0
+  return { flags: persistent | onePacket | synproxy, persistentSec: draft.persistentSec ?? 0 }
 }
 
 function destinationChange(command: 'add-server' | 'edit-server', draft: Draft): Parsed {

@@ -26,6 +26,7 @@ export interface Draft {
   netmask: number
   engine: string
   onePacket: boolean
+  synproxy: boolean
   proxyProtocol: ProxyProtocol
   destinationAddress: Address
   destinationPort: number
@@ -61,6 +62,7 @@ export function emptyDraft(): Draft {
     netmask: hostNetmask(4),
     engine: '',
     onePacket: false,
+    synproxy: false,
     proxyProtocol: 'off',
     destinationAddress: anyAddress(4),
     destinationPort: 0,

@@ -101,6 +101,7 @@ function serviceFlags(service: ShownService): string {
     if (service.engine !== '') text += ` pe ${service.engine}`
   }
   if (flags & SERVICE_FLAGS.ONE_PACKET) text += ' ops'
+  if (flags & SERVICE_FLAGS.SYNPROXY) text += ' synproxy'
   return service.proxyProtocol === undefined ? text : `${text} pp${service.proxyProtocol}`
 }
 

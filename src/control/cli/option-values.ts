@@ -181,9 +181,9 @@ const HANDLERS: Partial<Record<OptionName, Handler>> = {
     draft.proxyProtocol = found
     return undefined
   },
-  synproxy: (_draft, value) => {
-    if (value === 'disable') return undefined
-    if (value === 'enable') return 'SYNPROXY is not supported by this version of uvs'
+  synproxy: (draft, value) => {
+    draft.synproxy = value === 'enable'
+    if (value === 'enable' || value === 'disable') return undefined
     return `illegal synproxy value \`${value}' specified: give enable or disable`
   },
 }

@@ -43,6 +43,9 @@ export function serviceProblem(draft: Draft): string | undefined {
   if (draft.onePacket && draft.fwmark === 0 && draft.protocol !== 'udp') {
     return 'One-Packet Scheduling is only for UDP virtual services'
   }
+  if (draft.synproxy && draft.fwmark === 0 && draft.protocol !== 'tcp') {
+    return 'SYNPROXY is only for TCP virtual services'
+  }
   return undefined
 }
 

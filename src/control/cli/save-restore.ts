@@ -38,6 +38,7 @@ function optionsText(service: ShownService): string {
     if (service.engine !== '') text += ` --pe ${service.engine}`
   }
   if (flags & SERVICE_FLAGS.ONE_PACKET) text += ' -o'
+  if (flags & SERVICE_FLAGS.SYNPROXY) text += ' -j enable'
   if (service.proxyProtocol !== undefined) text += ` --proxy-protocol ${service.proxyProtocol}`
   const names = schedulerFlagNames(flags, service.scheduler)
   return names.length > 0 ? `${text} -b ${names.join(',')}` : text

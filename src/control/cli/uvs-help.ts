@@ -48,7 +48,7 @@ Options, output and exit statuses are those of ipvsadm 1.31; see "uvs ipvsadm --
   -G|--get-laddr [SERVICE]                   list local addresses
   -A|-E ... --proxy-protocol disable|v1|v2|v1-insecure|v2-insecure
                                              tell FULLNAT servers the client in a PROXY header
-  -j|--synproxy enable|disable               only disable is accepted
+  -A|-E ... -j|--synproxy enable|disable     answer SYNs with cookies (NAT and FULLNAT)
   -L ... --json, -G ... --json               the same list as JSON
 `,
   status: `usage: uvs status [--json] [--socket PATH]

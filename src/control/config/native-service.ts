@@ -33,6 +33,7 @@ const SERVICE_KEYS = [
   'persistent',
   'netmask',
   'one-packet',
+  'synproxy',
   'proxy-protocol',
   'local-addresses',
   'destinations',
@@ -70,18 +71,25 @@ export function decodeService(node: Node): DesiredService {
   const persistent = node.has('persistent')
   const flags = list('flags').reduce((bits, flag) => bits | decodeFlag(flag), 0)
   const ops = node.has('one-packet') && node.child('one-packet').boolean()
+  const synproxy = node.has('synproxy') && node.child('synproxy').boolean()
   if (id.fwmark === 0 && id.port === 0 && !persistent) {
     node.fail('needs a port, or persistent')
   }
   if (ops && id.fwmark === 0 && id.protocol !== 'udp') {
     node.child('one-packet').fail('is only for udp and fwmark services')
   }
+  if (synproxy && id.fwmark === 0 && id.protocol !== 'tcp') {
+    node.child('synproxy').fail('is only for tcp and fwmark services')
+  }
   return {
     id,
     options: {
       scheduler: node.has('scheduler') ? node.child('scheduler').text() : 'wlc',
       flags:
-        flags | (persistent ? SERVICE_FLAGS.PERSISTENT : 0) | (ops ? SERVICE_FLAGS.ONE_PACKET : 0),
+        flags |
+        (persistent ? SERVICE_FLAGS.PERSISTENT : 0) |
+        (ops ? SERVICE_FLAGS.ONE_PACKET : 0) |
+        (synproxy ? SERVICE_FLAGS.SYNPROXY : 0),
       persistentSec: persistent ? node.child('persistent').integer(1, PERSISTENT_MAX_SEC) : 0,
       netmask: node.has('netmask')
         ? decodeNetmask(node.child('netmask'), family)

@@ -16,6 +16,7 @@ import { failure, success } from './errors.js'
 import type { Result } from './errors.js'
 import { serviceKey } from './service.js'
 import type { Service } from './service.js'
+import { checkSynproxy } from './synproxy.js'
 import { takeSlot } from './slots.js'
 import { findTrashed, trashDestinations, withoutTrashed } from './trash.js'
 
@@ -50,9 +51,9 @@ export function addDestination(
     ...id,
     lastWeight: nextLastWeight(true, options.weight, 0),
   }
-  return success(
-    withService(next, { ...service, destinations: [destination, ...service.destinations] }),
-  )
+  const destinations = [destination, ...service.destinations]
+  const synproxy = checkSynproxy({ ...service, destinations })
+  return synproxy.ok ? success(withService(next, { ...service, destinations })) : synproxy
 }
 
 type Identity = Pick<Destination, 'slot' | 'incarnation' | 'statisticsEpoch'>
@@ -110,7 +111,8 @@ export function editDestination(
   const old = service.destinations[at]
   const lastWeight = nextLastWeight(false, options.weight, old.lastWeight)
   const destinations = service.destinations.with(at, { ...old, ...options, lastWeight })
-  return success(withService(config, { ...service, destinations }))
+  const synproxy = checkSynproxy({ ...service, destinations })
+  return synproxy.ok ? success(withService(config, { ...service, destinations })) : synproxy
 }
 
 /** Removal always goes through the trash, referenced or not. */

@@ -18,6 +18,7 @@ import type { FullnatSettings } from './fullnat.js'
 import { ENGINES, isScheduler, SERVICE_FLAGS, serviceKey } from './service.js'
 import type { Service, ServiceId, ServiceOptions, SchedulerName } from './service.js'
 import { takeSlot } from './slots.js'
+import { checkSynproxy } from './synproxy.js'
 import { startDaemon, stopDaemon } from './sync-daemon.js'
 import { setSysctl } from './sysctls.js'
 import { reapTrash, trashDestinations } from './trash.js'
@@ -140,6 +141,8 @@ function addService(config: Config, id: ServiceId, options: ServiceOptions): Res
   }
   const scheduler = checkServiceOptions(id, options)
   if (!scheduler.ok) return scheduler
+  const synproxy = checkSynproxy({ id, flags: options.flags, destinations: [] })
+  if (!synproxy.ok) return synproxy
   const taken = takeSlot(config.serviceSlots)
   if (taken === undefined) {
     return failure(
@@ -182,6 +185,8 @@ function editService(
     }
     const wanted = (service.flags & ~flagsMask) | (options.flags & flagsMask)
     const flags = (wanted | SERVICE_FLAGS.HASHED) >>> 0
+    const synproxy = checkSynproxy({ ...service, flags })
+    if (!synproxy.ok) return synproxy
     const proxyProtocol = options.proxyProtocol ?? service.proxyProtocol
     const edited = { ...service, ...options, scheduler: scheduler.value, flags, proxyProtocol }
     return success(withService(config, edited))

@@ -6,7 +6,7 @@ import type { Config } from './config.js'
 import { destinationKey } from './destination.js'
 import type { Destination } from './destination.js'
 import { ControlError } from './errors.js'
-import { serviceKey } from './service.js'
+import { SERVICE_FLAGS, serviceKey } from './service.js'
 import type { Service } from './service.js'
 import { defaultSysctls, idleSettings } from './sysctls.js'
 
@@ -32,7 +32,14 @@ export function refusalOf(config: Config, carrier: Carrier): ControlError | unde
 
 /** What only the packet workers do. */
 function refusedByKernel(service: Service): ControlError | undefined {
-  const { id, destinations, localAddresses, proxyProtocol } = service
+  const { id, destinations, localAddresses, proxyProtocol, flags } = service
+  if ((flags & SERVICE_FLAGS.SYNPROXY) !== 0) {
+    return new ControlError(
+      'NOT_SUPPORTED',
+      `the kernel's IPVS has no SYNPROXY (${serviceKey(id)}): FULLNAT, local addresses, TOA, ` +
+        'PROXY protocol and SYNPROXY need the userspace dataplane, "uvs run" without --offload',
+    )
+  }
   const full = destinations.find(({ method }) => method === 'fullnat')
   const plain = localAddresses.length === 0 && proxyProtocol === 'off'
   if (full === undefined && plain) return undefined

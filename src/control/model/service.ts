@@ -17,6 +17,8 @@ export const SERVICE_FLAGS = {
   SCHED1: 0x8,
   SCHED2: 0x10,
   SCHED3: 0x20,
+  /** Alibaba's and DPVS' bit: SYNs are answered with cookies (spec 12.9). */
+  SYNPROXY: 0x8000,
 } as const
 
 /** Schedulers that IPVS has; `none` never finds a destination. Not every data plane has all. */

@@ -1,9 +1,21 @@
-/** The settings of net.ipv4.vs: names, defaults, allowed values (spec 11). */
+/** The settings of net.ipv4.vs: names, defaults, allowed values (spec 11, 12.9). */
 import { failure, success } from './errors.js'
 import type { Result } from './errors.js'
 
 type Kind =
-  'integer' | 'unsigned' | 'boolean' | 'mode3' | 'retries' | 'version' | 'powerOfTwo' | 'nice'
+  | 'integer'
+  | 'unsigned'
+  | 'boolean'
+  | 'mode3'
+  | 'retries'
+  | 'version'
+  | 'powerOfTwo'
+  | 'mss'
+  | 'shift'
+  | 'ttl'
+  | 'count'
+  | 'times'
+  | 'nice'
 
 /** name -> [default, what it accepts]. Booleans take any integer; non-zero is true. */
 const TABLE = {
@@ -37,6 +49,23 @@ const TABLE = {
   est_nice: [0, 'nice'],
   lblc_expiration: [86400, 'unsigned'],
   lblcr_expiration: [86400, 'unsigned'],
+  // SYNPROXY: Alibaba's names; the last one is DPVS'.
+  synproxy_init_mss: [1452, 'mss'],
+  synproxy_sack: [1, 'boolean'],
+  synproxy_wscale: [0, 'shift'],
+  synproxy_timestamp: [0, 'boolean'],
+  synproxy_synack_ttl: [63, 'ttl'],
+  synproxy_defer: [0, 'boolean'],
+  synproxy_ack_storm_thresh: [10, 'count'],
+  synproxy_ack_skb_store_thresh: [3, 'count'],
+  synproxy_syn_retry: [3, 'times'],
+  synproxy_conn_reuse: [1, 'boolean'],
+  synproxy_conn_reuse_close: [1, 'boolean'],
+  synproxy_conn_reuse_time_wait: [1, 'boolean'],
+  synproxy_conn_reuse_fin_wait: [0, 'boolean'],
+  synproxy_conn_reuse_close_wait: [0, 'boolean'],
+  synproxy_conn_reuse_last_ack: [0, 'boolean'],
+  synproxy_close_client_window: [0, 'boolean'],
 } as const satisfies Record<string, readonly [number, Kind]>
 
 export type ScalarSysctl = keyof typeof TABLE
@@ -75,6 +104,7 @@ const FOLLOWED: ReadonlySet<SysctlName> = new Set<SysctlName>([
   'secure_tcp',
   'sloppy_sctp',
   'sloppy_tcp',
+  ...(Object.keys(TABLE) as ScalarSysctl[]).filter((name) => name.startsWith('synproxy_')),
 ])
 
 /** Settings that differ from `before` and from their default, and that nothing follows. */
@@ -104,6 +134,11 @@ const RANGES: Readonly<Record<Kind, readonly [number, number]>> = {
   version: [0, 1],
   powerOfTwo: [1, 64],
   nice: [-20, 19],
+  mss: [64, 65535],
+  shift: [0, 14],
+  ttl: [1, 255],
+  count: [0, 65535],
+  times: [0, 255],
 }
 
 /** Sets one value from its text; a value outside its range leaves everything unchanged. */
