@@ -122,7 +122,7 @@ class Core {
   void icmp(uint16_t number);
   void follow(Packet& packet, uint32_t entry);
   bool schedule_related(uint16_t number, const FlowKey& flow);
-  bool answer_unknown_reply(const Packet& packet);
+  bool answer_unknown_reply(Packet& packet);
   void leave_to_host(Packet& packet, Reason reason);
   void leave(const Packet& packet, const Frame& frame, uint32_t l3);
   void finish();
