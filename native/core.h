@@ -156,6 +156,7 @@ class Core {
   void server_refuses(Packet& packet, uint32_t id);
   void release_stored(uint32_t id);
   bool good_cookie(const Packet& packet, HandshakeOptions* options) const;
+  bool answer_unknown_reply(Packet& packet);
   void leave_to_host(Packet& packet, Reason reason);
   bool is_hosts(const Packet& packet, uint16_t slot);
   void leave(const Packet& packet, const Frame& frame, uint32_t l3);

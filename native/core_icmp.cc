@@ -89,16 +89,19 @@ bool Core::schedule_related(uint16_t number, const FlowKey& flow) {
 
 // nat_icmp_send (spec 5.2): what a masquerade server sends as such and no connection knows is
 // answered instead of left to the host, which would let it out with the server's address.
-bool Core::answer_unknown_reply(const Packet& packet) {
+bool Core::answer_unknown_reply(Packet& packet) {
   const FlowKey& key = packet.key;
   if (key.protocol == kProtoTcp && (packet.tcp_flags & kTcpRst) != 0) return false;
   if (real_servers_.find(snapshot_, key.source, key.source_port.host(), key.protocol) == kNoSlot) {
     return false;
   }
   const auto now = static_cast<uint32_t>(now_ms_);
+  // What the host forwards it has counted down (ip_forward.c) before IPVS sees it.
+  const bool here = snapshot_.is_virtual(key.destination);
+  if (!here && packet.ttl <= 1) return false;
+  if (!here) decrement_ttl(packet);
   counters_.count(Reason::kNatUnknown);
   // From the address that the host would answer with: its own, or the one that was asked.
-  const bool here = snapshot_.is_virtual(key.destination);
   const Addr& from = here ? key.destination : hops_->at(hops_->find(key.source, now)).source;
   egress_.answer(packet, IcmpError::kPortUnreachable, 0, from, now);
   return true;
