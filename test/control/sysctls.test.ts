@@ -122,7 +122,8 @@ describe('settings', () => {
   })
 
   it('have the defaults of spec 11', () => {
-    assert.deepEqual(DEFAULTS, {
+    const kernels = Object.entries(DEFAULTS).filter(([name]) => !name.startsWith('synproxy_'))
+    assert.deepEqual(Object.fromEntries(kernels), {
       am_droprate: 10,
       amemthresh: 1024,
       backup_only: 0,
