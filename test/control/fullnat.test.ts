@@ -122,22 +122,22 @@ describe('FULLNAT settings', () => {
       flags: 2,
       fullnat: FULLNAT_FLAG.TOA | FULLNAT_FLAG.RANDOMISE,
       uoa: UOA.HEADER,
-      trail: 3,
+      trail: 0,
     })
   })
 
   it('come from the file and reach the workers', () => {
-    const text = 'fullnat: { toa: false, random-isn: false, uoa: ipo, uoa-trail: 0 }'
+    const text = 'fullnat: { toa: false, random-isn: false, uoa: ipo, uoa-trail: 5 }'
     const file = parseNative(text, 'f')
     assert.ok(file.ok)
     const command = { kind: 'setFullnat', fullnat: file.value.settings.fullnat ?? {} } as const
     const sent = decodeCommand(encodeCommand(command))
     assert.deepEqual(sent.ok && sent.value, command)
     const config = configOf([addService(S4), command])
-    assert.deepEqual(published(config), { flags: 2, fullnat: 0, uoa: UOA.OPTION, trail: 0 })
+    assert.deepEqual(published(config), { flags: 2, fullnat: 0, uoa: UOA.OPTION, trail: 5 })
     // What is left out stays.
     const again = configOf([{ kind: 'setFullnat', fullnat: { toa: true } }], config)
-    assert.deepEqual(again.fullnat, { toa: true, randomIsn: false, uoa: 'ipo', uoaTrail: 0 })
+    assert.deepEqual(again.fullnat, { toa: true, randomIsn: false, uoa: 'ipo', uoaTrail: 5 })
   })
 
   it('have limits', () => {

@@ -127,11 +127,7 @@ class World {
   readonly random: SeededRandom
   readonly rig = new MemoryCore([{ kind: 'memory' }], CAPACITY, true)
   readonly counters = new CounterBlocks(this.rig.blocks)
-  // Without the datagrams that tell a server its client (spec 12.10): the model knows none.
-  config = configOf([
-    { kind: 'setFullnat', fullnat: { uoaTrail: 0 } },
-    ...SERVICES.flatMap(commandsOf),
-  ])
+  config = configOf(SERVICES.flatMap(commandsOf))
   readonly model = new PathModel(this.config)
   #nowUs = 1_000_000_000
   #generation = 0

@@ -4,7 +4,8 @@
  * IPv4 servers, and bulk traffic survives loss while every sequence number is translated.
  */
 import assert from 'node:assert/strict'
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Host, requireNamespaces } from '../support/namespace.js'
 import { waitFor } from '../support/wait.js'
@@ -116,6 +117,7 @@ for (const options of RUNS) {
     this.timeout(90_000)
     let lab: Lab
     let director: Director
+    let settings: string
     let nginxLog: string
     let haproxyLog: () => string
     let requests = 0
@@ -127,7 +129,11 @@ for (const options of RUNS) {
       for (const family of FAMILIES) {
         lab.router.route(`${ROUTED[family]} via ${directorAddress(family)}`)
       }
-      director = await Director.start(lab.director, { ...options, localAddresses: LOCAL })
+      settings = mkdtempSync(join(tmpdir(), 'uvs-client-address-'))
+      const config = join(settings, 'uvs.yaml')
+      writeFileSync(config, 'fullnat: { uoa-trail: 3 }\n')
+      const flags = ['--config', config]
+      director = await Director.start(lab.director, { ...options, localAddresses: LOCAL, flags })
       const folder = join(director.folder, 'servers')
       mkdirSync(folder)
       nginxLog = await startNginx(real, folder)
@@ -146,6 +152,7 @@ for (const options of RUNS) {
     after(async () => {
       await director?.stop()
       await lab?.close()
+      rmSync(settings, { recursive: true, force: true })
     })
 
     afterEach(function () {

@@ -10,7 +10,7 @@
  *     lip: 198.18.9.1-198.18.9.4
  *     ftp-ports: [21]          # virtual ports of the FTP helper
  *     sysctls: { expire_nodest_conn: 1 }
- *     fullnat: { toa: true, random-isn: true, uoa: opp, uoa-trail: 3 }   # uoa: or ipo
+ *     fullnat: { toa: true, random-isn: true, uoa: opp, uoa-trail: 0 }   # uoa: or ipo
  *     timeouts: { tcp: 900, tcp-fin: 120, udp: 300 }
  *     services:
  *       - tcp: 198.18.0.1:80   # or udp: ..., or fwmark: 5 (and family: ipv6)

@@ -18,7 +18,10 @@ export interface FullnatSettings {
   /** First sequence numbers that grow, whoever the client is. */
   readonly randomIsn: boolean
   readonly uoa: UoaForm
-  /** Datagrams of a connection that carry the client address; 0: none. */
+  /**
+   * Datagrams of a connection that carry the client address; 0: none, unlike DPVS: a server that
+   * does not know UOA cannot read such a datagram at all.
+   */
   readonly uoaTrail: number
 }
 
@@ -26,7 +29,7 @@ export const FULLNAT_DEFAULTS: FullnatSettings = {
   toa: true,
   randomIsn: true,
   uoa: 'opp',
-  uoaTrail: 3,
+  uoaTrail: 0,
 }
 
 /** Most datagrams of a connection that may carry the client address (layout.ts, UOA_TRAIL). */
