@@ -38,6 +38,7 @@ void Writer::tunnel_error() {
   a_.bind(opened);
   ip4(unwanted_, nullptr);
   unless_transport(unwanted_);
+  read_config();
   request_flags(kDestinationEnd, kDestinationPort);
   by_client(kSourceEnd, kSourcePort, Action::kKeep);
   a_.bind(none);

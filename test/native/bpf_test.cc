@@ -490,11 +490,13 @@ Sample TunnelErrorSample(Random& random, const Oracle& oracle) {
   const Shaped quoted = Shape(random, 4, director, end, protocol, tunnel);
   Bytes message = {3, 4, 0, 0, 0, 0, 5, 120};
   Append(message, quoted.packet.data(), quoted.packet.size());
-  const Shaped outer = Shape(random, 4, PickAddress(random, 4), director, 1, message);
-  if (!quoted.readable || !outer.readable) return {OnLink(4, outer.packet), {}};
+  const Addr from = PickAddress(random, 4);
+  const Shaped outer = Shape(random, 4, from, director, 1, message);
+  if (outer.part) return {OnLink(4, outer.packet), JudgePart(oracle, 4, from, director, outer)};
+  if (!quoted.readable || !quoted.first || !outer.readable) return {OnLink(4, outer.packet), {}};
   const Judgement judged = oracle.TunnelError(director, end, port, protocol, inside);
   if (judged.wanted && good) {
-    return {OnLink(4, outer.packet), inner.readable ? judged : Judgement{}};
+    return {OnLink(4, outer.packet), inner.readable && inner.first ? judged : Judgement{}};
   }
   // An ordinary UDP packet, for all that can be said.
   const Ends plain{director, end, Be16::of(40000), port, 17};

@@ -199,7 +199,7 @@ TEST(snapshot_faults) {
       {kRange, [](B& b) { b.header().mark_end_count = kMaxMarkEnds + 1; }},
       {kRange, [](B& b) { b.header().mark_rule_offset += 2; }},
       {kRange, [](B& b) { b.header().mark_port_offset = 0xfffffffc; }},
-      {kRange, [](B& b) { b.header().mark_end_count += 1; }},
+      {kRange, [](B& b) { b.header().mark_end_count += 100; }},
       {SnapshotError::kBadOrder,
        [](B& b) {
          b.header().order_offset = b.header().local_address_offset;
