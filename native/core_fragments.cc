@@ -32,6 +32,9 @@ void Core::reassemble(Packet& packet) {
   }
   const bool ours = packet.kind == PacketKind::kFlow || packet.kind == PacketKind::kIcmp;
   if (memory_.workers == 1 || !ours) return;
+  FlowKey key = packet.key;
+  const bool flow = packet.kind == PacketKind::kFlow || quoted_flow(packet, &key);
+  if (flow && table_.find(key, table_.hash(key)) != kNoEntry) return;  // ours already
   const uint32_t owner = owner_of(packet);
   if (owner == memory_.worker) return;
   if (handover_.send(owner, packet)) {
@@ -47,11 +50,21 @@ void Core::reassemble(Packet& packet) {
 uint32_t Core::owner_of(const Packet& packet) const {
   FlowKey key = packet.key;
   if (packet.kind == PacketKind::kIcmp && !quoted_flow(packet, &key)) return memory_.worker;
-  if (snapshot_.is_virtual(key.destination)) {
-    return worker_of_client(key.source, key.source_port, memory_.workers);
+  const uint16_t slot =
+      find_service(snapshot_, key, snapshot_.marks().mark_of(key, packet.frame.port));
+  if (slot != kNoSlot || snapshot_.is_virtual(key.destination)) {
+    const bool by_address = slot != kNoSlot && is_by_address(*snapshot_.service(slot));
+    return worker_of_client(key.source, by_address ? Be16{} : key.source_port, memory_.workers);
   }
   if (is_local_end(key)) return worker_of_local_port(key.destination_port, memory_.workers);
   return worker_of_client(key.destination, key.destination_port, memory_.workers);
+}
+
+// Services whose clients have one worker for all their ports (control/host/quiet.ts keptTogether),
+// but for those that only share a destination with one.
+bool Core::is_by_address(const ServiceRecord& service) const {
+  return service.port == 0 ||
+         (service.protocol == kProtoTcp && snapshot_.is_ftp_port(service.port));
 }
 
 // Whether the destination is a local end of FULLNAT.

@@ -79,6 +79,10 @@ bool Core::schedule_related(uint16_t number, const FlowKey& flow) {
     counters_.count(Reason::kCallIdMissing);
     return true;
   }
+  // Only a cookie begins one of SYNPROXY.
+  if (flow.protocol == kProtoTcp && (snapshot_.service(slot)->flags & kServiceSynproxy) != 0) {
+    return false;
+  }
   uint16_t flags = kMissIcmp;
   if (flow.protocol == kProtoUdp && (snapshot_.service(slot)->flags & kServiceOnePacket) != 0) {
     flags |= kMissOnePacket;

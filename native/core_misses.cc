@@ -264,7 +264,7 @@ bool Core::create(const MissRecord& miss, uint32_t* id) {
   if (!has_reply_key(wanted.method)) wanted.flags |= kConnNoOutput;
   if (miss.family == 6) wanted.flags |= kConnIp6;
   if (miss.flags & kMissOnePacket) wanted.flags |= kConnOnePacket;
-  if (wanted.method == kMethodMasquerade && miss.protocol == kProtoTcp &&
+  if (wanted.method == kMethodMasquerade && miss.protocol == kProtoTcp && service->fwmark == 0 &&
       snapshot_.is_ftp_port(miss.virtual_port)) {
     wanted.flags |= kConnHelped;  // spec 6.1
   }

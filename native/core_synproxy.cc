@@ -60,11 +60,20 @@ bool Core::good_cookie(const Packet& packet, HandshakeOptions* options) const {
 bool Core::intercept(uint16_t number, uint16_t slot, uint32_t mark) {
   Packet& packet = packets_[number];
   const ServiceRecord& service = *snapshot_.service(slot);
+  // Only a persistent service takes ports that are not its own (spec 5.3): refused as without us.
+  if (service.fwmark == 0 && packet.key.destination_port.host() != service.port &&
+      (service.flags & kServicePersistent) == 0) {
+    return false;
+  }
   const bool wanted = (service.flags & kServiceSynproxy) != 0;
   const uint8_t kind = kind_of(packet);
   if (kind == kTcpSyn) {
     if (!wanted || packet.key.source_port == Be16::of(kFtpDataPort)) return false;
     answer_syn(packet, service);
+    return true;
+  }
+  if (wanted && (kind & kTcpSyn) != 0) {
+    counters_.count(Reason::kNotSyn);  // SYN with FIN or ACK must not open what a SYN cannot
     return true;
   }
   if (kind != kTcpAck) return false;

@@ -67,6 +67,7 @@ bool Core::tunnel_error(Packet& packet, const QuotedTunnel& quoted) {
 bool Core::bypass(const MissRecord& miss, uint16_t number) {
   Packet& packet = packets_[number];
   if (snapshot_.sysctl(kSysctlCacheBypass) == 0 || packet.kind != PacketKind::kFlow ||
+      (miss.flags & kMissSynproxy) != 0 ||  // its origin never saw the SYN
       snapshot_.service(miss.service_slot)->fwmark == 0 || !is_unicast(packet.key.destination)) {
     return false;
   }
@@ -89,7 +90,12 @@ bool Core::bypass(const MissRecord& miss, uint16_t number) {
     return true;
   }
   for (; number != MissBatch::kEnd; number = batch_.next(number)) {
-    forward_past(packets_[number], id);
+    Packet& each = packets_[number];
+    if (each.kind == PacketKind::kIcmp) {
+      follow(each, id << 1);
+    } else {
+      forward_past(each, id);
+    }
   }
   if (miss.flags & kMissOnePacket) tracker_.end(id);
   return true;

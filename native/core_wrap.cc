@@ -315,8 +315,11 @@ Napi::Value CoreWrap::expire_connections(const Napi::CallbackInfo& info) {
   uint32_t ended = 0;
   for (uint32_t id = 0; id < table.high_water(); id++) {
     if (!table.live(id) || (slot >= 0 && table.at(id).destination_slot != slot)) continue;
-    core_->tracker().end(id);
-    ended++;
+    // A master ends with the last of its slaves.
+    if (core_->tracker().has_slaves(table.at(id))) continue;
+    const uint32_t before = table.size();
+    core_->tracker().end_chain(id);
+    ended += before - table.size();
   }
   return Napi::Number::New(info.Env(), ended);
 }

@@ -63,6 +63,10 @@ class Tracker {
   }
 
   bool has_master(const Conn& conn) const { return master_of(conn) != 0; }
+  bool has_slaves(const Conn& conn) const {
+    const ConnExtra* extra = table_.extra(conn);
+    return extra != nullptr && extra->slaves != 0;
+  }
 
   // Ends a connection now: unbinds, gives its template or its master back, frees it. Nothing may
   // name it as its master.
@@ -105,10 +109,6 @@ class Tracker {
   uint32_t master_of(const Conn& conn) const {
     const ConnExtra* extra = table_.extra(conn);
     return extra == nullptr ? 0 : extra->master;
-  }
-  bool has_slaves(const Conn& conn) const {
-    const ConnExtra* extra = table_.extra(conn);
-    return extra != nullptr && extra->slaves != 0;
   }
   uint32_t timeout_ticks(const Conn& conn) const;
   // Null for a connection without destination (spec 5.4, 2).

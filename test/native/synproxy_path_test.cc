@@ -108,6 +108,32 @@ TEST(synproxy_keeps_nothing_of_a_syn) {
   });
 }
 
+// Only a plain SYN is answered; what begins a connection elsewhere must not begin one past it.
+TEST(synproxy_odd_syns_begin_nothing) {
+  ForEach([](Proxied& world) {
+    for (const uint8_t flags : {uint8_t{kTcpSyn | kTcpFin}, kSynAck}) {
+      CHECK_EQ(world.Pass(world.FromClient(flags, kClientIsn, 1)).size(), 0);
+    }
+    CHECK_EQ(world.Size(), 0);
+    CHECK_EQ(world.misses, 0);
+    CHECK_EQ(world.Why(Reason::kNotSyn), 2);
+  });
+}
+
+// A port that merely hits the FTP rule is not answered for (spec 5.3).
+TEST(synproxy_answers_for_the_port_of_the_service_alone) {
+  Proxied world;
+  world.config.services[0].port = 21;
+  world.Adopt();
+  Text syn = world.FromClient(kTcpSyn, kClientIsn);
+  syn.destination_port = 5000;
+  world.Pass(syn);
+  CHECK_EQ(world.Why(Reason::kSynproxyAnswered), 0);
+  syn.destination_port = 21;
+  world.Pass(syn);
+  CHECK_EQ(world.Why(Reason::kSynproxyAnswered), 1);
+}
+
 TEST(synproxy_is_silent_when_no_destination_has_weight) {
   Proxied world;
   world.config.services[0].flags |= kServiceUnweighted;

@@ -232,11 +232,21 @@ function keptTogether(config: Config): ReadonlySet<string> {
     size = together.size
     const of = bound.filter(({ id }) => together.has(serviceKey(id)))
     const ends = new Set(of.flatMap(endsOf))
+    const any = new Set(of.filter(repliesFromAnyPort).flatMap(addressesOf))
     for (const one of bound) {
-      if (endsOf(one).some((end) => ends.has(end))) together.add(serviceKey(one.id))
+      const shares =
+        endsOf(one).some((end) => ends.has(end)) || addressesOf(one).some((end) => any.has(end))
+      if (shares) together.add(serviceKey(one.id))
     }
   }
   return together
+}
+
+const addressesOf = ({ id, destination }: BoundDestination): string[] =>
+  protocolsOf(id).map((protocol) => `${protocol} ${destination.address.text}`)
+
+function repliesFromAnyPort({ id, destination, isPersistent }: BoundDestination): boolean {
+  return id.fwmark === 0 ? id.port === 0 : isPersistent || destination.port === 0
 }
 
 /** The addresses of all services, and those that a mark rule names by themselves; each once. */

@@ -141,7 +141,12 @@ function addService(config: Config, id: ServiceId, options: ServiceOptions): Res
   }
   const scheduler = checkServiceOptions(id, options)
   if (!scheduler.ok) return scheduler
-  const synproxy = checkSynproxy({ id, flags: options.flags, destinations: [] })
+  const synproxy = checkSynproxy({
+    id,
+    flags: options.flags,
+    engine: options.engine,
+    destinations: [],
+  })
   if (!synproxy.ok) return synproxy
   const taken = takeSlot(config.serviceSlots)
   if (taken === undefined) {
@@ -185,7 +190,7 @@ function editService(
     }
     const wanted = (service.flags & ~flagsMask) | (options.flags & flagsMask)
     const flags = (wanted | SERVICE_FLAGS.HASHED) >>> 0
-    const synproxy = checkSynproxy({ ...service, flags })
+    const synproxy = checkSynproxy({ ...service, flags, engine: options.engine })
     if (!synproxy.ok) return synproxy
     const proxyProtocol = options.proxyProtocol ?? service.proxyProtocol
     const edited = { ...service, ...options, scheduler: scheduler.value, flags, proxyProtocol }

@@ -37,11 +37,14 @@ export const UOA_TRAIL_MAX = 16
 
 /** Version 1 is a line of text, and so for streams only. */
 export function checkProxyProtocol(id: ServiceId, proxy: ProxyProtocol): Result<null> {
-  if (id.fwmark === 0 && id.protocol !== 'tcp' && proxy.startsWith('v1')) {
+  if (id.fwmark === 0 && id.protocol === 'udp' && proxy.startsWith('v1')) {
     return failure(
       'PROXY_PROTOCOL_BAD',
-      `version 1 of the PROXY protocol is for TCP: use v2 for a ${id.protocol} service`,
+      'version 1 of the PROXY protocol is for TCP: use v2 for a UDP service',
     )
+  }
+  if (id.fwmark === 0 && id.protocol === 'sctp' && proxy !== 'off') {
+    return failure('PROXY_PROTOCOL_BAD', 'the PROXY protocol has no form for SCTP')
   }
   return success(null)
 }

@@ -8,12 +8,18 @@ import type { Service } from './service.js'
 
 /** NOT_SUPPORTED: a service with the flag that is not TCP, or has destinations of other methods. */
 export function checkSynproxy(
-  service: Pick<Service, 'id' | 'flags' | 'destinations'>,
+  service: Pick<Service, 'id' | 'flags' | 'engine' | 'destinations'>,
 ): Result<null> {
-  const { id, flags, destinations } = service
+  const { id, flags, engine, destinations } = service
   if ((flags & SERVICE_FLAGS.SYNPROXY) === 0) return success(null)
   if (id.fwmark === 0 && id.protocol !== 'tcp') {
     return failure('NOT_SUPPORTED', `SYNPROXY is for TCP services, which ${serviceKey(id)} is not`)
+  }
+  if (engine !== '') {
+    return failure(
+      'NOT_SUPPORTED',
+      `${serviceKey(id)} has the engine ${engine}, which reads UDP; SYNPROXY answers TCP: choose one`,
+    )
   }
   const odd = destinations.find((one) => !seesBothDirections(one))
   if (odd === undefined) return success(null)

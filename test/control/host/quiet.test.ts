@@ -272,6 +272,31 @@ describe('classifier entries', () => {
     ])
   })
 
+  it('services that share an address with one that replies from any port have its workers', () => {
+    const web = serviceId('198.18.0.100', 80)
+    const all = serviceId('198.18.0.101', 0)
+    const far = serviceId('198.18.0.102', 80)
+    const entries = entriesOf(
+      configOf([
+        addService(web),
+        addService(all, { flags: SERVICE_FLAGS.PERSISTENT }),
+        addService(far),
+        addDestination(web, '198.18.0.21', {}, 80),
+        addDestination(all, '198.18.0.21', {}, 0),
+        addDestination(far, '198.18.0.22', {}, 80),
+      ]),
+      HOST,
+    )
+    assert.deepEqual(wholePackets(entries.filter((entry) => /SERVICE|SOURCE/.test(entry))).sort(), [
+      'SERVICE 198.18.0.100 80 6 4',
+      'SERVICE 198.18.0.101 0 6 4',
+      'SERVICE 198.18.0.102 80 6 0',
+      'SOURCE 198.18.0.21 0 6 5',
+      'SOURCE 198.18.0.21 80 6 5',
+      'SOURCE 198.18.0.22 80 6 1',
+    ])
+  })
+
   it('connections to a service of all ports keep their port, whatever the destination has', () => {
     const id = serviceId('198.18.0.100', 0)
     const add = addService(id, { flags: SERVICE_FLAGS.PERSISTENT })
