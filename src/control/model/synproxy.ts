@@ -18,7 +18,7 @@ export function checkSynproxy(
   if (engine !== '') {
     return failure(
       'NOT_SUPPORTED',
-      `${serviceKey(id)} has the engine ${engine}, which reads UDP; SYNPROXY is for TCP: choose one`,
+      `${serviceKey(id)} has the engine ${engine}, which reads UDP; SYNPROXY is for TCP`,
     )
   }
   const odd = destinations.find((one) => !seesBothDirections(one))
