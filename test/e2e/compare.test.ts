@@ -94,7 +94,7 @@ describe('comparison on the host', function () {
     }
     const [status, stderr] = run('core')
     assert.equal(status, 2)
-    assert.match(stderr, /^usage: bench core\|net\|compare /)
+    assert.match(stderr, /^usage: bench core\|maglev\|net\|compare /)
     const none = 'bench compare: no figure has squid in its name; docs/benchmarks names them\n'
     assert.deepEqual(run('compare', '--only', 'squid'), [1, none])
     assert.ok(!existsSync(folder))
