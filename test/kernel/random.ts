@@ -60,7 +60,11 @@ interface FlowChoice {
   readonly client: number
 }
 
-const SCHEDULERS = ['rr', 'wrr', 'lc', 'wlc', 'sed', 'nq', 'lblc', 'lblcr', 'dh', 'sh'] as const
+// New ones at the end: an index that was drawn means what it meant.
+const SCHEDULERS = [
+  ...(['rr', 'wrr', 'lc', 'wlc', 'sed', 'nq', 'lblc', 'lblcr', 'dh', 'sh'] as const),
+  ...(['fo', 'ovf', 'mh'] as const),
+]
 const SH_FLAGS = ['', ' -b sh-port', ' -b sh-fallback', ' -b sh-fallback,sh-port'] as const
 const PERSISTENCE: Readonly<Record<Family, readonly string[]>> = {
   4: ['', '', ' -p 40', ' -p 300', ' -p 60 -M 255.255.255.0'],
