@@ -232,10 +232,12 @@ void check_segments(const Work& work) {
   if (count != 0) require(payload == whole.l3_bytes - (whole.l4 - whole.l3) - header);
 }
 
-// A message from nobody, allowed where it asks for duplicate addresses, comes in no fragments.
+// A message from nobody, allowed where it asks for duplicate addresses, comes in no fragments; and
+// what was the only fragment of a datagram already is nobody's in two.
 void require_fragment(const Packet& seen) {
   require(seen.kind == PacketKind::kFragment ||
-          (seen.kind == PacketKind::kBad && seen.reason == Reason::kSourceBad));
+          (seen.kind == PacketKind::kBad && seen.reason == Reason::kSourceBad) ||
+          (seen.kind == PacketKind::kHost && seen.reason == Reason::kProtocolUnknown));
 }
 
 void check_fragments6(const Packet& packet, const Parameters& with) {
