@@ -46,10 +46,10 @@ for (const { io, workers } of RUNS) {
       requireNamespaces(this)
       lab = new Lab({ reals: 2 })
       await lab.startWebServers()
-      for (const real of lab.reals) {
+      for (const [i, real] of lab.reals.entries()) {
         const folder = new FtpFolder(real.name)
         folders.push(folder)
-        await startFtp(real, folder)
+        await startFtp(real, folder, 30_000 + 1000 * i)
       }
       if (io === 'tun') {
         for (const family of FAMILIES) {
@@ -124,9 +124,9 @@ for (const { io, workers } of RUNS) {
       await waitFor('connections to be counted', async () => (await connections()) > 0)
       assert.equal(await connections(), 1, 'the control connection alone')
       const rows = (await director.ipvsadm('-L', '-n', '-c')).split('\n')
-      const data = rows.filter((row) => / 198\.18\.0\.2[12]:30\d\d\d *$/.test(row))
+      const data = rows.filter((row) => / 198\.18\.0\.2[12]:3[01]\d\d\d *$/.test(row))
       assert.ok(data.length >= 3, rows.join('\n'))
-      assert.ok(data.some((row) => row.includes(`${addressOf(4)}:30`)))
+      assert.ok(data.some((row) => row.includes(`${addressOf(4)}:3`)))
     })
 
     it('leaves other ports of the address to others', async () => {

@@ -32,9 +32,10 @@ export class FtpFolder {
 
 /**
  * Starts vsftpd on port 21 for both families, anonymous, uploads to `pub`, which is given to the
- * user that Debian's package makes for it.
+ * user that Debian's package makes for it. Passive ports are `passive` and the 999 above: servers of
+ * one service must not have the same ones, because the second to announce one to a client takes it.
  */
-export async function startFtp(real: Host, folder: FtpFolder): Promise<void> {
+export async function startFtp(real: Host, folder: FtpFolder, passive: number): Promise<void> {
   const settings = {
     listen: 'NO',
     listen_ipv6: 'YES',
@@ -47,8 +48,8 @@ export async function startFtp(real: Host, folder: FtpFolder): Promise<void> {
     write_enable: 'YES',
     local_enable: 'NO',
     connect_from_port_20: 'YES',
-    pasv_min_port: '30000',
-    pasv_max_port: '30999',
+    pasv_min_port: String(passive),
+    pasv_max_port: String(passive + 999),
     seccomp_sandbox: 'NO',
     secure_chroot_dir: folder.path,
   }
