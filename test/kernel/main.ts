@@ -63,6 +63,7 @@ async function random(steps: number, firstSeed: number): Promise<number> {
     const wanted = Math.min(STEPS_PER_GUEST, steps - done)
     let worst: Outcome | undefined
     let here = 0
+    const started = performance.now()
     await runRandomly({
       seed,
       steps: wanted,
@@ -72,6 +73,8 @@ async function random(steps: number, firstSeed: number): Promise<number> {
         if (worst === undefined) {
           lists++
           here += outcome.steps
+          const sec = (performance.now() - started) / 1000
+          console.log(`${sec.toFixed(1).padStart(6)} s  ${outcome.name}: ${here} steps so far`)
         }
       },
     })

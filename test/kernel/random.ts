@@ -9,14 +9,18 @@
 import fc from 'fast-check'
 import {
   Builder,
+  CHUNK,
   STATS_SEC,
   type PacketOptions,
   type Scenario,
+  type SctpFlow,
   type TcpFlow,
   type UdpFlow,
 } from './language.js'
+import { sendInFragments } from './scenarios/fragments.js'
 
 type Family = 4 | 6
+type Protocol = 'tcp' | 'udp' | 'sctp'
 
 /** One thing that happens; indexes into the lists below, taken modulo their length. */
 export type Operation =
@@ -28,22 +32,24 @@ export type Operation =
   | { readonly kind: 'open'; readonly flow: FlowChoice }
   | { readonly kind: 'close'; readonly flow: FlowChoice }
   | { readonly kind: 'icmp'; readonly flow: FlowChoice; readonly what: number }
+  | { readonly kind: 'fragments'; readonly flow: FlowChoice; readonly what: number }
   | { readonly kind: 'setting'; readonly what: number }
   | { readonly kind: 'timeouts'; readonly what: number }
   | { readonly kind: 'wait'; readonly sec: number }
   | { readonly kind: 'look'; readonly what: number }
   | { readonly kind: 'zero' }
 
-/** A service: family, protocol, which of two ports. */
+/** A service: family, protocol, which of the places. */
 interface At {
   readonly family: Family
-  readonly protocol: 'tcp' | 'udp'
-  readonly port: number
+  readonly protocol: Protocol
+  readonly place: number
 }
 
 interface ServiceChoice {
   readonly scheduler: number
   readonly persistence: number
+  readonly onePacket: boolean
 }
 
 interface DestinationChoice {
@@ -65,7 +71,8 @@ const SCHEDULERS = [
   ...(['rr', 'wrr', 'lc', 'wlc', 'sed', 'nq', 'lblc', 'lblcr', 'dh', 'sh'] as const),
   ...(['fo', 'ovf', 'mh'] as const),
 ]
-const SH_FLAGS = ['', ' -b sh-port', ' -b sh-fallback', ' -b sh-fallback,sh-port'] as const
+/** With sh and mh: no flags, or some of NAME-port and NAME-fallback. */
+const HASH_FLAGS = [[], ['port'], ['fallback'], ['fallback', 'port']] as const
 const PERSISTENCE: Readonly<Record<Family, readonly string[]>> = {
   4: ['', '', ' -p 40', ' -p 300', ' -p 60 -M 255.255.255.0'],
   6: ['', '', ' -p 40', ' -p 300', ' -p 60 -M 112'],
@@ -75,8 +82,25 @@ const WEIGHTS = [0, 1, 1, 2, 3, 10] as const
 const THRESHOLDS = ['', '', '', ' -x 2', ' -x 4 -y 1', ' -y 3'] as const
 const SERVERS = 5
 const CLIENTS = 6
-const PORTS = [80, 443] as const
+const MARK = 77
+/** Where services are, and the ports that clients call there. A mark has one service for all. */
+const PLACES = [
+  { virtual: 1, port: 80, called: 80 },
+  { virtual: 1, port: 443, called: 443 },
+  { virtual: 1, port: 80, called: 80 },
+  { virtual: 1, port: 21, called: 21 },
+  { virtual: 1, port: 21, called: 5000 },
+  { virtual: 1, port: 0, called: 7000 },
+  { virtual: 2, mark: MARK, called: 80 },
+  { virtual: 2, mark: MARK, called: 443 },
+] as const
 const FLAGS = ['S', 'A', 'PA', 'FA', 'R', 'RA', 'SA', 'F', ''] as const
+/** The chunks that move a state are drawn more often. */
+const CHUNKS = [
+  ...Object.keys(CHUNK),
+  ...['INIT', 'INIT-ACK', 'COOKIE-ECHO', 'COOKIE-ACK', 'DATA', 'SHUTDOWN', 'SHUTDOWN-ACK'],
+  ...['DATA+SACK', 'SHUTDOWN-COMPLETE', 'ABORT'],
+]
 const SETTINGS = [
   ['expire_nodest_conn', 0],
   ['expire_nodest_conn', 1],
@@ -89,6 +113,14 @@ const SETTINGS = [
   ['sloppy_tcp', 1],
   ['secure_tcp', 0],
   ['secure_tcp', 3],
+  ['sloppy_sctp', 0],
+  ['sloppy_sctp', 1],
+  ['nat_icmp_send', 0],
+  ['nat_icmp_send', 1],
+  ['schedule_icmp', 0],
+  ['schedule_icmp', 1],
+  ['pmtu_disc', 0],
+  ['pmtu_disc', 1],
 ] as const
 const TIMEOUTS = ['0 0 0', '30 0 0', '0 5 0', '0 0 20', '900 120 300'] as const
 const LOOKS = [
@@ -114,11 +146,15 @@ const ERRORS: Readonly<Record<Family, readonly (readonly [type: number, code: nu
 const index = fc.nat({ max: 59 })
 const at: fc.Arbitrary<At> = fc.record({
   family: fc.constantFrom<Family>(4, 4, 6),
-  protocol: fc.constantFrom('tcp', 'tcp', 'udp'),
-  port: fc.nat({ max: PORTS.length - 1 }),
+  protocol: fc.constantFrom<Protocol>('tcp', 'tcp', 'tcp', 'udp', 'udp', 'sctp'),
+  place: fc.nat({ max: PLACES.length - 1 }),
 })
 const flow: fc.Arbitrary<FlowChoice> = fc.record({ at, client: fc.nat({ max: CLIENTS - 1 }) })
-const service: fc.Arbitrary<ServiceChoice> = fc.record({ scheduler: index, persistence: index })
+const service: fc.Arbitrary<ServiceChoice> = fc.record({
+  scheduler: index,
+  persistence: index,
+  onePacket: fc.boolean(),
+})
 const destination: fc.Arbitrary<DestinationChoice> = fc.record({
   server: fc.nat({ max: SERVERS - 1 }),
   method: index,
@@ -141,6 +177,7 @@ export const operation: fc.Arbitrary<Operation> = fc.oneof(
   { weight: 12, arbitrary: fc.record({ kind: is('open'), flow }) },
   { weight: 5, arbitrary: fc.record({ kind: is('close'), flow }) },
   { weight: 3, arbitrary: fc.record({ kind: is('icmp'), flow, what: index }) },
+  { weight: 2, arbitrary: fc.record({ kind: is('fragments'), flow, what: index }) },
   { weight: 3, arbitrary: fc.record({ kind: is('setting'), what: index }) },
   { weight: 1, arbitrary: fc.record({ kind: is('timeouts'), what: index }) },
   {
@@ -165,6 +202,12 @@ class Maker {
   readonly #s = new Builder()
   readonly #tcp = new Map<string, TcpFlow>()
   readonly #udp = new Map<string, UdpFlow>()
+  readonly #sctp = new Map<string, SctpFlow>()
+  #datagrams = 0
+
+  constructor() {
+    for (const virtual of ['$V2', '$V2v6']) this.#s.mark(`-d ${virtual} --set-mark ${MARK}`)
+  }
 
   get steps(): Scenario['steps'] {
     return this.#s.steps
@@ -211,7 +254,7 @@ class Maker {
   #setDestination(where: At, how: DestinationChoice): void {
     const method = pick(METHODS, how.method)
     // Only masquerading maps ports.
-    const port = method === '-m' && how.server % 2 === 1 ? 8080 : PORTS[where.port]
+    const port = method === '-m' && how.server % 2 === 1 ? 8080 : portOf(where)
     const server = serverText(where, how.server, port)
     const weight = pick(WEIGHTS, how.weight)
     const options = `${method} -w ${weight}${pick(THRESHOLDS, how.thresholds)}`
@@ -219,24 +262,36 @@ class Maker {
   }
 
   #packet(one: Extract<Operation, { flow: FlowChoice }>): void {
-    if (one.kind === 'icmp') return this.#icmp(one.flow, one.what)
+    const { flow } = one
+    if (one.kind === 'icmp') return this.#icmp(flow, one.what)
+    if (one.kind === 'fragments') return this.#fragments(flow, one.what)
     const fromClient = one.kind === 'client' || one.kind === 'open'
-    if (one.flow.at.protocol === 'udp') {
-      const udp = this.#udpFlow(one.flow)
-      return fromClient ? udp.send() : udp.answer()
+    switch (flow.at.protocol) {
+      case 'udp': {
+        const udp = this.#udpFlow(flow)
+        return fromClient ? udp.send() : udp.answer()
+      }
+      case 'sctp': {
+        const sctp = this.#sctpFlow(flow)
+        if (one.kind === 'open') return handshake(sctp)
+        const chunks = one.kind === 'close' ? 'SHUTDOWN' : pick(CHUNKS, one.what)
+        return fromClient || one.kind === 'close' ? sctp.send(chunks) : sctp.answer(chunks)
+      }
+      case 'tcp': {
+        const tcp = this.#tcpFlow(flow)
+        if (one.kind === 'open') return tcp.open()
+        if (one.kind === 'close') return tcp.close()
+        const flags = pick(FLAGS, one.what)
+        const options: PacketOptions = flags.startsWith('P') ? { payload: 'payload' } : {}
+        return fromClient ? tcp.send(flags, options) : tcp.answer(flags, options)
+      }
     }
-    const tcp = this.#tcpFlow(one.flow)
-    if (one.kind === 'open') return tcp.open()
-    if (one.kind === 'close') return tcp.close()
-    const flags = pick(FLAGS, one.what)
-    const options: PacketOptions = flags.startsWith('P') ? { payload: 'payload' } : {}
-    return fromClient ? tcp.send(flags, options) : tcp.answer(flags, options)
   }
 
   /** From a router beside the real servers, about what the client sent last. */
   #icmp(choice: FlowChoice, what: number): void {
     const { family, protocol } = choice.at
-    const { client, virtual } = protocol === 'udp' ? this.#udpFlow(choice) : this.#tcpFlow(choice)
+    const { client, virtual } = this.#flow(choice)
     const [type, code] = pick(ERRORS[family], what)
     this.#s.icmpError({
       from: 'server',
@@ -247,47 +302,105 @@ class Maker {
     })
   }
 
+  /** A UDP datagram of three fragments, in an order that `what` says. */
+  #fragments(choice: FlowChoice, what: number): void {
+    const { client, virtual } = this.#udpFlow(choice)
+    const ends = {
+      source: client.address,
+      destination: virtual.address,
+      sourcePort: client.port,
+      destinationPort: virtual.port,
+    }
+    const order = pick(
+      [
+        [0, 1, 2],
+        [2, 1, 0],
+        [1, 2, 0],
+        [0, 2],
+      ],
+      what,
+    )
+    sendInFragments(this.#s, ends, 4000, ++this.#datagrams, order)
+  }
+
+  #flow(choice: FlowChoice): TcpFlow | UdpFlow | SctpFlow {
+    switch (choice.at.protocol) {
+      case 'tcp':
+        return this.#tcpFlow(choice)
+      case 'udp':
+        return this.#udpFlow(choice)
+      case 'sctp':
+        return this.#sctpFlow(choice)
+    }
+  }
+
   #tcpFlow(choice: FlowChoice): TcpFlow {
-    const [client, virtual] = endsOf(choice)
-    const key = `${client} ${virtual}`
-    const flow = this.#tcp.get(key) ?? this.#s.tcp(client, virtual)
-    this.#tcp.set(key, flow)
-    return flow
+    return remembered(this.#tcp, choice, (client, virtual) => this.#s.tcp(client, virtual))
   }
 
   #udpFlow(choice: FlowChoice): UdpFlow {
-    const [client, virtual] = endsOf(choice)
-    const key = `${client} ${virtual}`
-    const flow = this.#udp.get(key) ?? this.#s.udp(client, virtual)
-    this.#udp.set(key, flow)
-    return flow
+    return remembered(this.#udp, choice, (client, virtual) => this.#s.udp(client, virtual))
   }
+
+  #sctpFlow(choice: FlowChoice): SctpFlow {
+    return remembered(this.#sctp, choice, (client, virtual) => this.#s.sctp(client, virtual))
+  }
+}
+
+/** The flow of a choice: the same each time. */
+function remembered<F>(
+  flows: Map<string, F>,
+  choice: FlowChoice,
+  make: (client: string, virtual: string) => F,
+): F {
+  const [client, virtual] = endsOf(choice)
+  const key = `${client} ${virtual}`
+  const flow = flows.get(key) ?? make(client, virtual)
+  flows.set(key, flow)
+  return flow
+}
+
+function handshake(sctp: SctpFlow): void {
+  sctp.send('INIT')
+  sctp.answer('INIT-ACK')
+  sctp.send('COOKIE-ECHO')
+  sctp.answer('COOKIE-ACK')
 }
 
 function name(letter: string, number: number, { family }: At): string {
   return family === 4 ? `$${letter}${number}` : `[$${letter}${number}v6]`
 }
 
-function virtualText(where: At): string {
-  return `${name('V', 1, where)}:${PORTS[where.port]}`
+/** The port that a service and its destinations have; 0 where they have none of their own. */
+function portOf({ place }: At): number {
+  const at = PLACES[place]
+  return 'port' in at ? at.port : 0
 }
 
 function serviceText(where: At): string {
-  return `${where.protocol === 'tcp' ? '-t' : '-u'} ${virtualText(where)}`
+  const at = PLACES[where.place]
+  if ('mark' in at) return `-f ${at.mark}${where.family === 6 ? ' -6' : ''}`
+  const kind = { tcp: '-t', udp: '-u', sctp: '--sctp-service' }[where.protocol]
+  return `${kind} ${name('V', at.virtual, where)}:${at.port}`
 }
 
 function serverText(where: At, server: number, port?: number): string {
   const number = (server % SERVERS) + 1
   // As setDestination() gives it, unless it is direct routing or a tunnel.
-  return `${name('R', number, where)}:${port ?? (number % 2 === 0 ? 8080 : PORTS[where.port])}`
+  return `${name('R', number, where)}:${port ?? (number % 2 === 0 ? 8080 : portOf(where))}`
 }
 
-function howText(where: At, { scheduler, persistence }: ServiceChoice): string {
+function howText(where: At, { scheduler, persistence, onePacket }: ServiceChoice): string {
   const method = pick(SCHEDULERS, scheduler)
-  const flags = method === 'sh' ? pick(SH_FLAGS, Math.floor(scheduler / SCHEDULERS.length)) : ''
-  return ` -s ${method}${flags}${pick(PERSISTENCE[where.family], persistence)}`
+  const chosen = pick(HASH_FLAGS, Math.floor(scheduler / SCHEDULERS.length))
+  const flags = chosen.map((flag) => `${method}-${flag}`).join(',')
+  const hash = flags !== '' && (method === 'sh' || method === 'mh') ? ` -b ${flags}` : ''
+  const ops = onePacket && where.protocol === 'udp' && !('mark' in PLACES[where.place]) ? ' -o' : ''
+  return ` -s ${method}${hash}${ops}${pick(PERSISTENCE[where.family], persistence)}`
 }
 
 function endsOf({ at: where, client }: FlowChoice): [client: string, virtual: string] {
-  return [`${name('C', client + 1, where)}:${40_000 + where.port}`, virtualText(where)]
+  const { virtual, called } = PLACES[where.place]
+  const from = `${name('C', client + 1, where)}:${40_000 + where.place}`
+  return [from, `${name('V', virtual, where)}:${called}`]
 }

@@ -31,6 +31,9 @@ const ICMP_IDENTIFICATION = 60_000
 /** The defaults of --set (spec 3.6.3). */
 const DEFAULT_TIMEOUTS = ['--set', '900', '120', '300']
 
+/** Commands that both directors have carried out when they answer: nothing follows by itself. */
+const DONE_AT_ONCE = /^-[AaEeLS] /
+
 export interface Pair {
   readonly kernel: Side
   readonly uvs: Side
@@ -57,7 +60,7 @@ export async function runScenario(
       if (done[0] === undefined && !isRandom) {
         throw new Error(`step ${number + 1}: nothing to answer to`)
       }
-      await settle(kernel, uvs)
+      if (!isDoneAtOnce(step)) await settle(kernel, uvs)
       seen.kernel.push([...(done[0] ?? NOTHING), ...runs[0].collect()])
       seen.uvs.push([...(done[1] ?? NOTHING), ...runs[1].collect()])
     }
@@ -67,6 +70,10 @@ export async function runScenario(
     for (const run of runs) run.collect()
   }
   return seen
+}
+
+function isDoneAtOnce(step: Step): boolean {
+  return step.kind === 'ipvsadm' && DONE_AT_ONCE.test(step.line)
 }
 
 /** Waits until both directors have been quiet for a while, and for the slower of the two. */

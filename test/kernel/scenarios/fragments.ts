@@ -87,8 +87,14 @@ function tcpOf(ends: Ends, flags: string): readonly ['tcp', Transport, number] {
   return ['tcp', { tcp: { source, destination, flags, sequence: 1, checksum: CHECKSUM } }, 20]
 }
 
-/** A datagram from the client, its parts in the order of `order` (numbers of parts). */
-function udp(s: Builder, ends: Ends, bytes: number, id: number, order?: readonly number[]): void {
+/** A UDP datagram from the client, its parts in the order of `order` (numbers of parts). */
+export function sendInFragments(
+  s: Builder,
+  ends: Ends,
+  bytes: number,
+  id: number,
+  order?: readonly number[],
+): void {
   const all = parts(bytes, ends.source.includes('v6') ? EACH6 : EACH)
   for (const i of order ?? all.keys()) {
     s.fromClient(packetOf(ends, all[i], bytes, id, udpOf(ends, bytes)))
@@ -104,10 +110,10 @@ const SERVICES = [
 const IN_ORDER = SERVICES.map(([name, destination]) =>
   scenario(`${name}: datagrams in fragments, in every order`, (s) => {
     s.service('-u $V1:53 -s rr', destination)
-    udp(s, REQUEST, 4000, 101)
-    udp(s, REQUEST, 4000, 102, [2, 1, 0])
-    udp(s, REQUEST, 4000, 103, [1, 2, 0])
-    udp(s, REQUEST, 4000, 104, [0, 0, 1, 0, 2])
+    sendInFragments(s, REQUEST, 4000, 101)
+    sendInFragments(s, REQUEST, 4000, 102, [2, 1, 0])
+    sendInFragments(s, REQUEST, 4000, 103, [1, 2, 0])
+    sendInFragments(s, REQUEST, 4000, 104, [0, 0, 1, 0, 2])
     s.connections()
     s.stats()
   }),
@@ -245,13 +251,13 @@ export const FRAGMENTS = [
 
   scenario('fragments that do not all come', (s) => {
     s.service('-u $V1:53 -s rr', '-r $R1:5353 -m')
-    udp(s, REQUEST, 4000, 141, [0, 1])
-    udp(s, REQUEST, 4000, 142, [1, 2])
-    udp(s, REQUEST, 4000, 143, [0, 2])
+    sendInFragments(s, REQUEST, 4000, 141, [0, 1])
+    sendInFragments(s, REQUEST, 4000, 142, [1, 2])
+    sendInFragments(s, REQUEST, 4000, 143, [0, 2])
     s.wait(25)
-    udp(s, REQUEST, 4000, 141, [2])
+    sendInFragments(s, REQUEST, 4000, 141, [2])
     s.wait(40)
-    udp(s, REQUEST, 4000, 142, [0])
+    sendInFragments(s, REQUEST, 4000, 142, [0])
     s.connections()
   }),
 
