@@ -3,6 +3,8 @@
 // of it. Next: classifier.cc holds what came of it.
 #include "io/bpf.h"
 
+#include <pthread.h>
+#include <signal.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -40,6 +42,22 @@ std::string last_words(const std::string& log) {
   constexpr size_t kEnough = 400;
   const size_t from = log.size() > kEnough ? log.size() - kEnough : 0;
   return log.substr(from);
+}
+
+/**
+ * BPF_PROG_LOAD with signals held back: the verifier gives up with EAGAIN as soon as one waits for
+ * the thread (kernel/bpf/verifier.c do_check), and there is nothing wrong with the program then.
+ */
+UniqueFd load_undisturbed(bpf_attr* attribute) {
+  sigset_t all;
+  sigset_t before;
+  ::sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, &before);
+  UniqueFd fd(static_cast<int>(bpf(BPF_PROG_LOAD, attribute)));
+  const int number = errno;
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  errno = number;
+  return fd;
 }
 
 }  // namespace
@@ -142,7 +160,7 @@ UniqueFd bpf_load(const BpfProgram& program, bpf_prog_type type, const char* nam
   attribute.insn_cnt = static_cast<uint32_t>(program.instructions.size());
   attribute.license = pointer("Apache-2.0");
   set_name(attribute.prog_name, name);
-  UniqueFd fd(static_cast<int>(bpf(BPF_PROG_LOAD, &attribute)));
+  UniqueFd fd = load_undisturbed(&attribute);
   if (fd.open()) return fd;
   *error = system_error("bpf BPF_PROG_LOAD", name);
   if (error->number == EPERM) return fd;
@@ -150,7 +168,7 @@ UniqueFd bpf_load(const BpfProgram& program, bpf_prog_type type, const char* nam
   attribute.log_level = 1;
   attribute.log_buf = pointer(log.data());
   attribute.log_size = kLogBytes;
-  fd.reset(static_cast<int>(bpf(BPF_PROG_LOAD, &attribute)));
+  fd = load_undisturbed(&attribute);
   if (fd.open()) return fd;
   error->sentence += ": " + last_words(std::string(log.c_str()));
   return fd;

@@ -1,6 +1,8 @@
 // The classifier's programs against a slow, obvious classifier written from the table in
 // io/classifier_program.h: random frames from a small world, so that most of them hit an entry.
 // The programs run in the kernel by BPF_PROG_TEST_RUN; no frame touches a network.
+#include <signal.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -723,6 +725,26 @@ TEST(entries_are_replaced_by_difference) {
   CHECK(!classifier->set_entries(many, &error));
   CHECK_EQ(error.code, "ERR_TOO_MANY_ENTRIES");
   CHECK_EQ(classifier->entry_count(), kClassifierEntriesMax);
+}
+
+TEST(programs_are_loaded_while_signals_arrive) {
+  if (!MayLoad(__func__)) return;
+  struct sigaction action {};
+  action.sa_handler = [](int) {};
+  action.sa_flags = SA_RESTART;
+  struct sigaction before {};
+  REQUIRE(::sigaction(SIGALRM, &action, &before) == 0);
+  // Far more often than the verifier needs for one program.
+  const itimerval often{{0, 200}, {0, 200}};
+  REQUIRE(::setitimer(ITIMER_REAL, &often, nullptr) == 0);
+  for (int round = 0; round < 5; round++) {
+    IoError error;
+    CHECK(Classifier::open(2, &error) != nullptr);
+    CHECK_EQ(error.sentence, "");
+  }
+  const itimerval never{};
+  ::setitimer(ITIMER_REAL, &never, nullptr);
+  ::sigaction(SIGALRM, &before, nullptr);
 }
 
 TEST(steering_spreads_clients_and_ports_evenly) {
