@@ -7,7 +7,7 @@
 
 namespace uvs {
 
-constexpr uint32_t kLayoutHash = 0xc3f7cd20u;
+constexpr uint32_t kLayoutHash = 0xb76d5f30u;
 constexpr uint32_t kSnapshotMagic = 0x53565531u;
 constexpr uint32_t kTableMagic = 0x54565531u;
 constexpr uint16_t kNoSlot = 65535;
@@ -683,7 +683,7 @@ struct TemplateRecord {
   uint32_t packets;
   uint32_t service_incarnation;
   uint32_t destination_incarnation;
-  uint32_t reserved2;
+  uint32_t bucket;
   uint64_t reserved3;
 };
 static_assert(sizeof(TemplateRecord) == 96);
@@ -705,7 +705,7 @@ static_assert(offsetof(TemplateRecord, fwmark) == 68);
 static_assert(offsetof(TemplateRecord, packets) == 72);
 static_assert(offsetof(TemplateRecord, service_incarnation) == 76);
 static_assert(offsetof(TemplateRecord, destination_incarnation) == 80);
-static_assert(offsetof(TemplateRecord, reserved2) == 84);
+static_assert(offsetof(TemplateRecord, bucket) == 84);
 static_assert(offsetof(TemplateRecord, reserved3) == 88);
 
 struct ConnectionRowRecord {

@@ -505,7 +505,7 @@ export const RECORDS = {
       packets: ['u32', 72],
       serviceIncarnation: ['u32', 76],
       destinationIncarnation: ['u32', 80], // tells a reused destination slot from ours
-      reserved2: ['u32', 84],
+      bucket: ['u32', 84], // where its index keeps its lock and chain
       reserved3: ['u64', 88],
     },
   },

@@ -62,7 +62,18 @@ export class CopyMap<V> implements ReadonlyMap<string, V> {
   }
 
   *entries(): MapIterator<[string, V]> {
-    for (const bucket of this.#buckets) if (bucket !== undefined) yield* bucket.entries()
+    for (const bucket of this.#used()) yield* bucket.entries()
+  }
+
+  /** The buckets with something in them; a small map is done before its last bucket. */
+  *#used(): Generator<ReadonlyMap<string, V>> {
+    let left = this.size
+    for (let at = 0; left > 0; at++) {
+      const bucket = this.#buckets[at]
+      if (bucket === undefined) continue
+      left -= bucket.size
+      yield bucket
+    }
   }
 
   *keys(): MapIterator<string> {
@@ -70,7 +81,7 @@ export class CopyMap<V> implements ReadonlyMap<string, V> {
   }
 
   *values(): MapIterator<V> {
-    for (const bucket of this.#buckets) if (bucket !== undefined) yield* bucket.values()
+    for (const bucket of this.#used()) yield* bucket.values()
   }
 
   [Symbol.iterator](): MapIterator<[string, V]> {

@@ -55,6 +55,7 @@ const FWMARK = word('fwmark')
 const PACKETS = word('packets')
 const SERVICE_INCARNATION = word('serviceIncarnation')
 const DESTINATION_INCARNATION = word('destinationIncarnation')
+const BUCKET = word('bucket')
 
 /** Words of `index`: a cache line of bookkeeping, then two words per bucket. */
 const HEADER_WORDS = 16
@@ -230,6 +231,7 @@ export class TemplateTable {
     entries[at + TIMEOUT_SEC] = service.persistentSec
     entries[at + FWMARK] = miss.fwmark
     entries[at + PACKETS] = 0
+    entries[at + BUCKET] = bucket
     Atomics.store(entries, at + CONNECTIONS, 0)
     Atomics.store(entries, at + STATE, TEMPLATE_STATE.USED)
     entries[at + NEXT] = this.#index[bucket + BUCKET_HEAD]
@@ -286,7 +288,10 @@ export class TemplateTable {
 
   /** Main, every second: frees what is due. Returns how many were freed. */
   sweep(nowSec: number): number {
-    return this.#freeThose((ref) => this.#isDue(ref, nowSec))
+    return this.#freeThose(
+      (ref) => nowSec >= this.#entries[this.#at(ref) + EXPIRES_SEC],
+      (ref) => this.#isDue(ref, nowSec),
+    )
   }
 
   /**
@@ -294,37 +299,42 @@ export class TemplateTable {
    * unless connections follow them still (spec 3.10). Returns how many were freed.
    */
   sweepGone(view: SnapshotView): number {
-    return this.#freeThose(
-      (ref) =>
-        !this.#isThere(ref, view) && Atomics.load(this.#entries, this.#at(ref) + CONNECTIONS) <= 0,
-    )
+    const isGone = (ref: number): boolean =>
+      !this.#isThere(ref, view) && Atomics.load(this.#entries, this.#at(ref) + CONNECTIONS) <= 0
+    return this.#freeThose(isGone, isGone)
   }
 
-  /** Frees every template that `isOver` says so of, its bucket locked. */
-  #freeThose(isOver: (ref: number) => boolean): number {
+  /**
+   * Frees every template that `isOver` says so of, its bucket locked. `mayBeOver` is asked first,
+   * without the lock: of a template that is changed meanwhile it may tell what was.
+   */
+  #freeThose(mayBeOver: (ref: number) => boolean, isOver: (ref: number) => boolean): number {
     let freed = 0
-    const index = this.#index
     // Most directors have few templates or none: looking ends with the last one there was.
     let left = this.usedCount
-    for (let bucket = HEADER_WORDS; left > 0 && bucket < index.length; bucket += BUCKET_WORDS) {
-      // A plain read is several times faster; a chain that it misses is seen the next time.
-      if (index[bucket + BUCKET_HEAD] === 0) continue
-      acquire(this.#index, bucket, this.#lane)
-      let previous = 0
-      for (let ref = this.#index[bucket + BUCKET_HEAD]; ref !== 0;) {
-        const next = this.#entries[this.#at(ref) + NEXT]
-        if (isOver(ref)) {
-          this.#unlink(bucket, previous, ref)
-          freed++
-        } else {
-          previous = ref
-        }
-        left--
-        ref = next
-      }
-      release(this.#index, bucket)
+    for (let ref = 1; left > 0 && ref <= this.referenceCount; ref++) {
+      const at = this.#at(ref)
+      if ((this.#entries[at + STATE] & TEMPLATE_STATE.USED) === 0) continue
+      left--
+      if (mayBeOver(ref) && this.#freeOne(ref, this.#entries[at + BUCKET], isOver)) freed++
     }
     return freed
+  }
+
+  /** Frees a template if it is in `bucket` and over. */
+  #freeOne(ref: number, bucket: number, isOver: (ref: number) => boolean): boolean {
+    acquire(this.#index, bucket, this.#lane)
+    let previous = 0
+    let here = this.#index[bucket + BUCKET_HEAD]
+    while (here !== 0 && here !== ref) {
+      previous = here
+      here = this.#entries[this.#at(here) + NEXT]
+    }
+    // Another thread may have freed it, and given it to another bucket.
+    const isFreed = here !== 0 && isOver(ref)
+    if (isFreed) this.#unlink(bucket, previous, ref)
+    release(this.#index, bucket)
+    return isFreed
   }
 
   /** Control: every template, bucket by bucket; the lock is not held during `onRow`. */
