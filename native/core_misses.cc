@@ -286,6 +286,8 @@ bool Core::create(const MissRecord& miss, uint32_t* id) {
         miss.packets);
     return false;
   }
+  if (wanted.method == kMethodFullnat && miss.protocol == kProtoUdp) [[unlikely]]
+    transmitter_.begin_datagrams(table_.at(*id));
   if (miss.flags & kMissOutbound) [[unlikely]]
     table_.take_request_key(*id);
   shared::lane_add(counters_.destinations[slot].connections, uint64_t{1});

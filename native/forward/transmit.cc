@@ -13,13 +13,12 @@ namespace uvs {
 namespace {
 
 // Whether a request needs more than new ends and a shifted number: of TCP while its connection
-// opens, of UDP the first ones, and all whose family changes.
+// opens, of UDP until its destination was told who the client is, and all whose family changes.
 bool fullnat_is_slow(const Packet& packet, const Conn& conn, const ConnExtra* extra) {
   if (conn.flags & kConnNat64) return true;
   if (packet.key.protocol == kProtoSctp) return false;
   if (packet.key.protocol != kProtoTcp) {
-    const bool waits = extra != nullptr && (extra->fnat_flags & kFnatHeader) != 0;
-    return conn.in_packets <= kMaxUoaTrail || waits;
+    return extra != nullptr && ((extra->fnat_flags & kFnatHeader) != 0 || extra->uoa_left != 0);
   }
   return extra == nullptr || fnat_request_is_slow(packet, *extra);
 }

@@ -2,72 +2,28 @@
 #include "forward/fullnat.h"
 
 #include "check.h"
-#include "core_world.h"
 #include "forward/secure_isn.h"
+#include "fullnat_world.h"
 
 namespace uvs {
 namespace {
 
 using test::Bytes;
+using test::Full;
+using test::Gave;
+using test::GaveAnyId;
 using test::Get16;
 using test::Get32;
 using test::Hex;
 using test::IpOf;
+using test::kClientIsn;
+using test::kPshAck;
+using test::kServerIsn;
 using test::kSynAck;
+using test::Nat64;
 using test::Part;
 using test::Sent;
 using test::Text;
-using test::World;
-
-constexpr uint8_t kPshAck = kTcpPsh | kTcpAck;
-constexpr uint32_t kClientIsn = 0xfffffff0;  // near the end of the number space
-constexpr uint32_t kServerIsn = 5000;
-
-// A FULLNAT world with its options set; numbers pass as they are unless `flags` says otherwise.
-class Full : public World {
- public:
-  virtual ~Full() = default;
-  explicit Full(uint8_t flags, uint32_t service_flags = 0, bool six = false,
-                uint8_t protocol = kProtoTcp)
-      : World(kMethodFullnat, six, protocol) {
-    config.fullnat_flags = flags;
-    config.services[0].flags = service_flags;
-    Adopt();
-  }
-
-  Text Client(uint32_t sequence, uint32_t ack, uint8_t flags, const Bytes& payload = {}) const {
-    Text text = Request(flags);
-    text.sequence = sequence;
-    text.acknowledgement = ack;
-    text.payload = payload;
-    return text;
-  }
-  Text Server(uint32_t sequence, uint32_t ack, uint8_t flags, const Bytes& payload = {}) const {
-    Text text = Reply(flags);
-    text.sequence = sequence;
-    text.acknowledgement = ack;
-    text.payload = payload;
-    return text;
-  }
-
-  // The handshake up to the SYN+ACK. Returns the number that the server saw in the SYN.
-  virtual uint32_t Shake() {
-    const std::vector<Sent> syn = Pass(Client(kClientIsn, 0, kTcpSyn));
-    if (!CHECK_EQ(syn.size(), 1u)) return 0;
-    const uint32_t isn = Get32(syn[0].ip, six ? 44 : 24);
-    Pass(Server(kServerIsn, isn + 1, kSynAck), 1);
-    return isn;
-  }
-
-  const ConnExtra& Extra() const { return *rig.core().table().extra(*Only()); }
-  uint64_t Counted(Reason reason) const { return rig.reason(reason); }
-};
-
-// One frame came out, and it is `want`.
-void Gave(const std::vector<Sent>& sent, const Text& want) {
-  if (!CHECK_EQ(sent.size(), 1u)) return;
-  CHECK_EQ(sent[0].ip, IpOf(want));
-}
 
 TEST(the_first_number_is_a_hash_and_a_clock) {
   // The vector of the SipHash paper, appendix A.
@@ -406,17 +362,45 @@ TEST(a_proxy_header_precedes_the_first_datagram_only) {
   Gave(world.Pass(text), world.Forwarded(text));  // and no UOA
 }
 
-// Too long with its header: the client learns the size that fits, and its next one has the header.
+// Too long, by itself or with its header: the client learns the size that fits, and its next one
+// has the header.
 TEST(a_first_datagram_too_long_for_its_header_is_answered) {
   Full world(0, kServiceProxyV2, false, kProtoUdp);
   Text text = world.Request();
-  text.payload = Bytes(1460, 3);
-  const std::vector<Sent> sent = world.Pass(text);
-  REQUIRE(sent.size() == 1);
-  CHECK_EQ(sent[0].ip[20], 3);
-  CHECK_EQ(Get16(sent[0].ip, 26), 1472u);
+  const struct {
+    size_t payload;
+    uint32_t mtu;
+  } refused[] = {{1480, 1500}, {1460, 1472}};
+  for (const auto& each : refused) {
+    text.payload = Bytes(each.payload, 3);
+    const std::vector<Sent> sent = world.Pass(text);
+    REQUIRE(sent.size() == 1);
+    CHECK_EQ(sent[0].ip[20], 3);
+    CHECK_EQ(Get16(sent[0].ip, 26), each.mtu);
+  }
   text.payload = Bytes(1444, 3);
   CHECK_EQ(world.Pass(text).at(0).ip.size(), 1500u);
+  CHECK_EQ(world.Pass(text).at(0).ip.size(), 1472u);
+}
+
+// A datagram that ends at the director uses up neither the header nor UOA's share.
+TEST(datagrams_that_go_no_further_tell_nobody) {
+  for (const bool proxy : {false, true}) {
+    Full world(0, proxy ? kServiceProxyV2 : 0, false, kProtoUdp);
+    world.config.uoa_trail = 1;
+    world.Adopt();
+    Text text = world.Request();
+    text.payload = Hex("0102030405");
+    text.ttl = 1;
+    for (int i = 0; i < 2; i++) {
+      const std::vector<Sent> sent = world.Pass(text);
+      REQUIRE(sent.size() == 1);
+      CHECK_EQ(sent[0].ip[20], 11);
+    }
+    text.ttl = 64;
+    CHECK_EQ(world.Pass(text).at(0).ip.size(), 28u + 5 + (proxy ? 28 : 12));
+    Gave(world.Pass(text), world.Forwarded(text));
+  }
 }
 
 TEST(udp_super_packets_are_split_for_the_header) {
@@ -527,44 +511,6 @@ TEST(an_mtu_told_leaves_room_for_toa) {
   const std::vector<Sent> sent =
       world.Pass(Error(forwarded, "198.19.3.3", world.ends.local, 3, 4, 900), 1);
   CHECK_EQ(Get16(sent.at(0).ip, 26), 892u);
-}
-
-// IPv6 before, IPv4 behind (spec 12.1; RFC 7915).
-class Nat64 : public Full {
- public:
-  explicit Nat64(uint8_t flags, uint32_t service_flags = 0, uint8_t protocol = kProtoTcp)
-      : Full(flags, service_flags, true, protocol) {
-    config.services[0].local = {test::Address(ends.local), test::Address("198.19.9.1")};
-    config.destinations[0].address = test::Address("198.19.0.1");
-    Adopt();
-  }
-  uint32_t Shake() override {
-    const uint32_t isn = Get32(Pass(Client(kClientIsn, 0, kTcpSyn)).at(0).ip, 24);
-    Pass(Answer(kServerIsn, isn + 1, kSynAck), 1);
-    return isn;
-  }
-  // How a packet of the client leaves. Small ones may be fragmented, and have an id.
-  Text Translated(Text text) const {
-    text = Forwarded(text);
-    text.source = "198.19.9.1";
-    text.destination = "198.19.0.1";
-    const size_t bytes = IpOf(text).size();
-    text.fragment = bytes <= 1260 ? 0 : 0x4000;
-    return text;
-  }
-  Text Answer(uint32_t sequence, uint32_t ack, uint8_t flags, const Bytes& payload = {}) const {
-    Text text = Server(sequence, ack, flags, payload);
-    text.source = "198.19.0.1";
-    text.destination = "198.19.9.1";
-    return text;
-  }
-};
-
-// The same packet, with the id it happens to have.
-void GaveAnyId(const std::vector<Sent>& sent, Text want) {
-  if (!CHECK_EQ(sent.size(), 1u)) return;
-  want.id = static_cast<uint16_t>(Get16(sent[0].ip, 4));
-  CHECK_EQ(sent[0].ip, IpOf(want));
 }
 
 TEST(ipv6_clients_reach_an_ipv4_server) {
