@@ -109,7 +109,8 @@ bool Transmitter::head_datagram(Packet& packet, const Conn& conn, ConnExtra& ext
   const ProxyHeader header = make_proxy_header(packet, extra.fnat_header, client_ends(conn));
   const uint32_t mtu = request_mtu(conn, hops_.at(slot).mtu);
   const uint32_t grown = packet.l3_bytes - header.removed + header.bytes;
-  if (grown > mtu && packet.dont_fragment) {
+  // One that came in fragments leaves in fragments, of IPv6 too.
+  if (grown > mtu && packet.dont_fragment && packet.fragment_bytes == 0) {
     counters_.count(Reason::kTooBig);
     answer(packet, IcmpError::kPacketTooBig, mtu - (grown - packet.l3_bytes),
            table_.address(conn.virtual_index), now_ms);
