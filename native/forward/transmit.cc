@@ -231,8 +231,9 @@ bool Transmitter::reply(Packet& packet, Conn& conn, uint32_t now_ms) {
   const NextHop& hop = hops_.at(slot);
   const NextHop& back = hops_.at(hop_in(conn, now_ms));
   const bool nat64 = (conn.flags & kConnNat64) != 0;
-  // The packet grows, and IPv6 is not cut on its way: its sender is told whatever its DF says.
-  if (nat64) packet.dont_fragment = true;
+  // The packet grows, and IPv6 is not cut on its way: its sender is told whatever its DF says, but
+  // for one that cuts already.
+  if (nat64 && packet.fragment_bytes == 0) packet.dont_fragment = true;
   bool fragment;
   if (!admit_reply(packet, hop, back, nat64 ? hop.mtu - kNat64Bytes : hop.mtu, &fragment, now_ms)) {
     return false;
