@@ -1,6 +1,8 @@
 // FULLNAT through a whole core: the edits of spec 12.5 to 12.11, each byte of them.
 #include "forward/fullnat.h"
 
+#include <set>
+
 #include "check.h"
 #include "forward/secure_isn.h"
 #include "fullnat_world.h"
@@ -685,6 +687,24 @@ TEST(nat64_needs_a_local_address_of_the_servers_family) {
   world.Adopt();
   CHECK_EQ(world.Pass(world.Client(1, 0, kTcpSyn)).size(), 0u);
   CHECK_EQ(world.Counted(Reason::kLocalAddressNone), 1u);
+}
+
+// Spec 12.2: with rr a destination sees all local addresses, also where there are as many.
+TEST(destinations_in_turn_see_every_local_address) {
+  Full world(0);
+  world.config.services[0].local = {test::Address("198.19.9.1"), test::Address("198.19.9.2")};
+  world.Adopt();
+  std::set<Bytes> seen;
+  for (uint16_t i = 0; i < 400; i++) {
+    world.rig.pass_ms(2000);  // the table holds few
+    world.verdict = i % 2;
+    Text syn = world.Client(1, 0, kTcpSyn);
+    syn.source_port = static_cast<uint16_t>(40000 + i);
+    const std::vector<Sent> sent = world.Pass(syn);
+    REQUIRE(sent.size() == 1);
+    if (i % 2 == 0) seen.insert(Part(sent[0].ip, 12, 4));
+  }
+  CHECK_EQ(seen.size(), 2u);
 }
 
 // Every local address is tried before a connection is refused (spec 12.2).
