@@ -218,6 +218,35 @@ TEST(a_proxy_header_precedes_the_first_data_and_its_copies) {
   Gave(world.Pass(reply, 1), want);
 }
 
+// TCP Fast Open: what the SYN carries would come ahead of the header. Nobody acknowledges it, so
+// the client sends it again.
+TEST(data_in_a_syn_waits_for_the_header) {
+  for (const bool super : {false, true}) {
+    Full world(0, kServiceProxyV2);
+    Text syn = world.Client(kClientIsn, 0, kTcpSyn, super ? Bytes(3000, 1) : Hex("68656c6c6f"));
+    syn.partial = super;
+    syn.gso_size = super ? 1400 : 0;
+    const std::vector<Sent> opened = world.Pass(syn);
+    Text want = world.Forwarded(syn);
+    want.payload = {};
+    want.gso_size = 0;
+    Gave(opened, want);
+    CHECK_EQ(opened[0].vnet.gso_type, kVnetGsoNone);
+    world.Pass(world.Server(kServerIsn, kClientIsn + 1, kSynAck), 1);
+
+    const Text again = world.Client(kClientIsn + 1, kServerIsn + 1, kPshAck, Hex("68656c6c6f"));
+    want = world.Forwarded(again);
+    want.payload = Hex(kProxy2);
+    test::PutAll(want.payload, again.payload);
+    Gave(world.Pass(again), want);
+  }
+  // Without a header it arrives.
+  Full world(0);
+  const Text syn = world.Client(kClientIsn, 0, kTcpSyn, Hex("68656c6c6f"));
+  const std::vector<Sent> opened = world.Pass(syn);
+  Gave(opened, world.Forwarded(syn));
+}
+
 TEST(a_header_that_does_not_fit_leads_in_a_segment_of_its_own) {
   Full world(0, kServiceProxyV2);
   world.Shake();
