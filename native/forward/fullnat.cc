@@ -151,11 +151,13 @@ ProxyHeader make_proxy_header(const Packet& packet, uint8_t wanted, const Client
   const FoundProxy found = find_proxy(payload, payload_bytes(packet));
   ClientEnds named = ends;
   if (found.version != 0 && (wanted & kProxyInsecure) != 0) {
-    if (found.version == version) {
+    // One that names nobody would make the destination believe that the director is the client.
+    const bool names = read_proxy(payload, found, &named);
+    if (names && found.version == version) {
       header.leave = true;
       return header;
     }
-    if (!read_proxy(payload, found, &named)) named = ends;
+    if (!names) named = ends;
   }
   header.removed = found.bytes;
   header.bytes = write_proxy(named, version, packet.key.protocol, header.data);

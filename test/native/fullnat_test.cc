@@ -279,41 +279,114 @@ TEST(version_1_is_a_line) {
   }
 }
 
+Bytes TextBytes(const std::string& text) { return Bytes(text.begin(), text.end()); }
+
+const char kStart2[] = "0d0a0d0a000d0a515549540a ";
+const char kProxy1[] = "PROXY TCP4 198.18.0.7 198.18.1.10 40000 80\r\n";
+constexpr uint32_t kBelieves1 = kServiceProxyV1 | kServiceProxyInsecure;
+constexpr uint32_t kBelieves2 = kServiceProxyV2 | kServiceProxyInsecure;
+
+// What a service with `flags` makes of a stream that begins with `says`.
+void Becomes(uint32_t flags, const Bytes& says, const Bytes& becomes) {
+  Full world(0, flags);
+  world.Shake();
+  Bytes payload = says;
+  payload.push_back(0x41);
+  const Text first = world.Client(kClientIsn + 1, kServerIsn + 1, kPshAck, payload);
+  Text want = world.Forwarded(first);
+  want.payload = becomes;
+  want.payload.push_back(0x41);
+  Gave(world.Pass(first), want);
+  // What follows lies behind it in the server's stream.
+  const Text next = world.Client(kClientIsn + 1 + static_cast<uint32_t>(payload.size()),
+                                 kServerIsn + 1, kTcpAck, Hex("42"));
+  want = world.Forwarded(next);
+  want.sequence = kClientIsn + 2 + static_cast<uint32_t>(becomes.size());
+  Gave(world.Pass(next), want);
+}
+
 // Spec 12.11: replaced, left alone, or converted.
 TEST(a_client_is_believed_only_where_the_service_says_so) {
-  const Bytes own2 = Hex("0d0a0d0a000d0a515549540a 21 11 000c cb007105 cb007106 1234 0050");
-  const std::string line = "PROXY TCP4 203.0.113.5 203.0.113.6 4660 80\r\n";
-  const Bytes own1(line.begin(), line.end());
-  const struct {
-    uint32_t flags;
-    Bytes says, becomes;
-  } cases[] = {
-      {kServiceProxyV2, own2, Hex(kProxy2)},
-      {kServiceProxyV2, own1, Hex(kProxy2)},
-      {kServiceProxyV2 | kServiceProxyInsecure, own2, own2},
-      {kServiceProxyV2 | kServiceProxyInsecure, own1, own2},
-      {kServiceProxyV1 | kServiceProxyInsecure, own2, own1},
-      {kServiceProxyV1 | kServiceProxyInsecure, own1, own1},
-      // LOCAL names nobody: the true ends are told.
-      {kServiceProxyV2 | kServiceProxyInsecure, Hex("505250"),
-       Hex(std::string(kProxy2) + "505250")},
+  const Bytes own2 = Hex(kStart2 + std::string("21 11 000c cb007105 cb007106 1234 0050"));
+  const Bytes own1 = TextBytes("PROXY TCP4 203.0.113.5 203.0.113.6 4660 80\r\n");
+  Becomes(kServiceProxyV2, own2, Hex(kProxy2));
+  Becomes(kServiceProxyV2, own1, Hex(kProxy2));
+  Becomes(kServiceProxyV1, own1, TextBytes(kProxy1));
+  Becomes(kBelieves2, own2, own2);
+  Becomes(kBelieves2, own1, own2);
+  Becomes(kBelieves1, own2, own1);
+  Becomes(kBelieves1, own1, own1);
+  // What follows the addresses stays with a header that is left alone.
+  const Bytes more = Hex(kStart2 + std::string("21 11 000f cb007105 cb007106 1234 0050 200000"));
+  Becomes(kBelieves2, more, more);
+  Becomes(kBelieves1, more, own1);
+}
+
+// One that names nobody, or is malformed: it goes, and the true ends are told.
+TEST(a_header_that_names_nobody_is_replaced) {
+  const char* const headers2[] = {
+      "20 00 0000",  // LOCAL
+      "20 11 000c cb007105 cb007106 1234 0050",
+      "21 00 0000",         // unspecified
+      "21 31 00d8 00*216",  // UNIX
+      "21 10 000c cb007105 cb007106 1234 0050",
+      "21 13 000c cb007105 cb007106 1234 0050",
+      "21 11 000b cb007105 cb007106 1234 00",
+      "21 21 000c cb007105 cb007106 1234 0050",
+      "21 21 0024 00*10 ffff cb007105 00*10 ffff cb007106 1234 0050",
   };
-  for (const auto& each : cases) {
-    Full world(0, each.flags);
-    world.Shake();
-    Bytes payload = each.says;
-    payload.push_back(0x41);
-    const Text first = world.Client(kClientIsn + 1, kServerIsn + 1, kPshAck, payload);
-    Text want = world.Forwarded(first);
-    want.payload = each.becomes;
-    want.payload.push_back(0x41);
-    Gave(world.Pass(first), want);
-    // What follows lies behind it in the server's stream.
-    const Text next = world.Client(kClientIsn + 1 + static_cast<uint32_t>(payload.size()),
-                                   kServerIsn + 1, kTcpAck, Hex("42"));
-    want = world.Forwarded(next);
-    want.sequence = kClientIsn + 2 + static_cast<uint32_t>(each.becomes.size());
-    Gave(world.Pass(next), want);
+  const std::string headers1[] = {
+      "UNKNOWN",
+      "UNKNOWN ffff::1 ffff::2 1 2",
+      "",
+      "TCP4",
+      "TCP5 203.0.113.5 203.0.113.6 4660 80",
+      "TCP4 203.0.113.5 203.0.113.6 4660",
+      "TCP4 203.0.113.5 203.0.113.6 4660 80 1",
+      "TCP4 203.0.113.5 203.0.113.6 4660 65536",
+      "TCP4 203.0.113.5 203.0.113.6 -1 80",
+      "TCP4 203.0.113 203.0.113.6 4660 80",
+      "TCP4  203.0.113.5 203.0.113.6 4660 80",
+      "TCP4 2001:db8::5 2001:db8::6 4660 80",
+      "TCP6 203.0.113.5 203.0.113.6 4660 80",
+      "TCP6 ::ffff:203.0.113.5 ::1 4660 80",
+      std::string(99, 'x'),  // the longest line
+  };
+  for (const char* header : headers2) {
+    const Bytes says = Hex(kStart2 + std::string(header));
+    Becomes(kBelieves2, says, Hex(kProxy2));
+    Becomes(kBelieves1, says, TextBytes(kProxy1));
+    Becomes(kServiceProxyV2, says, Hex(kProxy2));
+  }
+  for (const std::string& header : headers1) {
+    const Bytes says = TextBytes("PROXY " + header + "\r\n");
+    Becomes(kBelieves2, says, Hex(kProxy2));
+    Becomes(kBelieves1, says, TextBytes(kProxy1));
+    Becomes(kServiceProxyV1, says, TextBytes(kProxy1));
+  }
+}
+
+// The true header goes in front, for a server that believes the first one.
+TEST(what_is_no_whole_header_is_data) {
+  const Bytes says[] = {
+      Hex(kStart2 + std::string("11 11 000c cb007105 cb007106 1234 0050")),  // version
+      Hex(kStart2 + std::string("22 11 000c cb007105 cb007106 1234 0050")),  // command
+      Hex(kStart2 + std::string("21 11 000e cb007105 cb007106 1234 0050")),  // length
+      Hex(kStart2 + std::string("21")),
+      Hex("0d0a0d0a000d0a515549540b 21 11 0000"),
+      TextBytes("PROXY TCP4 203.0.113.5 203.0.113.6 4660 80\n"),
+      TextBytes("PROXY TCP4 203.0.113.5 203.0.113.6 4660 80\r"),
+      TextBytes("PROXY"),
+      TextBytes("proxy UNKNOWN\r\n"),
+      TextBytes("PROXY " + std::string(100, 'x') + "\r\n"),
+  };
+  for (const Bytes& each : says) {
+    Bytes want = Hex(kProxy2);
+    test::PutAll(want, each);
+    Becomes(kBelieves2, each, want);
+    want = TextBytes(kProxy1);
+    test::PutAll(want, each);
+    Becomes(kBelieves1, each, want);
   }
 }
 
