@@ -63,6 +63,29 @@ TEST(local_ports_workers_share_a_range_without_overlap) {
   }
 }
 
+// What docs/howto-fullnat.md says of one local address and one destination.
+TEST(local_ports_of_the_whole_range) {
+  const struct {
+    uint32_t workers, ports;
+  } shares[] = {{1, 60536}, {2, 60536}, {3, 45402}, {4, 60536}, {8, 60536}};
+  const Rig rig(0, 1);
+  const Addr local = Address("198.19.9.1");
+  const Addr destination = Address("198.19.0.1");
+  for (const auto& share : shares) {
+    std::set<uint16_t> all;
+    for (uint32_t worker = 0; worker < share.workers; worker++) {
+      LocalPorts ports(worker, share.workers);
+      ports.set_range(5000, 65535);
+      uint32_t budget = 0x20000;
+      Be16 port;
+      do {
+        REQUIRE(ports.find(rig.table, local, destination, Be16::of(80), kProtoTcp, &budget, &port));
+      } while (all.insert(port.host()).second);
+    }
+    CHECK_EQ(all.size(), share.ports);
+  }
+}
+
 TEST(local_ports_a_freed_port_comes_last) {
   Rig rig(0, 1);
   rig.ports.set_range(6000, 6009);
