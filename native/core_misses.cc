@@ -286,6 +286,8 @@ bool Core::create(const MissRecord& miss, uint32_t* id) {
         miss.packets);
     return false;
   }
+  if (wanted.method == kMethodFullnat && miss.protocol == kProtoUdp) [[unlikely]]
+    transmitter_.begin_datagrams(table_.at(*id));
   if (miss.flags & kMissOutbound) [[unlikely]]
     table_.take_request_key(*id);
   shared::lane_add(counters_.destinations[slot].connections, uint64_t{1});
@@ -304,10 +306,12 @@ bool Core::choose_local(const MissRecord& miss, const ServiceRecord& service, Ne
   const uint32_t tries = service.local_count < LocalPorts::kAddressAttempts
                              ? service.local_count
                              : LocalPorts::kAddressAttempts;
+  const bool turns = service.scheduler_id == kSchedulerRr || service.scheduler_id == kSchedulerWrr;
+  if (turns) local_ports_.loosen(miss.service_slot);
   uint32_t tried = 0;
   for (uint32_t i = 0; i < service.local_count && tried < tries; i++) {
-    wanted->local = snapshot_.local_address(service.local_first +
-                                            local_ports_.next_address(service.local_count));
+    const uint32_t number = local_ports_.next_address(miss.service_slot, service.local_count);
+    wanted->local = snapshot_.local_address(service.local_first + number);
     if (wanted->local.is_v4() != wanted->destination.is_v4()) continue;
     tried++;
     uint32_t budget = LocalPorts::kProbes / tries;

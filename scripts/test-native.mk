@@ -30,7 +30,8 @@ TEST_OBJECTS := $(CORE_SOURCES:%.cc=$(TEST_DIR)/%.o)
 TESTS := $(TEST_SOURCES:test/native/%.cc=$(TEST_DIR)/%)
 
 FUZZ_DIR := build/fuzz
-FUZZ_FLAGS := $(COMMON) $(SANITIZE) -fsanitize=fuzzer-no-link
+FUZZ_FLAGS := $(COMMON) $(SANITIZE) -fsanitize=fuzzer-no-link \
+  -DFUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
 FUZZ_LIB := $(FUZZ_DIR)/libcore.a
 FUZZ_OBJECTS := $(CORE_SOURCES:%.cc=$(FUZZ_DIR)/%.o)
 FUZZERS := $(FUZZ_SOURCES:native/fuzz/%.cc=$(FUZZ_DIR)/%)

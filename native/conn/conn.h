@@ -148,7 +148,8 @@ struct ConnExtra {
   uint16_t fnat_inserted;    // ... by so many, until fnat_delta takes the difference in
   uint8_t fnat_flags;        // kFnat*
   uint8_t fnat_header;       // PROXY header that the connection's service asks for (kProxy*)
-  uint16_t reserved0;
+  uint8_t uoa_left;          // datagrams that are still to say who the client is (spec 12.10)
+  uint8_t reserved0;
 
   // Helpers (spec 6), behind the line that FULLNAT fetches ahead.
   SequenceFix in;   // client -> destination

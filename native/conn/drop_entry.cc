@@ -18,14 +18,6 @@ uint32_t DropEntry::draws(uint32_t records) {
   return static_cast<uint32_t>(due / kShare);
 }
 
-// SplitMix64 (Steele, Lea, Flood 2014), brought below `below` by multiplication.
-uint32_t DropEntry::draw(uint32_t below) {
-  uint64_t z = random_ += 0x9e3779b97f4a7c15;
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-  return static_cast<uint32_t>(((z >> 32) * below) >> 32);
-}
-
 bool DropEntry::takes(const Conn& conn, int32_t idle) {
   if (conn.protocol == kProtoTcp) {
     if (conn.state == kTcpSynRecv || conn.state == kTcpSynack) return true;

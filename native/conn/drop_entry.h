@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "conn/conn.h"
+#include "conn/random.h"
 
 namespace uvs {
 
@@ -19,7 +20,7 @@ class DropEntry {
   uint32_t draws(uint32_t records);
 
   // A number below `below`, which is not 0.
-  uint32_t draw(uint32_t below);
+  uint32_t draw(uint32_t below) { return random_.draw(below); }
 
   // Whether a connection without slaves goes, which was last refreshed `idle` ticks ago.
   bool takes(const Conn& conn, int32_t idle);
@@ -30,7 +31,7 @@ class DropEntry {
   static constexpr uint32_t kShare = 32;
   static constexpr uint32_t kPacketsMax = 8;  // a connection with more is worth keeping
 
-  uint64_t random_;
+  Random random_;
   uint32_t remainder_ = 0;  // records not yet accounted for, in 32nds of a draw
   uint32_t counters_[kPacketsMax + 1] = {};
 };

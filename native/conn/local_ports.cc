@@ -5,7 +5,11 @@
 namespace uvs {
 
 LocalPorts::LocalPorts(uint32_t worker, uint32_t workers, uint32_t start)
-    : worker_(worker), step_(1), position_(start) {
+    : worker_(worker),
+      step_(1),
+      position_(start),
+      random_(start),
+      turns_(std::make_unique<uint32_t[]>(kMaxServices)) {
   while (step_ < workers) step_ <<= 1;
 }
 
@@ -23,6 +27,11 @@ bool LocalPorts::find(const ConnTable& table, const Addr& local, const Addr& des
     if (table.find(key, table.hash(key)) == kNoEntry) return true;
   }
   return false;
+}
+
+void LocalPorts::loosen(uint32_t service_slot) {
+  constexpr uint32_t kOneIn = 20;  // spec 12.2, DPVS: 5 %
+  if (random_.draw(kOneIn) == 0) turns_[service_slot]++;
 }
 
 }  // namespace uvs

@@ -22,11 +22,16 @@ uint64_t set_sequence(uint8_t* tcp, uint32_t sequence) {
 
 // What a SYN must not say to the destination (spec 12.5 step 1): clients behind one local address
 // have clocks of their own. With bytes inserted there can be neither data in the SYN, which would
-// come before the header, nor a second subflow that counts the stream's bytes.
-uint64_t blank_syn_options(uint8_t* tcp, bool header) {
-  uint64_t sum = blank_options(tcp, kTcpOptionTimestamps);
-  if (header) sum += blank_options(tcp, kTcpOptionMptcp) + blank_options(tcp, kTcpOptionFastOpen);
-  return sum;
+// come before the header, nor a second subflow that counts the stream's bytes. The client sends the
+// data again, for nobody acknowledges it.
+uint64_t strip_syn(Packet& packet, bool header) {
+  if (!header) return blank_options(packet.transport(), kTcpOptionTimestamps);
+  splice_payload(packet, payload_bytes(packet), nullptr, 0);
+  packet.frame.vnet.gso_type = kVnetGsoNone;
+  packet.frame.vnet.gso_size = 0;
+  uint8_t* tcp = packet.transport();
+  return blank_options(tcp, kTcpOptionTimestamps) + blank_options(tcp, kTcpOptionMptcp) +
+         blank_options(tcp, kTcpOptionFastOpen);
 }
 
 // Spec 12.7: at the front, after pruning if need be; never beyond the path's MTU.
@@ -146,11 +151,13 @@ ProxyHeader make_proxy_header(const Packet& packet, uint8_t wanted, const Client
   const FoundProxy found = find_proxy(payload, payload_bytes(packet));
   ClientEnds named = ends;
   if (found.version != 0 && (wanted & kProxyInsecure) != 0) {
-    if (found.version == version) {
+    // One that names nobody would make the destination believe that the director is the client.
+    const bool names = read_proxy(payload, found, &named);
+    if (names && found.version == version) {
       header.leave = true;
       return header;
     }
-    if (!read_proxy(payload, found, &named)) named = ends;
+    if (!names) named = ends;
   }
   header.removed = found.bytes;
   header.bytes = write_proxy(named, version, packet.key.protocol, header.data);
@@ -202,11 +209,10 @@ uint32_t fnat_to_client(const ConnExtra& extra, uint32_t sequence) {
 void fnat_request(Packet& packet, ConnExtra& extra, const ClientEnds& ends, uint32_t mtu,
                   FnatEdit* edit) {
   if (packet.tcp_flags & kTcpSyn) {
-    uint8_t* tcp = packet.transport();
-    edit->covered = shift_sequence(tcp, extra.fnat_delta);
     if ((packet.tcp_flags & kTcpAck) == 0) {
-      edit->covered += blank_syn_options(tcp, extra.fnat_header != 0);
+      edit->covered = strip_syn(packet, extra.fnat_header != 0);
     }
+    edit->covered += shift_sequence(packet.transport(), extra.fnat_delta);
     return;
   }
   if (extra.fnat_flags & kFnatHeader) return request_header(packet, extra, ends, mtu, edit);

@@ -18,7 +18,7 @@
 //   kFnatOpen     the SYN+ACK that fits; sets kFnatToa where TOA is on and no header is asked for
 //   kFnatToa      ends with the first segment that acknowledges data of the destination
 //   kFnatHeader   from the SYN on; ends when the destination has acknowledged the header, or when
-//                 the client's own is left alone
+//                 the client's own is left alone. Of UDP from the creation to the first datagram
 #pragma once
 #include <cstdint>
 

@@ -31,9 +31,8 @@ struct Fields {
   const Addr* destination;
 };
 
-void write_ip4(uint8_t* at, const Fields& fields, uint16_t id) {
+void write_ip4(uint8_t* at, const Fields& fields, bool may_fragment, uint16_t id) {
   const uint32_t total = kIp4Bytes + fields.payload;
-  const bool may_fragment = total <= kMayFragmentBytes;
   Ip4 ip(at);
   at[0] = 0x45;
   at[1] = fields.traffic_class;
@@ -184,11 +183,14 @@ bool translate_family(Packet& packet, const Ends& to, uint64_t covered, uint16_t
   packet.l3_bytes = header + payload;
   packet.family = to4 ? 4 : 6;
   if (to4) {
-    write_ip4(start, fields, id);
-    packet.dont_fragment = packet.l3_bytes > kMayFragmentBytes;
+    const bool may_fragment = packet.fragment_bytes != 0 || packet.l3_bytes <= kMayFragmentBytes;
+    write_ip4(start, fields, may_fragment, id);
+    packet.dont_fragment = !may_fragment;
   } else {
     write_ip6(start, fields);
     packet.dont_fragment = true;
+    // What IPv4 may cut anywhere on its way must pass everywhere (RFC 7915 4).
+    if (packet.fragment_bytes != 0) packet.fragment_bytes = kMinMtu6;
   }
   finish_transport(packet, to, covered, pseudo);
   return true;
@@ -218,7 +220,7 @@ bool translate_error(const Packet& packet, const RelatedEnds& to, Frame* out, Pa
                      to.quoted.source,
                      to.quoted.destination};
   if (to4) {
-    write_ip4(quote, inner, 0);
+    write_ip4(quote, inner, inner.payload + kIp4Bytes <= kMayFragmentBytes, 0);
   } else {
     write_ip6(quote, inner);
   }
@@ -238,7 +240,7 @@ bool translate_error(const Packet& packet, const RelatedEnds& to, Frame* out, Pa
                      to.source,
                      to.destination};
   if (to4) {
-    write_ip4(out->data, outer, 0);
+    write_ip4(out->data, outer, true, 0);
     Icmp(at).set_checksum(checksum_of(at, bytes));
   } else {
     write_ip6(out->data, outer);

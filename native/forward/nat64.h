@@ -14,8 +14,9 @@ constexpr uint32_t kNat64Bytes = 20;  // by which the IPv6 header is longer
 // Turns a TCP or UDP packet into one of the other family with the ends `to`; extension headers and
 // IPv4 options are left behind. Checksums and virtio header follow; `covered` as for
 // rewrite_ends(). `id` is for IPv4 packets that may be fragmented (RFC 7915 5.1: those up to 1260
-// bytes). TTL is taken over as it stands. False, and nothing changed: no room in front, or it would
-// be longer than IP can say.
+// bytes) or were; it is not that of the IPv6 fragments, for clients behind one local address would
+// have the same ones. TTL is taken over as it stands. False, and nothing changed: no room in front,
+// or it would be longer than IP can say.
 bool translate_family(Packet& packet, const Ends& to, uint64_t covered, uint16_t id);
 
 // Builds an ICMP error about a translated connection into `out` (frame.data at the IP header, room

@@ -13,13 +13,12 @@ namespace uvs {
 namespace {
 
 // Whether a request needs more than new ends and a shifted number: of TCP while its connection
-// opens, of UDP the first ones, and all whose family changes.
+// opens, of UDP until its destination was told who the client is, and all whose family changes.
 bool fullnat_is_slow(const Packet& packet, const Conn& conn, const ConnExtra* extra) {
   if (conn.flags & kConnNat64) return true;
   if (packet.key.protocol == kProtoSctp) return false;
   if (packet.key.protocol != kProtoTcp) {
-    const bool waits = extra != nullptr && (extra->fnat_flags & kFnatHeader) != 0;
-    return conn.in_packets <= kMaxUoaTrail || waits;
+    return extra != nullptr && ((extra->fnat_flags & kFnatHeader) != 0 || extra->uoa_left != 0);
   }
   return extra == nullptr || fnat_request_is_slow(packet, *extra);
 }
@@ -232,8 +231,9 @@ bool Transmitter::reply(Packet& packet, Conn& conn, uint32_t now_ms) {
   const NextHop& hop = hops_.at(slot);
   const NextHop& back = hops_.at(hop_in(conn, now_ms));
   const bool nat64 = (conn.flags & kConnNat64) != 0;
-  // The packet grows, and IPv6 is not cut on its way: its sender is told whatever its DF says.
-  if (nat64) packet.dont_fragment = true;
+  // The packet grows, and IPv6 is not cut on its way: its sender is told whatever its DF says, but
+  // for one that cuts already.
+  if (nat64 && packet.fragment_bytes == 0) packet.dont_fragment = true;
   bool fragment;
   if (!admit_reply(packet, hop, back, nat64 ? hop.mtu - kNat64Bytes : hop.mtu, &fragment, now_ms)) {
     return false;

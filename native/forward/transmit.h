@@ -65,6 +65,9 @@ class Transmitter {
   // Timers; call now and then.
   void service(uint32_t now_ms) { path_mtus_.expire(now_ms); }
 
+  // A FULLNAT connection of UDP was made.
+  void begin_datagrams(Conn& conn);
+
   // What FULLNAT must know of a SYN+ACK that goes no further (spec 12.9, step 3).
   void note_syn_ack(const Packet& packet, Conn& conn);
 
@@ -106,7 +109,8 @@ class Transmitter {
   uint8_t proxy_of(const Conn& conn) const;
   void begin_fullnat(const Packet& packet, Conn& conn, uint32_t now_ms);
   bool open_fullnat(Packet& packet, Conn& conn, uint16_t slot, uint64_t* covered, uint32_t now_ms);
-  bool head_datagram(Packet& packet, Conn& conn, uint16_t slot, uint8_t proxy, uint32_t now_ms);
+  bool head_datagram(Packet& packet, const Conn& conn, ConnExtra& extra, uint16_t slot,
+                     uint32_t now_ms);
   void split_datagrams(Packet& packet, Conn& conn, uint16_t slot, uint32_t now_ms);
   void tell_by_uoa(Packet& packet, Conn& conn, uint16_t slot, uint32_t now_ms);
   void send_made(const Frame& frame, const Ends& ends, uint16_t slot, uint32_t now_ms);

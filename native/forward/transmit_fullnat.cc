@@ -87,17 +87,30 @@ void Transmitter::send_made(const Frame& frame, const Ends& ends, uint16_t slot,
   if (!egress_.send(frame, 0, family, slot, now_ms)) counters_.count(Reason::kNoRoute);
 }
 
+// What the first datagrams of a connection have to tell is owed from its creation on, so that those
+// which go no further than this director do not use it up.
+void Transmitter::begin_datagrams(Conn& conn) {
+  const uint8_t proxy = proxy_of(conn);
+  const bool header = (proxy & kProxyVersionMask) == 2;
+  const uint16_t trail = snapshot_.header().uoa_trail;
+  if (!header && trail == 0) return;
+  ConnExtra& extra = table_.need_extra(conn);
+  if (header) {
+    extra.fnat_header = proxy;
+    extra.fnat_flags |= kFnatHeader;
+  } else {
+    extra.uoa_left = static_cast<uint8_t>(trail);
+  }
+}
+
 // The PROXY header of the first datagram (spec 12.11). False: too long for the path, and answered.
-bool Transmitter::head_datagram(Packet& packet, Conn& conn, uint16_t slot, uint8_t proxy,
+bool Transmitter::head_datagram(Packet& packet, const Conn& conn, ConnExtra& extra, uint16_t slot,
                                 uint32_t now_ms) {
-  ConnExtra* extra = conn.in_packets == 1 ? &table_.need_extra(conn) : table_.extra(conn);
-  if (extra == nullptr) return true;  // its first datagram came when no header was asked for
-  if ((extra->fnat_flags & kFnatStarted) == 0) extra->fnat_flags |= kFnatStarted | kFnatHeader;
-  if ((extra->fnat_flags & kFnatHeader) == 0) return true;
-  const ProxyHeader header = make_proxy_header(packet, proxy, client_ends(conn));
+  const ProxyHeader header = make_proxy_header(packet, extra.fnat_header, client_ends(conn));
   const uint32_t mtu = request_mtu(conn, hops_.at(slot).mtu);
   const uint32_t grown = packet.l3_bytes - header.removed + header.bytes;
-  if (grown > mtu && packet.dont_fragment) {
+  // One that came in fragments leaves in fragments, of IPv6 too.
+  if (grown > mtu && packet.dont_fragment && packet.fragment_bytes == 0) {
     counters_.count(Reason::kTooBig);
     answer(packet, IcmpError::kPacketTooBig, mtu - (grown - packet.l3_bytes),
            table_.address(conn.virtual_index), now_ms);
@@ -107,7 +120,7 @@ bool Transmitter::head_datagram(Packet& packet, Conn& conn, uint16_t slot, uint8
     counters_.count(Reason::kNoHeadroom);
     return false;
   }
-  extra->fnat_flags = static_cast<uint8_t>(extra->fnat_flags & ~kFnatHeader);
+  extra.fnat_flags = static_cast<uint8_t>(extra.fnat_flags & ~kFnatHeader);
   return true;
 }
 
@@ -133,12 +146,11 @@ void Transmitter::tell_by_uoa(Packet& packet, Conn& conn, uint16_t slot, uint32_
 void Transmitter::send_fullnat(Packet& packet, Conn& conn, uint16_t slot, bool fragment,
                                uint32_t now_ms) {
   const bool udp = packet.key.protocol == kProtoUdp;
-  const uint8_t proxy = udp ? proxy_of(conn) : 0;
-  const bool header = (proxy & kProxyVersionMask) == 2;
+  ConnExtra* told = udp ? table_.extra(conn) : nullptr;
   uint64_t covered = 0;
-  if (udp && header) {
+  if (told != nullptr && (told->fnat_flags & kFnatHeader) != 0) {
     if (packet.is_gso()) return split_datagrams(packet, conn, slot, now_ms);
-    if (!head_datagram(packet, conn, slot, proxy, now_ms)) return;
+    if (!head_datagram(packet, conn, *told, slot, now_ms)) return;
   } else if (!udp && !open_fullnat(packet, conn, slot, &covered, now_ms)) {
     return;
   }
@@ -148,7 +160,8 @@ void Transmitter::send_fullnat(Packet& packet, Conn& conn, uint16_t slot, bool f
   } else {
     rewrite_ends(packet, ends, covered);
   }
-  if (udp && !header && conn.in_packets <= snapshot_.header().uoa_trail) {
+  if (told != nullptr && told->uoa_left != 0) {
+    told->uoa_left--;
     tell_by_uoa(packet, conn, slot, now_ms);
   }
   // What has changed its size is measured anew; a super-packet's segments are its own affair.

@@ -244,7 +244,7 @@ struct ConfigText {
   uint16_t ftp_ports[kMaxFtpPorts] = {21};
   uint8_t fullnat_flags = 0;  // a director's default: both
   uint8_t uoa_mode = kUoaHeader;
-  uint16_t uoa_trail = 0;  // a director's default: 3
+  uint16_t uoa_trail = 0;
   uint32_t udp_sec = 300;
   uint32_t tcp_sec[11] = {2, 900, 120, 60, 120, 120, 10, 60, 30, 120, 120};
   uint32_t fullnat_sec[11] = {2, 90, 3, 30, 7, 7, 3, 7, 7, 120, 30};

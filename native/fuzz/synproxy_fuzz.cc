@@ -1,7 +1,8 @@
 // Fuzz target: SYNPROXY with any TCP options, numbers and order of events between a client and a
 // real server, its parameters and flag changing meanwhile, workers dying. Whatever happens: what is
 // sent has right lengths and checksums, loads say what the table holds, nothing waits for a
-// connection that has ended, and no assertion fails.
+// connection that has ended, and no assertion fails. Half of the clients are of IPv6, whose server
+// may be of IPv4.
 //
 // Input: operations of six bytes; a packet takes as many more bytes, its options and data, as it
 // says. Cookies that the core has sent come back in later packets, so that handshakes are found.
@@ -11,13 +12,15 @@
 
 #include "fuzz/core_rig.h"
 #include "parse/checksum.h"
+#include "parse/ip4.h"
+#include "parse/ip6.h"
 #include "parse/tcp.h"
 
 namespace {
 
 using namespace uvs;
 
-constexpr uint32_t kClients = 4;
+constexpr uint32_t kClients = 8;  // the second half of IPv6
 constexpr uint16_t kServerPort = 8080;
 
 void require(bool holds) {
@@ -34,10 +37,42 @@ struct Operation {
 };
 static_assert(sizeof(Operation) == 6);
 
-Addr address(uint32_t host) { return Addr::v4(Be32::of(host)); }
-const Addr kVirtual = address(0xc61200c8);
-const Addr kServer = address(0xc6130001);
-const Addr kLocal = address(0xc6130063);
+Addr address(bool six, bool inside, uint8_t last) {
+  if (!six) return Addr::v4(Be32::of((inside ? 0xc6130000u : 0xc6120000u) + last));
+  const uint8_t bytes[16] = {0x20, 1, 0x0d, 0xb8, 0, inside, 0, 0, 0, 0, 0, 0, 0, 0, 0, last};
+  return Addr::v6(bytes);
+}
+Addr virtual_of(bool six) { return address(six, false, 200); }
+Addr server_of(bool six) { return address(six, true, 1); }
+Addr local_of(bool six) { return address(six, true, 99); }
+
+// An IP header and room for `transport` bytes behind it, in a frame.
+std::vector<uint8_t> frame_of(const Addr& source, const Addr& target, uint32_t transport) {
+  const bool six = !source.is_v4();
+  std::vector<uint8_t> frame(14 + (six ? kIp6Bytes : kIp4Bytes) + transport, 0);
+  uint8_t* at = &frame[14];
+  store16(&frame[12], Be16::of(six ? 0x86dd : 0x0800));
+  if (six) {
+    at[0] = 0x60;
+    at[6] = kProtoTcp;
+    Ip6 ip(at);
+    ip.set_payload_bytes(transport);
+    ip.set_hop_limit(64);
+    std::memcpy(ip.source(), source.bytes, 16);
+    std::memcpy(ip.destination(), target.bytes, 16);
+    return frame;
+  }
+  at[0] = 0x45;
+  at[9] = kProtoTcp;
+  Ip4 ip(at);
+  ip.set_total_bytes(kIp4Bytes + transport);
+  ip.set_id(1);
+  ip.set_ttl(64);
+  ip.set_source(source.v4_part());
+  ip.set_destination(target.v4_part());
+  ip.set_checksum(checksum_of(at, kIp4Bytes));
+  return frame;
+}
 
 class World {
  public:
@@ -76,7 +111,9 @@ class World {
 
  private:
   void drain(int32_t verdict) {
-    rig_->run([&](const MissRecord&) { return verdict; });
+    rig_->run([&](const MissRecord& miss) {
+      return verdict < 0 ? verdict : static_cast<int32_t>(miss.service_slot);
+    });
     check();
   }
 
@@ -91,16 +128,20 @@ class World {
 
   void adopt_next(const Operation& op) {
     config_ = rig::ConfigText{};
-    rig::ServiceText service;
-    service.address = kVirtual;
-    service.flags = (op.a & 1) != 0 ? 0 : uint32_t{kServiceSynproxy};
-    service.local = {kLocal};
-    config_.services = {service};
-    rig::DestinationText destination;
-    destination.address = kServer;
-    destination.method = (op.a & 2) != 0 ? kMethodFullnat : kMethodMasquerade;
-    destination.available = (op.a & 12) != 12;
-    config_.destinations = {destination};
+    for (const bool six : {false, true}) {
+      rig::ServiceText service;
+      service.address = virtual_of(six);
+      service.flags = (op.a & 1) != 0 ? 0 : uint32_t{kServiceSynproxy};
+      service.local = {local_of(six), local_of(false)};
+      if (!six) service.local.pop_back();
+      config_.services.push_back(service);
+      rig::DestinationText destination;
+      destination.service = six ? 1 : 0;
+      destination.method = (op.a & 2) != 0 ? kMethodFullnat : kMethodMasquerade;
+      destination.address = server_of(six && (op.a & 0x82) != 0x82);
+      destination.available = (op.a & 12) != 12;
+      config_.destinations.push_back(destination);
+    }
     config_.fullnat_flags = op.a >> 4 & 3;
     config_.expire_nodest_conn = op.a >> 6 & 1;
     SynproxyRecord& rules = config_.synproxy;
@@ -130,26 +171,20 @@ class World {
   // Takes `rest` for options and data; returns how much.
   size_t packet(const Operation& op, bool request, const uint8_t* rest, size_t left) {
     const uint32_t client = op.a % kClients;
+    const bool six = client >= kClients / 2;
     const Be16 port = Be16::of(static_cast<uint16_t>(2000 + client));
     const bool full = config_.destinations[0].method == kMethodFullnat;
     const uint32_t options = op.options % 11 * 4;
     const uint32_t bytes = static_cast<uint32_t>(std::min<size_t>(left, options + op.payload));
     const uint32_t transport = 20 + options + op.payload;
-    const Addr peer = address(0xc6120001 + client);
-    const Addr source = request ? peer : kServer;
-    const Addr target = request ? kVirtual : full ? kLocal : peer;
-    std::vector<uint8_t> frame(14 + 20 + transport, 0);
-    frame[12] = 8;
-    uint8_t* ip = &frame[14];
-    const uint8_t header[10] = {0x45, 0,  0, static_cast<uint8_t>(20 + transport), 0, 1, 0,
-                                0,    64, 6};
-    std::memcpy(ip, header, sizeof header);
-    ip[2] = static_cast<uint8_t>((20 + transport) >> 8);
-    std::memcpy(ip + 12, source.bytes + 12, 4);
-    std::memcpy(ip + 16, target.bytes + 12, 4);
-    const uint16_t sum = checksum_of(ip, 20);
-    std::memcpy(ip + 10, &sum, 2);
-    Tcp tcp(ip + 20);
+    const rig::DestinationText& destination = config_.destinations[six ? 1 : 0];
+    const Addr peer = address(six, false, static_cast<uint8_t>(1 + client));
+    const Addr source = request ? peer : destination.address;
+    const Addr target = request ? virtual_of(six)
+                        : full  ? local_of(!destination.address.is_v4())
+                                : peer;
+    std::vector<uint8_t> frame = frame_of(source, target, transport);
+    Tcp tcp(&frame[frame.size() - transport]);
     store16(tcp.at, request ? port : Be16::of(kServerPort));
     store16(tcp.at + 2, request ? Be16::of(80) : full ? local_port(port) : port);
     // Numbers near those that were said, so that they often fit.
@@ -167,25 +202,33 @@ class World {
 
   void check() {
     require(rig_->port(0).lent == 0 && rig_->port(1).lent == 0);
-    const std::vector<rig::Held> held = rig::held(rig_->core().table(), 1);
-    require(rig_->load(0).active == held[0].active && rig_->load(0).inactive == held[0].inactive);
+    const std::vector<rig::Held> held = rig::held(rig_->core().table(), 2);
+    for (uint32_t slot = 0; slot < 2; slot++) {
+      const LoadRecord& load = rig_->load(slot);
+      require(load.active == held[slot].active && load.inactive == held[slot].inactive);
+    }
     for (uint32_t port = 0; port < 2; port++) {
       for (const SentFrame& sent : rig_->port(port).take_sent()) look_at(sent.bytes, port);
     }
   }
 
   void look_at(const std::vector<uint8_t>& frame, uint32_t port) {
-    require(frame.size() >= 14 + 40 || frame[14 + 9] != kProtoTcp);
     const uint8_t* ip = &frame[14];
-    const uint32_t total = load16(ip + 2).host();
+    const bool six = ip[0] >> 4 == 6;
+    const uint32_t header = six ? kIp6Bytes : kIp4Bytes;
+    require(frame.size() >= 14 + header);
+    const uint32_t total =
+        six ? kIp6Bytes + Ip6(ip).payload_bytes().host() : Ip4(ip).total_bytes().host();
     require(total == frame.size() - 14);
-    require(fold(sum_bytes(ip, 20)) == 0xffff);
-    if (ip[9] != kProtoTcp) return;
-    const Tcp tcp(ip + 20);
-    require(tcp.header_bytes() >= 20 && 20 + tcp.header_bytes() <= total);
-    const uint64_t pseudo =
-        sum_pseudo(Addr::v4(load32(ip + 12)), Addr::v4(load32(ip + 16)), kProtoTcp, total - 20);
-    require(fold(add_sums(pseudo, sum_bytes(tcp.at, total - 20))) == 0xffff);
+    require(six || fold(sum_bytes(ip, kIp4Bytes)) == 0xffff);
+    if (ip[six ? 6 : 9] != kProtoTcp) return;
+    const Tcp tcp(ip + header);
+    const uint32_t transport = total - header;
+    require(transport >= 20 && tcp.header_bytes() >= 20 && tcp.header_bytes() <= transport);
+    const Addr source = six ? Addr::v6(Ip6(ip).source()) : Addr::v4(Ip4(ip).source());
+    const Addr target = six ? Addr::v6(Ip6(ip).destination()) : Addr::v4(Ip4(ip).destination());
+    const uint64_t pseudo = sum_pseudo(source, target, kProtoTcp, transport);
+    require(fold(add_sums(pseudo, sum_bytes(tcp.at, transport))) == 0xffff);
     const uint32_t client = load16(tcp.at + 2).host() - 2000u;
     if (port == 0 && client < kClients) cookie_[client] = tcp.sequence().host();
     if (port == 1 && (tcp.flags() & kTcpSyn) != 0) asked_ = tcp.sequence().host();

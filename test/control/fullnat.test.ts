@@ -6,7 +6,7 @@ import { systemResolver } from '../../src/control/cli/resolver.js'
 import { parseNative } from '../../src/control/config/native-format.js'
 import { reconcile } from '../../src/control/config/reconcile.js'
 import { refusalOf } from '../../src/control/model/carried.js'
-import type { PublicCommand } from '../../src/control/model/commands.js'
+import type { Command, PublicCommand } from '../../src/control/model/commands.js'
 import { effectiveLocalAddresses } from '../../src/control/model/config.js'
 import type { Config } from '../../src/control/model/config.js'
 import {
@@ -15,9 +15,12 @@ import {
   UOA_TRAIL_MAX,
 } from '../../src/control/model/fullnat.js'
 import type { ProxyProtocol } from '../../src/control/model/fullnat.js'
+import { apply } from '../../src/control/model/apply.js'
+import { SERVICE_FLAGS } from '../../src/control/model/service.js'
 import { FULLNAT_FLAG, LIMITS, RECORDS, SERVICE_FLAG, UOA } from '../../src/dataplane/layout.js'
 import { writeSnapshot } from '../../src/dataplane/snapshot-writer.js'
 import {
+  PLAIN,
   addDestination,
   addService,
   configOf,
@@ -156,6 +159,47 @@ describe('FULLNAT settings', () => {
     }
     for (const fullnat of [{ toa: 1 }, { uoa: 'x' }, { uoaTrail: 99 }, { randomIsn: 'no' }]) {
       assert.equal(decodeCommand({ kind: 'setFullnat', fullnat }).ok, false)
+    }
+  })
+})
+
+describe('one-packet scheduling and FULLNAT', () => {
+  const dns = serviceId('198.18.0.1', 53, 'udp')
+  const D = '198.18.1.1'
+  const flags = SERVICE_FLAGS.ONE_PACKET
+  const masked = { destination: { address: ip(D), port: 53 }, service: dns }
+  const edit = (method: 'masquerade' | 'fullnat'): Command => {
+    return { kind: 'editDestination', ...masked, options: { ...PLAIN, method } }
+  }
+  const serviceEdit = (to: number): Command => {
+    return { kind: 'editService', service: dns, options: serviceOptions(dns, { flags: to }) }
+  }
+  const withOne = (to: number, method: 'masquerade' | 'fullnat') =>
+    configOf([addService(dns, { flags: to }), addDestination(dns, D, { method }, 53)])
+
+  it('exclude each other, whichever comes second', () => {
+    const oneByOne = configOf([addService(dns, { flags })])
+    const refused: [Config, Command][] = [
+      [oneByOne, addDestination(dns, D, { method: 'fullnat' }, 53)],
+      [withOne(flags, 'masquerade'), edit('fullnat')],
+      [withOne(0, 'fullnat'), serviceEdit(flags)],
+    ]
+    for (const [config, command] of refused) {
+      const result = apply(config, command)
+      assert.ok(!result.ok)
+      assert.equal(result.error.code, 'NOT_SUPPORTED')
+      assert.match(result.error.message, /198\.18\.1\.1:53 of udp .* FULLNAT: .* take -o off/)
+    }
+  })
+
+  it('follow each other', () => {
+    for (const [config, command] of [
+      [withOne(flags, 'masquerade'), serviceEdit(0)],
+      [withOne(0, 'fullnat'), edit('masquerade')],
+      [withOne(0, 'masquerade'), serviceEdit(flags)],
+      [withOne(0, 'masquerade'), edit('fullnat')],
+    ] as const) {
+      assert.equal(refusal(config, command), undefined)
     }
   })
 })

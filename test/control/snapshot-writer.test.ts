@@ -205,8 +205,24 @@ describe('snapshot writer', () => {
     const tcp = (state: keyof typeof TCP_STATE) =>
       read.word(fields.tcpTimeoutSec[1] + 4 * TCP_STATE[state])
     assert.deepEqual([tcp('ESTABLISHED'), tcp('FIN_WAIT'), tcp('SYN_RECV')], [77, 8, 60])
-    const fullnat = read.word(fields.fullnatTcpTimeoutSec[1] + 4 * TCP_STATE.ESTABLISHED)
-    assert.equal(fullnat, 90)
+    // FULLNAT's own (spec 12.8), which --set does not change.
+    const fullnat = Object.entries(TCP_STATE).map(([state, number]) => [
+      state,
+      read.word(fields.fullnatTcpTimeoutSec[1] + 4 * number),
+    ])
+    assert.deepEqual(Object.fromEntries(fullnat), {
+      NONE: 2,
+      ESTABLISHED: 90,
+      SYN_SENT: 3,
+      SYN_RECV: 30,
+      FIN_WAIT: 7,
+      TIME_WAIT: 7,
+      CLOSE: 3,
+      CLOSE_WAIT: 7,
+      LAST_ACK: 7,
+      LISTEN: 120,
+      SYNACK: 30,
+    })
     assert.equal(read.header('udpTimeoutSec'), 5)
     assert.equal(read.word(fields.sysctls[1] + 4 * SYSCTL_INDEX.sloppy_tcp), 1)
     assert.equal(read.word(fields.sysctls[1] + 4 * SYSCTL_INDEX.conn_reuse_mode), 1)

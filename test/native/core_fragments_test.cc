@@ -3,68 +3,27 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "core_world.h"
-#include "fragment_text.h"
+#include "fragment_world.h"
 #include "io/steering.h"
 
 namespace uvs {
 namespace {
 
 using test::Bytes;
+using test::Datagram;
 using test::FragmentsOf;
 using test::Get16;
+using test::Inject;
 using test::IpOf;
 using test::Joined;
 using test::kMethods;
+using test::Long;
 using test::Part;
+using test::PassAll;
 using test::Sent;
 using test::Text;
 using test::World;
 using test::WrongIn;
-
-Text Long(Text text, size_t bytes = 4000) {
-  text.payload.clear();
-  for (size_t i = 0; i < bytes; i++) text.payload.push_back(static_cast<uint8_t>(i * 13 + i / 256));
-  if (!text.six()) text.fragment = 0;
-  return text;
-}
-
-Bytes Framed(const Bytes& ip) {
-  Bytes frame = test::Hex("020000000002 020000000001");
-  test::Put16(frame, ip[0] >> 4 == 6 ? 0x86dd : 0x0800);
-  test::PutAll(frame, ip);
-  return frame;
-}
-
-void Inject(rig::CoreRig& rig, uint32_t port, const std::vector<Bytes>& packets) {
-  for (const Bytes& ip : packets) {
-    const Bytes frame = Framed(ip);
-    rig.port(port).inject(frame.data(), static_cast<uint32_t>(frame.size()));
-  }
-}
-
-// Sends IP packets through; misses get the world's verdict.
-std::vector<Sent> PassAll(World& world, const std::vector<Bytes>& packets, uint32_t port = 0) {
-  Inject(world.rig, port, packets);
-  world.misses = world.rig.run([&](const MissRecord&) { return world.verdict; });
-  return world.Taken();
-}
-
-std::vector<Bytes> IpOfAll(const std::vector<Sent>& sent) {
-  std::vector<Bytes> out;
-  for (const Sent& each : sent) out.push_back(each.ip);
-  return out;
-}
-
-// What comes out, put together again; of a tunnel what it carries.
-Bytes Datagram(const std::vector<Sent>& sent, bool tunnel) {
-  const std::optional<Bytes> whole = Joined(IpOfAll(sent));
-  if (!CHECK(whole.has_value())) return {};
-  CHECK_EQ(WrongIn(*whole), "");
-  if (!tunnel) return *whole;
-  const size_t outer = test::RepeatedBytes(*whole);
-  return Part(*whole, outer, whole->size() - outer);
-}
 
 std::vector<Bytes> Reversed(std::vector<Bytes> fragments) {
   std::reverse(fragments.begin(), fragments.end());

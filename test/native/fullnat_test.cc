@@ -1,73 +1,31 @@
 // FULLNAT through a whole core: the edits of spec 12.5 to 12.11, each byte of them.
 #include "forward/fullnat.h"
 
+#include <set>
+
 #include "check.h"
-#include "core_world.h"
 #include "forward/secure_isn.h"
+#include "fullnat_world.h"
 
 namespace uvs {
 namespace {
 
 using test::Bytes;
+using test::Full;
+using test::Gave;
+using test::GaveAnyId;
 using test::Get16;
 using test::Get32;
 using test::Hex;
 using test::IpOf;
+using test::kClientIsn;
+using test::kPshAck;
+using test::kServerIsn;
 using test::kSynAck;
+using test::Nat64;
 using test::Part;
 using test::Sent;
 using test::Text;
-using test::World;
-
-constexpr uint8_t kPshAck = kTcpPsh | kTcpAck;
-constexpr uint32_t kClientIsn = 0xfffffff0;  // near the end of the number space
-constexpr uint32_t kServerIsn = 5000;
-
-// A FULLNAT world with its options set; numbers pass as they are unless `flags` says otherwise.
-class Full : public World {
- public:
-  virtual ~Full() = default;
-  explicit Full(uint8_t flags, uint32_t service_flags = 0, bool six = false,
-                uint8_t protocol = kProtoTcp)
-      : World(kMethodFullnat, six, protocol) {
-    config.fullnat_flags = flags;
-    config.services[0].flags = service_flags;
-    Adopt();
-  }
-
-  Text Client(uint32_t sequence, uint32_t ack, uint8_t flags, const Bytes& payload = {}) const {
-    Text text = Request(flags);
-    text.sequence = sequence;
-    text.acknowledgement = ack;
-    text.payload = payload;
-    return text;
-  }
-  Text Server(uint32_t sequence, uint32_t ack, uint8_t flags, const Bytes& payload = {}) const {
-    Text text = Reply(flags);
-    text.sequence = sequence;
-    text.acknowledgement = ack;
-    text.payload = payload;
-    return text;
-  }
-
-  // The handshake up to the SYN+ACK. Returns the number that the server saw in the SYN.
-  virtual uint32_t Shake() {
-    const std::vector<Sent> syn = Pass(Client(kClientIsn, 0, kTcpSyn));
-    if (!CHECK_EQ(syn.size(), 1u)) return 0;
-    const uint32_t isn = Get32(syn[0].ip, six ? 44 : 24);
-    Pass(Server(kServerIsn, isn + 1, kSynAck), 1);
-    return isn;
-  }
-
-  const ConnExtra& Extra() const { return *rig.core().table().extra(*Only()); }
-  uint64_t Counted(Reason reason) const { return rig.reason(reason); }
-};
-
-// One frame came out, and it is `want`.
-void Gave(const std::vector<Sent>& sent, const Text& want) {
-  if (!CHECK_EQ(sent.size(), 1u)) return;
-  CHECK_EQ(sent[0].ip, IpOf(want));
-}
 
 TEST(the_first_number_is_a_hash_and_a_clock) {
   // The vector of the SipHash paper, appendix A.
@@ -260,6 +218,35 @@ TEST(a_proxy_header_precedes_the_first_data_and_its_copies) {
   Gave(world.Pass(reply, 1), want);
 }
 
+// TCP Fast Open: what the SYN carries would come ahead of the header. Nobody acknowledges it, so
+// the client sends it again.
+TEST(data_in_a_syn_waits_for_the_header) {
+  for (const bool super : {false, true}) {
+    Full world(0, kServiceProxyV2);
+    Text syn = world.Client(kClientIsn, 0, kTcpSyn, super ? Bytes(3000, 1) : Hex("68656c6c6f"));
+    syn.partial = super;
+    syn.gso_size = super ? 1400 : 0;
+    const std::vector<Sent> opened = world.Pass(syn);
+    Text want = world.Forwarded(syn);
+    want.payload = {};
+    want.gso_size = 0;
+    Gave(opened, want);
+    CHECK_EQ(opened[0].vnet.gso_type, kVnetGsoNone);
+    world.Pass(world.Server(kServerIsn, kClientIsn + 1, kSynAck), 1);
+
+    const Text again = world.Client(kClientIsn + 1, kServerIsn + 1, kPshAck, Hex("68656c6c6f"));
+    want = world.Forwarded(again);
+    want.payload = Hex(kProxy2);
+    test::PutAll(want.payload, again.payload);
+    Gave(world.Pass(again), want);
+  }
+  // Without a header it arrives.
+  Full world(0);
+  const Text syn = world.Client(kClientIsn, 0, kTcpSyn, Hex("68656c6c6f"));
+  const std::vector<Sent> opened = world.Pass(syn);
+  Gave(opened, world.Forwarded(syn));
+}
+
 TEST(a_header_that_does_not_fit_leads_in_a_segment_of_its_own) {
   Full world(0, kServiceProxyV2);
   world.Shake();
@@ -292,41 +279,114 @@ TEST(version_1_is_a_line) {
   }
 }
 
+Bytes TextBytes(const std::string& text) { return Bytes(text.begin(), text.end()); }
+
+const char kStart2[] = "0d0a0d0a000d0a515549540a ";
+const char kProxy1[] = "PROXY TCP4 198.18.0.7 198.18.1.10 40000 80\r\n";
+constexpr uint32_t kBelieves1 = kServiceProxyV1 | kServiceProxyInsecure;
+constexpr uint32_t kBelieves2 = kServiceProxyV2 | kServiceProxyInsecure;
+
+// What a service with `flags` makes of a stream that begins with `says`.
+void Becomes(uint32_t flags, const Bytes& says, const Bytes& becomes) {
+  Full world(0, flags);
+  world.Shake();
+  Bytes payload = says;
+  payload.push_back(0x41);
+  const Text first = world.Client(kClientIsn + 1, kServerIsn + 1, kPshAck, payload);
+  Text want = world.Forwarded(first);
+  want.payload = becomes;
+  want.payload.push_back(0x41);
+  Gave(world.Pass(first), want);
+  // What follows lies behind it in the server's stream.
+  const Text next = world.Client(kClientIsn + 1 + static_cast<uint32_t>(payload.size()),
+                                 kServerIsn + 1, kTcpAck, Hex("42"));
+  want = world.Forwarded(next);
+  want.sequence = kClientIsn + 2 + static_cast<uint32_t>(becomes.size());
+  Gave(world.Pass(next), want);
+}
+
 // Spec 12.11: replaced, left alone, or converted.
 TEST(a_client_is_believed_only_where_the_service_says_so) {
-  const Bytes own2 = Hex("0d0a0d0a000d0a515549540a 21 11 000c cb007105 cb007106 1234 0050");
-  const std::string line = "PROXY TCP4 203.0.113.5 203.0.113.6 4660 80\r\n";
-  const Bytes own1(line.begin(), line.end());
-  const struct {
-    uint32_t flags;
-    Bytes says, becomes;
-  } cases[] = {
-      {kServiceProxyV2, own2, Hex(kProxy2)},
-      {kServiceProxyV2, own1, Hex(kProxy2)},
-      {kServiceProxyV2 | kServiceProxyInsecure, own2, own2},
-      {kServiceProxyV2 | kServiceProxyInsecure, own1, own2},
-      {kServiceProxyV1 | kServiceProxyInsecure, own2, own1},
-      {kServiceProxyV1 | kServiceProxyInsecure, own1, own1},
-      // LOCAL names nobody: the true ends are told.
-      {kServiceProxyV2 | kServiceProxyInsecure, Hex("505250"),
-       Hex(std::string(kProxy2) + "505250")},
+  const Bytes own2 = Hex(kStart2 + std::string("21 11 000c cb007105 cb007106 1234 0050"));
+  const Bytes own1 = TextBytes("PROXY TCP4 203.0.113.5 203.0.113.6 4660 80\r\n");
+  Becomes(kServiceProxyV2, own2, Hex(kProxy2));
+  Becomes(kServiceProxyV2, own1, Hex(kProxy2));
+  Becomes(kServiceProxyV1, own1, TextBytes(kProxy1));
+  Becomes(kBelieves2, own2, own2);
+  Becomes(kBelieves2, own1, own2);
+  Becomes(kBelieves1, own2, own1);
+  Becomes(kBelieves1, own1, own1);
+  // What follows the addresses stays with a header that is left alone.
+  const Bytes more = Hex(kStart2 + std::string("21 11 000f cb007105 cb007106 1234 0050 200000"));
+  Becomes(kBelieves2, more, more);
+  Becomes(kBelieves1, more, own1);
+}
+
+// One that names nobody, or is malformed: it goes, and the true ends are told.
+TEST(a_header_that_names_nobody_is_replaced) {
+  const char* const headers2[] = {
+      "20 00 0000",  // LOCAL
+      "20 11 000c cb007105 cb007106 1234 0050",
+      "21 00 0000",         // unspecified
+      "21 31 00d8 00*216",  // UNIX
+      "21 10 000c cb007105 cb007106 1234 0050",
+      "21 13 000c cb007105 cb007106 1234 0050",
+      "21 11 000b cb007105 cb007106 1234 00",
+      "21 21 000c cb007105 cb007106 1234 0050",
+      "21 21 0024 00*10 ffff cb007105 00*10 ffff cb007106 1234 0050",
   };
-  for (const auto& each : cases) {
-    Full world(0, each.flags);
-    world.Shake();
-    Bytes payload = each.says;
-    payload.push_back(0x41);
-    const Text first = world.Client(kClientIsn + 1, kServerIsn + 1, kPshAck, payload);
-    Text want = world.Forwarded(first);
-    want.payload = each.becomes;
-    want.payload.push_back(0x41);
-    Gave(world.Pass(first), want);
-    // What follows lies behind it in the server's stream.
-    const Text next = world.Client(kClientIsn + 1 + static_cast<uint32_t>(payload.size()),
-                                   kServerIsn + 1, kTcpAck, Hex("42"));
-    want = world.Forwarded(next);
-    want.sequence = kClientIsn + 2 + static_cast<uint32_t>(each.becomes.size());
-    Gave(world.Pass(next), want);
+  const std::string headers1[] = {
+      "UNKNOWN",
+      "UNKNOWN ffff::1 ffff::2 1 2",
+      "",
+      "TCP4",
+      "TCP5 203.0.113.5 203.0.113.6 4660 80",
+      "TCP4 203.0.113.5 203.0.113.6 4660",
+      "TCP4 203.0.113.5 203.0.113.6 4660 80 1",
+      "TCP4 203.0.113.5 203.0.113.6 4660 65536",
+      "TCP4 203.0.113.5 203.0.113.6 -1 80",
+      "TCP4 203.0.113 203.0.113.6 4660 80",
+      "TCP4  203.0.113.5 203.0.113.6 4660 80",
+      "TCP4 2001:db8::5 2001:db8::6 4660 80",
+      "TCP6 203.0.113.5 203.0.113.6 4660 80",
+      "TCP6 ::ffff:203.0.113.5 ::1 4660 80",
+      std::string(99, 'x'),  // the longest line
+  };
+  for (const char* header : headers2) {
+    const Bytes says = Hex(kStart2 + std::string(header));
+    Becomes(kBelieves2, says, Hex(kProxy2));
+    Becomes(kBelieves1, says, TextBytes(kProxy1));
+    Becomes(kServiceProxyV2, says, Hex(kProxy2));
+  }
+  for (const std::string& header : headers1) {
+    const Bytes says = TextBytes("PROXY " + header + "\r\n");
+    Becomes(kBelieves2, says, Hex(kProxy2));
+    Becomes(kBelieves1, says, TextBytes(kProxy1));
+    Becomes(kServiceProxyV1, says, TextBytes(kProxy1));
+  }
+}
+
+// The true header goes in front, for a server that believes the first one.
+TEST(what_is_no_whole_header_is_data) {
+  const Bytes says[] = {
+      Hex(kStart2 + std::string("11 11 000c cb007105 cb007106 1234 0050")),  // version
+      Hex(kStart2 + std::string("22 11 000c cb007105 cb007106 1234 0050")),  // command
+      Hex(kStart2 + std::string("21 11 000e cb007105 cb007106 1234 0050")),  // length
+      Hex(kStart2 + std::string("21")),
+      Hex("0d0a0d0a000d0a515549540b 21 11 0000"),
+      TextBytes("PROXY TCP4 203.0.113.5 203.0.113.6 4660 80\n"),
+      TextBytes("PROXY TCP4 203.0.113.5 203.0.113.6 4660 80\r"),
+      TextBytes("PROXY"),
+      TextBytes("proxy UNKNOWN\r\n"),
+      TextBytes("PROXY " + std::string(100, 'x') + "\r\n"),
+  };
+  for (const Bytes& each : says) {
+    Bytes want = Hex(kProxy2);
+    test::PutAll(want, each);
+    Becomes(kBelieves2, each, want);
+    want = TextBytes(kProxy1);
+    test::PutAll(want, each);
+    Becomes(kBelieves1, each, want);
   }
 }
 
@@ -406,17 +466,45 @@ TEST(a_proxy_header_precedes_the_first_datagram_only) {
   Gave(world.Pass(text), world.Forwarded(text));  // and no UOA
 }
 
-// Too long with its header: the client learns the size that fits, and its next one has the header.
+// Too long, by itself or with its header: the client learns the size that fits, and its next one
+// has the header.
 TEST(a_first_datagram_too_long_for_its_header_is_answered) {
   Full world(0, kServiceProxyV2, false, kProtoUdp);
   Text text = world.Request();
-  text.payload = Bytes(1460, 3);
-  const std::vector<Sent> sent = world.Pass(text);
-  REQUIRE(sent.size() == 1);
-  CHECK_EQ(sent[0].ip[20], 3);
-  CHECK_EQ(Get16(sent[0].ip, 26), 1472u);
+  const struct {
+    size_t payload;
+    uint32_t mtu;
+  } refused[] = {{1480, 1500}, {1460, 1472}};
+  for (const auto& each : refused) {
+    text.payload = Bytes(each.payload, 3);
+    const std::vector<Sent> sent = world.Pass(text);
+    REQUIRE(sent.size() == 1);
+    CHECK_EQ(sent[0].ip[20], 3);
+    CHECK_EQ(Get16(sent[0].ip, 26), each.mtu);
+  }
   text.payload = Bytes(1444, 3);
   CHECK_EQ(world.Pass(text).at(0).ip.size(), 1500u);
+  CHECK_EQ(world.Pass(text).at(0).ip.size(), 1472u);
+}
+
+// A datagram that ends at the director uses up neither the header nor UOA's share.
+TEST(datagrams_that_go_no_further_tell_nobody) {
+  for (const bool proxy : {false, true}) {
+    Full world(0, proxy ? kServiceProxyV2 : 0, false, kProtoUdp);
+    world.config.uoa_trail = 1;
+    world.Adopt();
+    Text text = world.Request();
+    text.payload = Hex("0102030405");
+    text.ttl = 1;
+    for (int i = 0; i < 2; i++) {
+      const std::vector<Sent> sent = world.Pass(text);
+      REQUIRE(sent.size() == 1);
+      CHECK_EQ(sent[0].ip[20], 11);
+    }
+    text.ttl = 64;
+    CHECK_EQ(world.Pass(text).at(0).ip.size(), 28u + 5 + (proxy ? 28 : 12));
+    Gave(world.Pass(text), world.Forwarded(text));
+  }
 }
 
 TEST(udp_super_packets_are_split_for_the_header) {
@@ -527,44 +615,6 @@ TEST(an_mtu_told_leaves_room_for_toa) {
   const std::vector<Sent> sent =
       world.Pass(Error(forwarded, "198.19.3.3", world.ends.local, 3, 4, 900), 1);
   CHECK_EQ(Get16(sent.at(0).ip, 26), 892u);
-}
-
-// IPv6 before, IPv4 behind (spec 12.1; RFC 7915).
-class Nat64 : public Full {
- public:
-  explicit Nat64(uint8_t flags, uint32_t service_flags = 0, uint8_t protocol = kProtoTcp)
-      : Full(flags, service_flags, true, protocol) {
-    config.services[0].local = {test::Address(ends.local), test::Address("198.19.9.1")};
-    config.destinations[0].address = test::Address("198.19.0.1");
-    Adopt();
-  }
-  uint32_t Shake() override {
-    const uint32_t isn = Get32(Pass(Client(kClientIsn, 0, kTcpSyn)).at(0).ip, 24);
-    Pass(Answer(kServerIsn, isn + 1, kSynAck), 1);
-    return isn;
-  }
-  // How a packet of the client leaves. Small ones may be fragmented, and have an id.
-  Text Translated(Text text) const {
-    text = Forwarded(text);
-    text.source = "198.19.9.1";
-    text.destination = "198.19.0.1";
-    const size_t bytes = IpOf(text).size();
-    text.fragment = bytes <= 1260 ? 0 : 0x4000;
-    return text;
-  }
-  Text Answer(uint32_t sequence, uint32_t ack, uint8_t flags, const Bytes& payload = {}) const {
-    Text text = Server(sequence, ack, flags, payload);
-    text.source = "198.19.0.1";
-    text.destination = "198.19.9.1";
-    return text;
-  }
-};
-
-// The same packet, with the id it happens to have.
-void GaveAnyId(const std::vector<Sent>& sent, Text want) {
-  if (!CHECK_EQ(sent.size(), 1u)) return;
-  want.id = static_cast<uint16_t>(Get16(sent[0].ip, 4));
-  CHECK_EQ(sent[0].ip, IpOf(want));
 }
 
 TEST(ipv6_clients_reach_an_ipv4_server) {
@@ -739,6 +789,24 @@ TEST(nat64_needs_a_local_address_of_the_servers_family) {
   world.Adopt();
   CHECK_EQ(world.Pass(world.Client(1, 0, kTcpSyn)).size(), 0u);
   CHECK_EQ(world.Counted(Reason::kLocalAddressNone), 1u);
+}
+
+// Spec 12.2: with rr a destination sees all local addresses, also where there are as many.
+TEST(destinations_in_turn_see_every_local_address) {
+  Full world(0);
+  world.config.services[0].local = {test::Address("198.19.9.1"), test::Address("198.19.9.2")};
+  world.Adopt();
+  std::set<Bytes> seen;
+  for (uint16_t i = 0; i < 400; i++) {
+    world.rig.pass_ms(2000);  // the table holds few
+    world.verdict = i % 2;
+    Text syn = world.Client(1, 0, kTcpSyn);
+    syn.source_port = static_cast<uint16_t>(40000 + i);
+    const std::vector<Sent> sent = world.Pass(syn);
+    REQUIRE(sent.size() == 1);
+    if (i % 2 == 0) seen.insert(Part(sent[0].ip, 12, 4));
+  }
+  CHECK_EQ(seen.size(), 2u);
 }
 
 // Every local address is tried before a connection is refused (spec 12.2).

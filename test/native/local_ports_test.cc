@@ -63,6 +63,29 @@ TEST(local_ports_workers_share_a_range_without_overlap) {
   }
 }
 
+// What docs/howto-fullnat.md says of one local address and one destination.
+TEST(local_ports_of_the_whole_range) {
+  const struct {
+    uint32_t workers, ports;
+  } shares[] = {{1, 60536}, {2, 60536}, {3, 45402}, {4, 60536}, {8, 60536}};
+  const Rig rig(0, 1);
+  const Addr local = Address("198.19.9.1");
+  const Addr destination = Address("198.19.0.1");
+  for (const auto& share : shares) {
+    std::set<uint16_t> all;
+    for (uint32_t worker = 0; worker < share.workers; worker++) {
+      LocalPorts ports(worker, share.workers);
+      ports.set_range(5000, 65535);
+      uint32_t budget = 0x20000;
+      Be16 port;
+      do {
+        REQUIRE(ports.find(rig.table, local, destination, Be16::of(80), kProtoTcp, &budget, &port));
+      } while (all.insert(port.host()).second);
+    }
+    CHECK_EQ(all.size(), share.ports);
+  }
+}
+
 TEST(local_ports_a_freed_port_comes_last) {
   Rig rig(0, 1);
   rig.ports.set_range(6000, 6009);
@@ -99,8 +122,41 @@ TEST(local_ports_at_the_end_of_the_range) {
 TEST(local_ports_addresses_take_turns) {
   LocalPorts ports(0, 1);
   std::vector<uint32_t> turns;
-  for (int i = 0; i < 6; i++) turns.push_back(ports.next_address(3));
+  for (int i = 0; i < 6; i++) turns.push_back(ports.next_address(1, 3));
   CHECK_EQ(turns, (std::vector<uint32_t>{0, 1, 2, 0, 1, 2}));
+}
+
+// Spec 12.2: what other services' connections take is no turn of this one.
+TEST(local_ports_addresses_take_turns_per_service) {
+  LocalPorts ports(0, 1);
+  std::vector<uint32_t> turns;
+  for (int i = 0; i < 4; i++) {
+    turns.push_back(ports.next_address(1, 2));
+    ports.next_address(2, 2);
+  }
+  CHECK_EQ(turns, (std::vector<uint32_t>{0, 1, 0, 1}));
+}
+
+// As many destinations in turn as local addresses: all pairs occur, about equally often.
+TEST(local_ports_turns_are_not_in_step_with_the_schedulers) {
+  constexpr uint32_t kSides = 4;
+  constexpr uint32_t kConnections = 16000;
+  LocalPorts ports(0, 1, 7);
+  uint32_t seen[kSides][kSides] = {};
+  uint32_t skips = 0;
+  uint32_t last = kSides - 1;
+  for (uint32_t i = 0; i < kConnections; i++) {
+    ports.loosen(0);
+    const uint32_t address = ports.next_address(0, kSides);
+    if (address != (last + 1) % kSides) skips++;
+    last = address;
+    seen[i % kSides][address]++;
+  }
+  CHECK_LE(kConnections * 4 / 100, skips);
+  CHECK_LE(skips, kConnections * 6 / 100);
+  for (const auto& of_destination : seen) {
+    for (const uint32_t times : of_destination) CHECK_LE(kConnections / 16 / 2, times);
+  }
 }
 
 }  // namespace

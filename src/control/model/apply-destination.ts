@@ -14,9 +14,9 @@ import {
 import type { Destination, DestinationId, DestinationOptions } from './destination.js'
 import { failure, success } from './errors.js'
 import type { Result } from './errors.js'
+import { checkMethods } from './methods.js'
 import { serviceKey } from './service.js'
 import type { Service } from './service.js'
-import { checkSynproxy } from './synproxy.js'
 import { takeSlot } from './slots.js'
 import { findTrashed, trashDestinations, withoutTrashed } from './trash.js'
 
@@ -52,8 +52,8 @@ export function addDestination(
     lastWeight: nextLastWeight(true, options.weight, 0),
   }
   const destinations = [destination, ...service.destinations]
-  const synproxy = checkSynproxy({ ...service, destinations })
-  return synproxy.ok ? success(withService(next, { ...service, destinations })) : synproxy
+  const methods = checkMethods({ ...service, destinations })
+  return methods.ok ? success(withService(next, { ...service, destinations })) : methods
 }
 
 type Identity = Pick<Destination, 'slot' | 'incarnation' | 'statisticsEpoch'>
@@ -111,8 +111,8 @@ export function editDestination(
   const old = service.destinations[at]
   const lastWeight = nextLastWeight(false, options.weight, old.lastWeight)
   const destinations = service.destinations.with(at, { ...old, ...options, lastWeight })
-  const synproxy = checkSynproxy({ ...service, destinations })
-  return synproxy.ok ? success(withService(config, { ...service, destinations })) : synproxy
+  const methods = checkMethods({ ...service, destinations })
+  return methods.ok ? success(withService(config, { ...service, destinations })) : methods
 }
 
 /** Removal always goes through the trash, referenced or not. */

@@ -15,10 +15,10 @@ import type { Result } from './errors.js'
 import { maglevSlots } from './maglev-size.js'
 import { checkProxyProtocol, UOA_TRAIL_MAX } from './fullnat.js'
 import type { FullnatSettings } from './fullnat.js'
+import { checkMethods } from './methods.js'
 import { ENGINES, isScheduler, SERVICE_FLAGS, serviceKey } from './service.js'
 import type { Service, ServiceId, ServiceOptions, SchedulerName } from './service.js'
 import { takeSlot } from './slots.js'
-import { checkSynproxy } from './synproxy.js'
 import { startDaemon, stopDaemon } from './sync-daemon.js'
 import { setSysctl } from './sysctls.js'
 import { reapTrash, trashDestinations } from './trash.js'
@@ -141,13 +141,13 @@ function addService(config: Config, id: ServiceId, options: ServiceOptions): Res
   }
   const scheduler = checkServiceOptions(id, options)
   if (!scheduler.ok) return scheduler
-  const synproxy = checkSynproxy({
+  const methods = checkMethods({
     id,
     flags: options.flags,
     engine: options.engine,
     destinations: [],
   })
-  if (!synproxy.ok) return synproxy
+  if (!methods.ok) return methods
   const taken = takeSlot(config.serviceSlots)
   if (taken === undefined) {
     return failure(
@@ -190,8 +190,8 @@ function editService(
     }
     const wanted = (service.flags & ~flagsMask) | (options.flags & flagsMask)
     const flags = (wanted | SERVICE_FLAGS.HASHED) >>> 0
-    const synproxy = checkSynproxy({ ...service, flags, engine: options.engine })
-    if (!synproxy.ok) return synproxy
+    const methods = checkMethods({ ...service, flags, engine: options.engine })
+    if (!methods.ok) return methods
     const proxyProtocol = options.proxyProtocol ?? service.proxyProtocol
     const edited = { ...service, ...options, scheduler: scheduler.value, flags, proxyProtocol }
     return success(withService(config, edited))
