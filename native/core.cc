@@ -124,6 +124,7 @@ uint32_t Core::poll(uint32_t wait_us) {
 
 void Core::resolve() {
   assert(open_);
+  end_replaced();  // the verdicts are there; a full table needs the room
   for (uint32_t i = 0; i < batch_.size(); i++) {
     resolve_one(i);
     memory_.misses[i].template_ref = 0;  // now the connection's, or given back
@@ -234,13 +235,28 @@ bool Core::starts_over(const Packet& packet, uint32_t id, const DestinationRecor
          ((mode & 2) != 0 && conn.state == kTcpFinWait && (conn.flags & kConnNoOutput) != 0);
 }
 
+// Spec 3.9: the old connection is found no more. In the kernel its timer is merely due and runs out
+// behind the packet (ip_vs_conn.c ip_vs_conn_expire_now), so while the new one is scheduled its
+// real server still has it.
+void Core::replace(uint32_t id) {
+  table_.hide(id);
+  replaced_[replaced_count_++] = id;
+}
+
+void Core::end_replaced() {
+  for (uint32_t i = 0; i < replaced_count_; i++) tracker_.give_way(replaced_[i]);
+  replaced_count_ = 0;
+}
+
 Core::Hit Core::hit_in(Packet& packet, uint32_t id) {
   const DestinationRecord* destination = snapshot_.destination(table_.at(id).destination_slot);
-  if ((table_.at(id).flags & kConnSynproxy) != 0) [[unlikely]] {
+  const uint16_t flags = table_.at(id).flags;
+  if ((flags & (kConnSynproxy | kConnHidden)) != 0) [[unlikely]] {
+    if ((flags & kConnHidden) != 0) return Hit::kMiss;  // a guess from before this burst hid it
     if (proxied_request(packet, id, destination)) return Hit::kDone;
   }
   if (starts_over(packet, id, destination)) {
-    tracker_.give_way(id);
+    replace(id);
     return Hit::kMiss;
   }
   if (destination == nullptr || (destination->flags & kDestinationAvailable) == 0) [[unlikely]] {
@@ -303,6 +319,7 @@ void Core::count_out(const DestinationRecord& destination, uint16_t slot, uint32
 
 // Stop 9, and what must be done now and then.
 void Core::finish() {
+  end_replaced();
   egress_.flush();
   reassembly_.release();
   stored_.free_lent();
