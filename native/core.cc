@@ -187,6 +187,8 @@ void Core::handle(uint16_t number) {
   if (packet.kind != PacketKind::kFlow) [[unlikely]] {
     if (packet.kind == PacketKind::kIcmp) {
       icmp(number);
+    } else if (packet.kind == PacketKind::kIpsec) {
+      ipsec(packet);
     } else if (packet.kind == PacketKind::kHost && packet.fragment_bytes != 0) {
       leave_to_host(packet, packet.reason);  // its fragments were taken from the host
     } else if (packet.kind == PacketKind::kBad || packet.kind == PacketKind::kHost) {
@@ -213,6 +215,24 @@ void Core::handle(uint16_t number) {
     if (hit_in(packet, entry >> 1) == Hit::kMiss) miss(number);
   } else {
     hit_out(packet, entry >> 1);
+  }
+}
+
+// AH and ESP (spec 3.2; kernel: ip_vs_proto_ah_esp.c): of the connection that exchanged their keys,
+// from port 500 to port 500, and never the first of one. None can be told from others behind a
+// FULLNAT address, where the exchange itself has another port.
+void Core::ipsec(Packet& packet) {
+  const FlowKey key{packet.key.source, packet.key.destination, kIkePort, kIkePort, kProtoUdp};
+  const uint32_t entry = table_.find(key, table_.hash(key));
+  if (entry == kNoEntry) return leave_to_host(packet, Reason::kNoService);
+  const uint32_t id = entry >> 1;
+  if (table_.at(id).method == kMethodFullnat) return counters_.count(Reason::kMethodUnsupported);
+  if ((entry & 1) != 0) return hit_out(packet, id);
+  const DestinationRecord* destination = snapshot_.destination(table_.at(id).destination_slot);
+  if (destination != nullptr && (destination->flags & kDestinationAvailable) != 0) {
+    forward_in(packet, id, *destination);
+  } else if (hit_unavailable(packet, id) == Hit::kMiss) {
+    leave_to_host(packet, Reason::kNoService);
   }
 }
 
@@ -259,20 +279,24 @@ Core::Hit Core::hit_in(Packet& packet, uint32_t id) {
     replace(id);
     return Hit::kMiss;
   }
-  if (destination == nullptr || (destination->flags & kDestinationAvailable) == 0) [[unlikely]] {
-    if (table_.at(id).method == kMethodBypass) {
-      forward_past(packet, id);
-      return Hit::kDone;
-    }
-    // Spec 3.10: dropped in silence, timer untouched, unless the operator wants it to end.
-    if (snapshot_.sysctl(kSysctlExpireNodestConn) != 0) {
-      tracker_.give_way(id);
-      return Hit::kMiss;
-    }
-    counters_.count(Reason::kDestinationGone);
+  if (destination == nullptr || (destination->flags & kDestinationAvailable) == 0) [[unlikely]]
+    return hit_unavailable(packet, id);
+  forward_in(packet, id, *destination);
+  return Hit::kDone;
+}
+
+// The destination is gone, or there was never one.
+Core::Hit Core::hit_unavailable(Packet& packet, uint32_t id) {
+  if (table_.at(id).method == kMethodBypass) {
+    forward_past(packet, id);
     return Hit::kDone;
   }
-  forward_in(packet, id, *destination);
+  // Spec 3.10: dropped in silence, timer untouched, unless the operator wants it to end.
+  if (snapshot_.sysctl(kSysctlExpireNodestConn) != 0) {
+    tracker_.give_way(id);
+    return Hit::kMiss;
+  }
+  counters_.count(Reason::kDestinationGone);
   return Hit::kDone;
 }
 

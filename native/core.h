@@ -122,7 +122,9 @@ class Core {
     if (flow && entries_[number] != kNoEntry) table_.prefetch_extra(entries_[number]);
   }
   void handle(uint16_t number);
+  void ipsec(Packet& packet);
   Hit hit_in(Packet& packet, uint32_t id);
+  Hit hit_unavailable(Packet& packet, uint32_t id);
   void forward_in(Packet& packet, uint32_t id, const DestinationRecord& destination);
   void hit_out(Packet& packet, uint32_t id);
   bool starts_over(const Packet& packet, uint32_t id, const DestinationRecord* destination);

@@ -8,6 +8,7 @@ import { COMMANDS } from './commands.js'
 import { FTP } from './ftp.js'
 import { FRAGMENTS } from './fragments.js'
 import { ICMP } from './icmp.js'
+import { IPSEC } from './ipsec.js'
 import { LATER_SCHEDULERS } from './later-schedulers.js'
 import { MARKS } from './marks.js'
 import { METHODS } from './methods.js'
@@ -35,6 +36,7 @@ export const SCENARIOS: readonly Scenario[] = [
   ...MARKS,
   ...FRAGMENTS,
   ...SIP,
+  ...IPSEC,
 ]
 
 /** Minutes on the clock are seconds even where it jumps. */
