@@ -9,6 +9,7 @@ import { FTP } from './ftp.js'
 import { FRAGMENTS } from './fragments.js'
 import { ICMP } from './icmp.js'
 import { IPSEC } from './ipsec.js'
+import { KEYS } from './keys.js'
 import { LATER_SCHEDULERS } from './later-schedulers.js'
 import { MARKS } from './marks.js'
 import { METHODS } from './methods.js'
@@ -37,6 +38,7 @@ export const SCENARIOS: readonly Scenario[] = [
   ...FRAGMENTS,
   ...SIP,
   ...IPSEC,
+  ...KEYS,
 ]
 
 /** Minutes on the clock are seconds even where it jumps. */
