@@ -124,6 +124,7 @@ uint32_t Core::poll(uint32_t wait_us) {
 
 void Core::resolve() {
   assert(open_);
+  end_replaced();  // the verdicts are there; a full table needs the room
   for (uint32_t i = 0; i < batch_.size(); i++) {
     resolve_one(i);
     memory_.misses[i].template_ref = 0;  // now the connection's, or given back
@@ -186,6 +187,8 @@ void Core::handle(uint16_t number) {
   if (packet.kind != PacketKind::kFlow) [[unlikely]] {
     if (packet.kind == PacketKind::kIcmp) {
       icmp(number);
+    } else if (packet.kind == PacketKind::kIpsec) {
+      ipsec(packet);
     } else if (packet.kind == PacketKind::kHost && packet.fragment_bytes != 0) {
       leave_to_host(packet, packet.reason);  // its fragments were taken from the host
     } else if (packet.kind == PacketKind::kBad || packet.kind == PacketKind::kHost) {
@@ -215,6 +218,24 @@ void Core::handle(uint16_t number) {
   }
 }
 
+// AH and ESP (spec 3.2; kernel: ip_vs_proto_ah_esp.c): of the connection that exchanged their keys,
+// from port 500 to port 500, and never the first of one. None can be told from others behind a
+// FULLNAT address, where the exchange itself has another port.
+void Core::ipsec(Packet& packet) {
+  const FlowKey key{packet.key.source, packet.key.destination, kIkePort, kIkePort, kProtoUdp};
+  const uint32_t entry = table_.find(key, table_.hash(key));
+  if (entry == kNoEntry) return leave_to_host(packet, Reason::kNoService);
+  const uint32_t id = entry >> 1;
+  if (table_.at(id).method == kMethodFullnat) return counters_.count(Reason::kMethodUnsupported);
+  if ((entry & 1) != 0) return hit_out(packet, id);
+  const DestinationRecord* destination = snapshot_.destination(table_.at(id).destination_slot);
+  if (destination != nullptr && (destination->flags & kDestinationAvailable) != 0) {
+    forward_in(packet, id, *destination);
+  } else if (hit_unavailable(packet, id) == Hit::kMiss) {
+    leave_to_host(packet, Reason::kNoService);
+  }
+}
+
 // Spec 3.9: a SYN or INIT on an old connection may begin a new one.
 bool Core::starts_over(const Packet& packet, uint32_t id, const DestinationRecord* destination) {
   const bool sctp = packet.key.protocol == kProtoSctp;
@@ -234,29 +255,48 @@ bool Core::starts_over(const Packet& packet, uint32_t id, const DestinationRecor
          ((mode & 2) != 0 && conn.state == kTcpFinWait && (conn.flags & kConnNoOutput) != 0);
 }
 
+// Spec 3.9: the old connection is found no more. In the kernel its timer is merely due and runs out
+// behind the packet (ip_vs_conn.c ip_vs_conn_expire_now), so while the new one is scheduled its
+// real server still has it.
+void Core::replace(uint32_t id) {
+  table_.hide(id);
+  replaced_[replaced_count_++] = id;
+}
+
+void Core::end_replaced() {
+  for (uint32_t i = 0; i < replaced_count_; i++) tracker_.give_way(replaced_[i]);
+  replaced_count_ = 0;
+}
+
 Core::Hit Core::hit_in(Packet& packet, uint32_t id) {
   const DestinationRecord* destination = snapshot_.destination(table_.at(id).destination_slot);
-  if ((table_.at(id).flags & kConnSynproxy) != 0) [[unlikely]] {
+  const uint16_t flags = table_.at(id).flags;
+  if ((flags & (kConnSynproxy | kConnHidden)) != 0) [[unlikely]] {
+    if ((flags & kConnHidden) != 0) return Hit::kMiss;  // a guess from before this burst hid it
     if (proxied_request(packet, id, destination)) return Hit::kDone;
   }
   if (starts_over(packet, id, destination)) {
+    replace(id);
+    return Hit::kMiss;
+  }
+  if (destination == nullptr || (destination->flags & kDestinationAvailable) == 0) [[unlikely]]
+    return hit_unavailable(packet, id);
+  forward_in(packet, id, *destination);
+  return Hit::kDone;
+}
+
+// The destination is gone, or there was never one.
+Core::Hit Core::hit_unavailable(Packet& packet, uint32_t id) {
+  if (table_.at(id).method == kMethodBypass) {
+    forward_past(packet, id);
+    return Hit::kDone;
+  }
+  // Spec 3.10: dropped in silence, timer untouched, unless the operator wants it to end.
+  if (snapshot_.sysctl(kSysctlExpireNodestConn) != 0) {
     tracker_.give_way(id);
     return Hit::kMiss;
   }
-  if (destination == nullptr || (destination->flags & kDestinationAvailable) == 0) [[unlikely]] {
-    if (table_.at(id).method == kMethodBypass) {
-      forward_past(packet, id);
-      return Hit::kDone;
-    }
-    // Spec 3.10: dropped in silence, timer untouched, unless the operator wants it to end.
-    if (snapshot_.sysctl(kSysctlExpireNodestConn) != 0) {
-      tracker_.give_way(id);
-      return Hit::kMiss;
-    }
-    counters_.count(Reason::kDestinationGone);
-    return Hit::kDone;
-  }
-  forward_in(packet, id, *destination);
+  counters_.count(Reason::kDestinationGone);
   return Hit::kDone;
 }
 
@@ -303,6 +343,7 @@ void Core::count_out(const DestinationRecord& destination, uint16_t slot, uint32
 
 // Stop 9, and what must be done now and then.
 void Core::finish() {
+  end_replaced();
   egress_.flush();
   reassembly_.release();
   stored_.free_lent();

@@ -122,10 +122,14 @@ class Core {
     if (flow && entries_[number] != kNoEntry) table_.prefetch_extra(entries_[number]);
   }
   void handle(uint16_t number);
+  void ipsec(Packet& packet);
   Hit hit_in(Packet& packet, uint32_t id);
+  Hit hit_unavailable(Packet& packet, uint32_t id);
   void forward_in(Packet& packet, uint32_t id, const DestinationRecord& destination);
   void hit_out(Packet& packet, uint32_t id);
   bool starts_over(const Packet& packet, uint32_t id, const DestinationRecord* destination);
+  void replace(uint32_t id);
+  void end_replaced();
   void miss(uint16_t number);
   void add_call(uint16_t number, uint16_t service_slot, uint16_t flags, uint32_t mark);
   bool begin_outbound(uint16_t number);
@@ -216,7 +220,9 @@ class Core {
 
   Frame frames_[kBurst];
   Packet packets_[kBurst];
-  uint32_t entries_[kBurst];  // guess of the index, kNoEntry
+  uint32_t entries_[kBurst];   // guess of the index, kNoEntry
+  uint32_t replaced_[kBurst];  // connections that end when this burst's misses have verdicts
+  uint32_t replaced_count_ = 0;
   uint32_t burst_ports_ = 0;  // bit per port that lent frames
 };
 

@@ -30,6 +30,7 @@ void Core::reassemble(Packet& packet) {
     packet.reason = Reason::kIcmp6Fragment;
     return;
   }
+  // All parts of AH and ESP have one key, and come to its worker by it.
   const bool ours = packet.kind == PacketKind::kFlow || packet.kind == PacketKind::kIcmp;
   if (memory_.workers == 1 || !ours) return;
   FlowKey key = packet.key;

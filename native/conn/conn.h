@@ -31,7 +31,7 @@ constexpr uint16_t kConnInactive = 0x0100;      // counted as inactive
 constexpr uint16_t kConnIp6 = 0x0001;           // ours: family of client and virtual address
 constexpr uint16_t kConnReplyTaken = 0x0002;    // ours: a newer connection has its reply key
 constexpr uint16_t kConnExtra = 0x0004;         // ours: its ConnExtra is in use
-constexpr uint16_t kConnHidden = 0x0008;        // ours: no packet finds it; slaves keep it alive
+constexpr uint16_t kConnHidden = 0x0008;        // ours: no packet finds it
 constexpr uint16_t kConnHelped = 0x0010;        // ours: a helper reads and edits its payload
 constexpr uint16_t kConnNoClientPort = 0x0800;  // the client's port is not known yet
 constexpr uint16_t kConnRequestTaken = 0x0020;  // ours: a newer connection has its request key
@@ -40,6 +40,7 @@ constexpr uint16_t kConnAwaitsServer = 0x4000;  // ours: SYNPROXY has asked its 
 // Ours, in the place of HASHED, which would say nothing here.
 constexpr uint16_t kConnSynproxy = 0x0040;  // opened by SYNPROXY: see ConnExtra.synproxy
 constexpr uint16_t kConnOnePacket = 0x2000;
+constexpr uint16_t kConnSameKey = 0x8000;  // ours: ConnExtra.same_key may say something
 constexpr uint16_t kConnShifted = 0x0200;  // ours: a FULLNAT request needs nothing of ConnExtra
 
 struct Conn {
@@ -131,6 +132,13 @@ constexpr uint8_t kSynproxySack = 0x1;        // agreed with the client
 constexpr uint8_t kSynproxyTimestamps = 0x2;  // agreed with the client
 constexpr uint8_t kSynproxyClocks = 0x4;      // and with the real server
 
+// Neighbours of a connection among those with the same key, in the order in which they got it; conn
+// ids + 1, 0: none.
+struct SameKey {
+  uint32_t older;
+  uint32_t newer;
+};
+
 // What the few connections need that control others or whose bytes are edited beyond their ends;
 // with kConnExtra only, and then zeroed at its first use. The memory of all others is never
 // touched, so it costs address space alone.
@@ -157,7 +165,9 @@ struct ConnExtra {
   FtpMemory ftp;
 
   SynproxyState synproxy;
-  uint32_t reserved[14];
+
+  SameKey same_key[2];  // of the request key, of the reply key; with kConnSameKey
+  uint32_t reserved[10];
 };
 static_assert(sizeof(ConnExtra) == 192);
 

@@ -6,6 +6,12 @@
 #include <cstring>
 
 namespace uvs {
+namespace {
+
+// By direction: a newer connection has this key.
+constexpr uint16_t kTaken[2] = {kConnRequestTaken, kConnReplyTaken};
+
+}  // namespace
 
 // Offsets of the parts of a block, each on its own cache line.
 struct ConnTable::Offsets {
@@ -118,32 +124,56 @@ CreateError ConnTable::create(const NewConn& wanted, uint32_t due, uint32_t* id)
   conn.shift_high = 0;
   cold_[fresh] = ConnCold{wanted.template_ref, wanted.fwmark};
   if (conn.flags & kConnNoClientPort) [[unlikely]] {
-    // Two destinations that announce the same port to one client: the newer one is meant.
-    const uint32_t older = find_directed(wanted.in, false);
-    if (older != kNoConn) hide(older);
+    displace(fresh, 0);
     header_->portless++;
   }
-  index_.insert(hash(wanted.in), fresh << 1);
-  if (has_reply_key(conn.method)) insert_reply_key(fresh);
+  if (conn.flags & kConnOnePacket) [[unlikely]] {
+    conn.flags |= kConnHidden;
+  } else {
+    index_.insert(hash(wanted.in), fresh << 1);
+    if (has_reply_key(conn.method)) insert_reply_key(fresh);
+  }
   wheel_.insert(fresh, due);
   header_->live++;
   *id = fresh;
   return CreateError::kNone;
 }
 
-// A client that reuses its port towards another service of the same destination makes the same
-// reply key again. Replies belong to the newer connection: the kernel inserts at the head of the
-// bucket and finds it first (spec 3.2, 3.9).
 void ConnTable::insert_reply_key(uint32_t id) {
-  const FlowKey key = out_key(conns_[id]);
+  displace(id, 1);
+  index_.insert(hash(out_key(conns_[id])), (id << 1) | 1);
+}
+
+// Takes a key of this connection out of the index where an older one has it there.
+void ConnTable::displace(uint32_t id, uint32_t direction) {
+  const FlowKey key = key_of(conns_[id], direction);
   const uint64_t key_hash = hash(key);
-  const uint32_t older = index_.find(
-      key_hash, [&](uint32_t entry) { return (entry & 1) != 0 && matches(entry, key); });
-  if (older != kNoEntry) [[unlikely]] {
-    index_.erase(key_hash, older);
-    conns_[older >> 1].flags |= kConnReplyTaken;
+  const uint32_t found = index_.find(key_hash, [&](uint32_t entry) {
+    return (entry & 1) == direction && entry >> 1 != id && matches(entry, key);
+  });
+  if (found == kNoEntry) [[likely]]
+    return;
+  index_.erase(key_hash, found);
+  Conn& older = conns_[found >> 1];
+  older.flags |= kTaken[direction] | kConnSameKey;
+  conns_[id].flags |= kConnSameKey;
+  need_extra(older).same_key[direction].newer = id + 1;
+  need_extra(conns_[id]).same_key[direction].older = (found >> 1) + 1;
+}
+
+// Leaves the row of those with the same key; the one before gets it when this one had it.
+void ConnTable::give_back(uint32_t id, uint32_t direction) {
+  SameKey& same = extra_[id].same_key[direction];
+  if (same.newer != 0) extra_[same.newer - 1].same_key[direction].older = same.older;
+  if (same.older != 0) {
+    const uint32_t older = same.older - 1;
+    extra_[older].same_key[direction].newer = same.newer;
+    if (same.newer == 0) {
+      conns_[older].flags &= static_cast<uint16_t>(~kTaken[direction]);
+      index_.insert(hash(key_of(conns_[older], direction)), older << 1 | direction);
+    }
   }
-  index_.insert(key_hash, (id << 1) | 1);
+  same = SameKey{};
 }
 
 uint32_t ConnTable::find_directed(const FlowKey& key, bool reply) const {
@@ -166,22 +196,10 @@ void ConnTable::set_client_port(uint32_t id, Be16 port) {
   assert((conn.flags & kConnNoClientPort) != 0 && (conn.flags & kConnHidden) == 0);
   erase_keys(id);
   conn.client_port = port;
-  conn.flags = static_cast<uint16_t>(conn.flags & ~(kConnNoClientPort | kConnReplyTaken));
+  conn.flags = static_cast<uint16_t>(conn.flags & ~kConnNoClientPort);
   header_->portless--;
   index_.insert(hash(in_key(conn)), id << 1);
   if (has_reply_key(conn.method)) insert_reply_key(id);
-}
-
-// As above: the kernel has two connections with one key then, and finds the newer one first.
-void ConnTable::take_request_key(uint32_t id) {
-  const FlowKey key = in_key(conns_[id]);
-  const uint64_t key_hash = hash(key);
-  const uint32_t older = index_.find(key_hash, [&](uint32_t entry) {
-    return entry != id << 1 && (entry & 1) == 0 && matches(entry, key);
-  });
-  if (older == kNoEntry) return;
-  index_.erase(key_hash, older);
-  conns_[older >> 1].flags |= kConnRequestTaken;
 }
 
 ConnExtra& ConnTable::need_extra(Conn& conn) {
@@ -190,13 +208,21 @@ ConnExtra& ConnTable::need_extra(Conn& conn) {
   return extra_of(conn);
 }
 
+void ConnTable::erase_key(uint32_t id, uint32_t direction) {
+  Conn& conn = conns_[id];
+  if ((conn.flags & kTaken[direction]) == 0) {
+    index_.erase(hash(key_of(conn, direction)), id << 1 | direction);
+  }
+  if (conn.flags & kConnSameKey) [[unlikely]]
+    give_back(id, direction);
+  conn.flags &= static_cast<uint16_t>(~kTaken[direction]);
+}
+
 void ConnTable::erase_keys(uint32_t id) {
   const Conn& conn = conns_[id];
   if (conn.flags & kConnHidden) return;
-  if ((conn.flags & kConnRequestTaken) == 0) index_.erase(hash(in_key(conn)), id << 1);
-  if (has_reply_key(conn.method) && (conn.flags & kConnReplyTaken) == 0) {
-    index_.erase(hash(out_key(conn)), (id << 1) | 1);
-  }
+  erase_key(id, 0);
+  if (has_reply_key(conn.method)) erase_key(id, 1);
 }
 
 void ConnTable::hide(uint32_t id) {

@@ -7,6 +7,13 @@
 // is hashed; the entry found tells which direction matched. The hash is keyed by a random seed in
 // the block, against crafted collisions.
 //
+// Two connections may have one key: replies, where a client uses its port again towards another
+// service of the same destination; requests, where a destination begins (SIP) or announces (FTP)
+// what a client has already. The newest is found, as in the kernel, which inserts at the head of a
+// bucket (spec 3.2, 3.9). The index holds that one alone; the others are linked to it
+// (ConnExtra.same_key) and get the key back one after the other. One-packet connections have no key
+// at all (kernel: ip_vs_conn_hash).
+//
 // Sizes are fixed at start. A full table refuses new connections (`table_full`) and keeps the old
 // ones, as the kernel does when it is out of memory for entries.
 #pragma once
@@ -114,7 +121,9 @@ class ConnTable {
 
   // Makes packets of the client find the connection that was just made, where an older one of the
   // same client and service has them still: one that the service's side began (spec 4.5).
-  void take_request_key(uint32_t id);
+  void take_request_key(uint32_t id) {
+    if ((conns_[id].flags & kConnHidden) == 0) displace(id, 0);
+  }
 
   // Takes a connection out of index, wheel (if `in_wheel`) and address table, and frees it.
   void remove(uint32_t id, bool in_wheel);
@@ -168,7 +177,13 @@ class ConnTable {
   static_assert(sizeof(Header) == 64);
 
   ConnExtra& extra_of(const Conn& conn) { return extra_[&conn - conns_]; }
+  FlowKey key_of(const Conn& conn, uint32_t direction) const {
+    return direction == 0 ? in_key(conn) : out_key(conn);
+  }
+  void displace(uint32_t id, uint32_t direction);
+  void give_back(uint32_t id, uint32_t direction);
   void insert_reply_key(uint32_t id);
+  void erase_key(uint32_t id, uint32_t direction);
   void erase_keys(uint32_t id);
 
   struct Offsets;

@@ -17,10 +17,11 @@ struct Ends {
 };
 
 // Rewrites addresses and ports (masquerade, FULLNAT; both directions), IPv4 or IPv6, TCP, UDP or
-// SCTP. IPv4 header checksum and L4 checksum follow incrementally (RFC 1624); a partial checksum
-// gets its pseudo-header sum adjusted; a zero UDP checksum becomes a full one; SCTP's is made anew
-// if a port changed (spec 5.5.2). Needs `packet.kind == kFlow`; both families of old and new ends
-// are equal. `covered`: what earlier edits of header and payload add to the sum.
+// SCTP; of AH and ESP the addresses alone. IPv4 header checksum and L4 checksum follow
+// incrementally (RFC 1624); a partial checksum gets its pseudo-header sum adjusted; a zero UDP
+// checksum becomes a full one; SCTP's is made anew if a port changed (spec 5.5.2). Needs a packet
+// of kind kFlow or kIpsec; both families of old and new ends are equal. `covered`: what earlier
+// edits of header and payload add to the sum.
 void rewrite_ends(Packet& packet, const Ends& to, uint64_t covered = 0);
 
 // Decrements TTL or hop limit with the IPv4 header checksum (RFC 1624). Precondition: ttl > 1.

@@ -55,7 +55,9 @@ bool is_one_host4(Be32 address) {
 // Whether an error about `packet` may be sent at all (RFC 1122 3.2.2, RFC 4443 2.4 e).
 bool may_answer(const Packet& packet, IcmpError error, const Addr& local) {
   const FlowKey& key = packet.key;
-  if (packet.kind != PacketKind::kFlow && packet.kind != PacketKind::kIcmp) return false;
+  const bool known = packet.kind == PacketKind::kFlow || packet.kind == PacketKind::kIcmp ||
+                     packet.kind == PacketKind::kIpsec;
+  if (!known) return false;
   if (packet.kind == PacketKind::kIcmp && is_icmp_error(packet)) return false;
   const bool is4 = packet.family == 4;
   if (local.is_v4() != is4 || key.source.is_v4() != is4) return false;

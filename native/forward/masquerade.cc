@@ -49,10 +49,12 @@ void add_udp_checksum(const Packet& packet, const Ends& to) {
       transport_checksum(*to.source, *to.destination, kProtoUdp, udp.at, udp.bytes().host()));
 }
 
-// The sum covers no address: it is made anew only when a port really changed (spec 5.5.2), or when
-// its sender left it to a network card.
-void rewrite_sctp(Packet& packet, const Ends& to) {
+// SCTP, AH and ESP. No sum of theirs covers an address, and of the latter two nothing else is ours
+// to change. That of SCTP is made anew only when a port really changed (spec 5.5.2), or when its
+// sender left it to a network card.
+void rewrite_uncovered(Packet& packet, const Ends& to) {
   write_addresses(packet.ip(), packet.family, *to.source, *to.destination);
+  if (packet.kind == PacketKind::kIpsec) return;
   Sctp sctp(packet.transport());
   const bool same = sctp.source() == to.source_port && sctp.destination() == to.destination_port;
   write_ports(sctp.at, to.source_port, to.destination_port);
@@ -64,14 +66,14 @@ void rewrite_sctp(Packet& packet, const Ends& to) {
 }  // namespace
 
 void rewrite_ends(Packet& packet, const Ends& to, uint64_t covered) {
-  assert(packet.kind == PacketKind::kFlow);
-  if (packet.key.protocol == kProtoSctp) [[unlikely]]
-    return rewrite_sctp(packet, to);
+  assert(packet.kind == PacketKind::kFlow || packet.kind == PacketKind::kIpsec);
+  const bool udp = packet.key.protocol == kProtoUdp;
+  if (!udp && packet.key.protocol != kProtoTcp) [[unlikely]]
+    return rewrite_uncovered(packet, to);
   uint8_t* transport = packet.transport();
   const uint64_t addresses =
       write_addresses(packet.ip(), packet.family, *to.source, *to.destination);
   const uint64_t ports = covered + write_ports(transport, to.source_port, to.destination_port);
-  const bool udp = packet.key.protocol == kProtoUdp;
   uint8_t* field = transport + (udp ? kUdpChecksumOffset : kTcpChecksumOffset);
   const uint16_t old = load16(field).raw;
 

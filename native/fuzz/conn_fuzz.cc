@@ -32,7 +32,7 @@ struct Known {
   uint32_t id;
   uint32_t due;
   NewConn wanted;
-  bool owns_reply;  // no newer connection has its reply key
+  uint32_t number;  // in the order of creation
 };
 
 NewConn wanted_by(const Operation& op) {
@@ -108,12 +108,17 @@ class Model {
     const CreateError error = table_->create(wanted, due, &id);
     require((error == CreateError::kTableFull) == (known_.size() == capacity_));
     if (error != CreateError::kNone) return;
-    // Replies belong to the newest of those whose reply key is the same.
-    const bool replies = has_reply_key(wanted.method);
-    for (Known& known : known_) {
-      if (replies && same(reply_key(known.wanted), reply_key(wanted))) known.owns_reply = false;
+    known_.push_back({id, due, wanted, created_++});
+  }
+
+  // Replies belong to the newest of those whose reply key is the same.
+  const Known* owner_of(const FlowKey& reply) const {
+    const Known* newest = nullptr;
+    for (const Known& known : known_) {
+      if (!has_reply_key(known.wanted.method) || !same(reply_key(known.wanted), reply)) continue;
+      if (newest == nullptr || newest->number < known.number) newest = &known;
     }
-    known_.push_back({id, due, wanted, replies});
+    return newest;
   }
 
   void remove(const Operation& op) {
@@ -154,11 +159,12 @@ class Model {
   void look_up(const NewConn& wanted) {
     for (const FlowKey& key : {wanted.in, reply_key(wanted)}) {
       const uint32_t entry = table_->find(key, table_->hash(key));
+      const Known* owner = owner_of(key);
       bool found = false;
       bool expected = false;
       for (const Known& known : known_) {
         const bool in = same(known.wanted.in, key);
-        const bool out = known.owns_reply && same(reply_key(known.wanted), key);
+        const bool out = &known == owner;
         expected |= in || out;
         found |= (in && entry == known.id << 1) || (out && entry == (known.id << 1 | 1));
       }
@@ -169,6 +175,7 @@ class Model {
 
   uint32_t capacity_;
   uint32_t tick_;
+  uint32_t created_ = 0;
   rig::Blocks blocks_;
   std::unique_ptr<ConnTable> table_;
   std::vector<Known> known_;

@@ -10,13 +10,16 @@
 namespace uvs::classifier {
 
 // The protocols that parse/parse.cc keeps fragments of.
-void Writer::parts(Label of_ip4, Label of_ip6, Label wanted) {
+void Writer::parts(Label of_ip4, Label of_ip6, Label wanted, Label of_ipsec) {
   a_.bind(of_ip4);
   for (const int protocol : {IPPROTO_TCP, IPPROTO_UDP, IPPROTO_SCTP, IPPROTO_ICMP}) {
     a_.jump_if(Jump::kEqual, kProtocol, protocol, wanted);
   }
+  a_.jump_if(Jump::kEqual, kProtocol, IPPROTO_AH, of_ipsec);
+  a_.jump_if(Jump::kEqual, kProtocol, IPPROTO_ESP, of_ipsec);
   a_.jump(unwanted_);
   a_.bind(of_ip6);
+  a_.jump_if(Jump::kEqual, kProtocol, IPPROTO_ESP, of_ipsec);
   for (const int protocol :
        std::initializer_list<int>{IPPROTO_TCP, IPPROTO_UDP, IPPROTO_SCTP, IPPROTO_ICMPV6,
                                   IPPROTO_ROUTING, IPPROTO_DSTOPTS}) {

@@ -25,6 +25,7 @@ BpfProgram Writer::write() {
   const Label is_flow = a_.label();
   const Label is_icmp6 = a_.label();
   const Label is_fragment = a_.label();
+  const Label is_ipsec = a_.label();
   const Label in_fragments4 = a_.label();
   const Label in_fragments6 = a_.label();
   a_.move(kContext, Reg::r1);
@@ -49,6 +50,8 @@ BpfProgram Writer::write() {
   a_.jump_if(Jump::kEqual, kProtocol, IPPROTO_TCP, is_flow);
   a_.jump_if(Jump::kEqual, kProtocol, IPPROTO_UDP, is_flow);
   a_.jump_if(Jump::kEqual, kProtocol, IPPROTO_SCTP, is_flow);
+  a_.jump_if(Jump::kEqual, kProtocol, IPPROTO_ESP, is_ipsec);
+  a_.jump_if(Jump::kEqual, kProtocol, IPPROTO_AH, is_ipsec);
   a_.jump_if(Jump::kNotEqual, kProtocol, IPPROTO_ICMP, unwanted_);
   icmp4();
 
@@ -59,14 +62,18 @@ BpfProgram Writer::write() {
   a_.jump_if(Jump::kEqual, kProtocol, IPPROTO_UDP, is_flow);
   a_.jump_if(Jump::kEqual, kProtocol, IPPROTO_SCTP, is_flow);
   a_.jump_if(Jump::kEqual, kProtocol, IPPROTO_ICMPV6, is_icmp6);
+  a_.jump_if(Jump::kEqual, kProtocol, IPPROTO_ESP, is_ipsec);
   a_.jump(unwanted_);
   a_.bind(is_icmp6);
   icmp6();
 
+  parts(in_fragments4, in_fragments6, is_fragment, is_ipsec);
+
+  a_.bind(is_ipsec);
+  ipsec();
   a_.bind(is_flow);
   flow();
 
-  parts(in_fragments4, in_fragments6, is_fragment);
   a_.bind(is_fragment);
   fragment();
 
@@ -187,6 +194,7 @@ void Writer::extensions(Label plain, Label fail, const Label* part) {
     a_.jump_if(Jump::kEqual, kProtocol, IPPROTO_UDP, found);
     a_.jump_if(Jump::kEqual, kProtocol, IPPROTO_ICMPV6, found);
     a_.jump_if(Jump::kEqual, kProtocol, IPPROTO_SCTP, found);
+    a_.jump_if(Jump::kEqual, kProtocol, IPPROTO_ESP, found);
     if (i == kClassifierExtensionsMax) break;
     const Label fragment = a_.label();
     const Label options = a_.label();
@@ -378,6 +386,13 @@ void Writer::require_host_frame() {
   if (use_ == ClassifierUse::kSteer) return;
   a_.load(Size::k32, Reg::r0, kContext, offsetof(__sk_buff, pkt_type));
   a_.jump_if(Jump::kNotEqual, Reg::r0, PACKET_HOST, unwanted_);
+}
+
+// AH, ESP and their parts, which need no ports: as a packet of their key exchange (spec 3.2).
+void Writer::ipsec() {
+  constexpr int32_t kIkePorts = network16(500) | network16(500) << 16;
+  a_.move(kProtocol, IPPROTO_UDP);
+  a_.store(Size::k32, Reg::fp, kPorts, kIkePorts);
 }
 
 void Writer::flow() {

@@ -46,8 +46,9 @@
 // A packet belongs to the worker of its client end. Where the entry that decides has
 // kEntryByAddress that end is the client's address alone, so that connections which one of them
 // announces (FTP) reach the worker that knows of them; of kSource entries that of the exact port
-// decides, if there is one. L4 is TCP, UDP or SCTP. All parts of a datagram go to one worker, by
-// the client's address alone (of FULLNAT replies the local one). The first line that fits decides.
+// decides, if there is one. L4 is TCP, UDP or SCTP; AH (of IPv4) and ESP, whole or in parts, count
+// as UDP from port 500 to port 500. All parts of another datagram go to one worker, by the client's
+// address alone (of FULLNAT replies the local one). The first line that fits decides.
 // An ICMP error is ICMP type 3, 4, 11 or ICMPv6 type below 128 (spec 5.7) that quotes L4 with
 // ports; "about C:q -> D:p" is what it quotes. "About a tunnel packet" is an ICMP (v4) error that
 // quotes IPIP or GRE (t is 0), or GUE over UDP to port t, with an IPv4 packet of L4 inside, of

@@ -84,8 +84,9 @@ class Writer {
   void require_host_frame();
 
   // Kinds of packets.
+  void ipsec();
   void flow();
-  void parts(Label of_ip4, Label of_ip6, Label wanted);
+  void parts(Label of_ip4, Label of_ip6, Label wanted, Label of_ipsec);
   void fragment();
   void echo();
   void icmp4();

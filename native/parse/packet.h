@@ -13,6 +13,8 @@ constexpr uint8_t kProtoIpip = 4;
 constexpr uint8_t kProtoTcp = 6;
 constexpr uint8_t kProtoUdp = 17;
 constexpr uint8_t kProtoIp6 = 41;
+constexpr uint8_t kProtoEsp = 50;
+constexpr uint8_t kProtoAh = 51;
 constexpr uint8_t kProtoIcmp6 = 58;
 constexpr uint8_t kProtoSctp = 132;
 
@@ -27,6 +29,7 @@ enum class PacketKind : uint8_t {
   kHost,      // well-formed but none of our business: the host's copy goes on, `reason` says why
   kFlow,      // TCP, UDP or SCTP with ports
   kIcmp,      // ICMP or ICMPv6, `l4` at its header
+  kIpsec,     // ESP or AH: the host's, unless the key exchange of its ends goes through us
   kArp,       // ARP for IPv4 over Ethernet
   kFragment,  // part of a datagram, `l4` behind its IP or fragment header
 };
@@ -40,11 +43,14 @@ struct FlowKey {
   uint8_t protocol;
 };
 
+// IKE (RFC 7296 2). AH and ESP are taken for packets of the connection from this port to this one.
+constexpr Be16 kIkePort = Be16::of(500);
+
 // Valid after parse(); stages from rewrite on may move `frame.data` (tunnel header, link header)
 // and must keep the offsets relative to it true.
 struct Packet {
   Frame frame;
-  FlowKey key;        // kFlow: complete. kIcmp: addresses and protocol only
+  FlowKey key;        // kFlow: complete. kIcmp, kIpsec: addresses and protocol only
   uint64_t hash;      // of `key`, set by the lookup stage
   uint16_t l3;        // offset of the IP header from frame.data
   uint16_t l4;        // offset of the transport header from frame.data

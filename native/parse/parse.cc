@@ -113,6 +113,21 @@ void parse_sctp(Packet& packet, uint32_t bytes) {
   finish_flow(packet);
 }
 
+// Spec 3.2. Over IPv6 AH is an extension header to the kernel (ip_vs.h ip_vs_fill_iph_skb).
+bool is_ipsec(const Packet& packet) {
+  const uint8_t protocol = packet.key.protocol;
+  return protocol == kProtoEsp || (protocol == kProtoAh && packet.family == 4);
+}
+
+// SPI and sequence number, or what AH has in front of them (RFC 4303 2, RFC 4302 2).
+void parse_ipsec(Packet& packet, uint32_t bytes) {
+  constexpr uint32_t kLeast = 8;
+  if (bytes < kLeast) return bad(packet, Reason::kL4Truncated);
+  if (source_is_bad(packet)) return bad(packet, Reason::kSourceBad);
+  if (has_offload(packet.frame.vnet)) return bad(packet, Reason::kOffloadBad);
+  packet.kind = PacketKind::kIpsec;
+}
+
 bool source_is_unspecified(const Packet& packet) {
   return packet.key.source.is_zero() && packet.key.source.is_v4() == (packet.family == 4);
 }
@@ -142,6 +157,7 @@ void parse_transport(Packet& packet, uint8_t icmp) {
   if (protocol == kProtoUdp) return parse_udp(packet, bytes);
   if (protocol == icmp) return parse_icmp(packet, bytes);
   if (protocol == kProtoSctp) return parse_sctp(packet, bytes);
+  if (is_ipsec(packet)) return parse_ipsec(packet, bytes);
   leave_to_host(packet, Reason::kProtocolUnknown);
 }
 
@@ -150,7 +166,7 @@ void parse_transport(Packet& packet, uint8_t icmp) {
 void finish_fragment(Packet& packet, uint8_t icmp) {
   const uint8_t protocol = packet.key.protocol;
   const bool ours = protocol == kProtoTcp || protocol == kProtoUdp || protocol == icmp ||
-                    protocol == kProtoSctp ||
+                    protocol == kProtoSctp || is_ipsec(packet) ||
                     (packet.family == 6 && (protocol == kIp6Routing || protocol == kIp6Options));
   if (!ours) return leave_to_host(packet, Reason::kProtocolUnknown);
   if (source_is_bad(packet)) return bad(packet, Reason::kSourceBad);

@@ -9,7 +9,8 @@
  * OVERLOAD is decided here, whenever a destination is totalled: at or above the upper threshold
  * set, below the lower one cleared, between them kept. Totals rise through `picked` only, so
  * every fall since the last look is seen before the next rise, and looking at levels equals the
- * kernel's look at every bind and unbind; edits are looked at by main (`adoptForPublish`). Two
+ * kernel's look at every bind and unbind; edits are looked at by main (`adoptForPublish`). Data
+ * connections of FTP are the exception: native makes them, and they are seen at the next look. Two
  * workers may add to one destination in the same instant and pass its threshold by what one batch
  * assigns.
  */

@@ -41,8 +41,8 @@ Addr PickAddress(Random& random, int family) {
 }
 
 Be16 PickPort(Random& random) {
-  static constexpr uint16_t kPorts[] = {20,   53,   1023, 1024, 80,   443,  4999,
-                                        5000, 5001, 5003, 5999, 6000, 40000};
+  static constexpr uint16_t kPorts[] = {20,   53,   1023, 1024, 80,   443,   4999,
+                                        5000, 5001, 5003, 5999, 6000, 40000, 500};
   return Be16::of(kPorts[random.Below(std::size(kPorts))]);
 }
 
@@ -121,6 +121,15 @@ class Oracle {
 
   static bool IsFtpData(Be16 port) { return port.host() == 20 || port.host() >= 1024; }
 
+  // AH is an extension header of IPv6.
+  static bool IsIpsec(uint8_t protocol, bool six) {
+    return protocol == 50 || (protocol == 51 && !six);
+  }
+
+  Judgement Ipsec(const Addr& source, const Addr& destination) const {
+    return Flow({source, destination, Be16::of(500), Be16::of(500), 17});
+  }
+
   Judgement Flow(const Ends& e) const {
     if (const auto request = Request(e.destination, e.destination_port, e.protocol)) {
       return {true, true, Worker(e.source, e.source_port, *request)};
@@ -151,6 +160,7 @@ class Oracle {
 
   // A part of a datagram; `protocol` as its headers say.
   Judgement Part(const Addr& source, const Addr& destination, uint8_t protocol, bool six) const {
+    if (IsIpsec(protocol, six)) return Ipsec(source, destination);
     const bool ours = protocol == 6 || protocol == 17 || protocol == 132 ||
                       protocol == (six ? 58 : 1) || (six && (protocol == 43 || protocol == 60));
     if (!ours) return {};
@@ -425,11 +435,14 @@ Judgement JudgePart(const Oracle& oracle, int family, const Addr& source, const 
 }
 
 Sample FlowSample(Random& random, const Oracle& oracle, int family) {
-  const Ends e = PickEnds(random, family);
+  Ends e = PickEnds(random, family);
+  if (random.Below(4) == 0) e.protocol = static_cast<uint8_t>(50 + random.Below(2));
   const Shaped shaped = Shape(random, family, e.source, e.destination, e.protocol, Transport(e));
   const Bytes frame = OnLink(family, shaped.packet);
   if (shaped.part) return {frame, JudgePart(oracle, family, e.source, e.destination, shaped)};
-  return {frame, shaped.readable ? oracle.Flow(e) : Judgement{}};
+  if (!shaped.readable || (e.protocol == 51 && family == 6)) return {frame, {}};
+  const bool ipsec = Oracle::IsIpsec(e.protocol, family == 6);
+  return {frame, ipsec ? oracle.Ipsec(e.source, e.destination) : oracle.Flow(e)};
 }
 
 Sample ErrorSample(Random& random, const Oracle& oracle, int family) {

@@ -2,6 +2,7 @@
 // successor, full tables, and the timer wheel against a sorted list.
 #include "conn/conn_table.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <map>
 #include <random>
@@ -154,6 +155,72 @@ TEST(replies_belong_to_the_newer_of_two_connections) {
   CHECK_EQ(table.find(reply, table.hash(reply)), (newer << 1) | 1);
   table.remove(newer, true);
   CHECK_EQ(table.find(reply, table.hash(reply)), kNoEntry);
+  CHECK_EQ(table.find(reply, table.hash(reply)), kNoEntry);
+}
+
+// Three connections with one reply key, ended in every order: the newest that is left has it.
+TEST(a_reply_key_goes_back_to_the_one_before) {
+  std::vector<size_t> order = {0, 1, 2};
+  do {
+    Block block(16);
+    ConnTable table;
+    REQUIRE(table.attach(block.memory, block.bytes, 16, 7, 0));
+    std::vector<uint32_t> ids(3);
+    NewConn n = make(1, 40000, kMethodMasquerade, 1);
+    for (uint16_t i = 0; i < 3; i++) {
+      n.in.destination_port = Be16::of(static_cast<uint16_t>(80 + i));
+      REQUIRE(table.create(n, 10, &ids[i]) == CreateError::kNone);
+    }
+    const FlowKey reply = table.out_key(table.at(ids[0]));
+    std::vector<bool> left(3, true);
+    for (const size_t next : order) {
+      table.remove(ids[next], true);
+      left[next] = false;
+      uint32_t expected = kNoEntry;
+      for (size_t i = 0; i < 3; i++) {
+        if (left[i]) expected = ids[i] << 1 | 1;
+      }
+      CHECK_EQ(table.find(reply, table.hash(reply)), expected);
+    }
+  } while (std::next_permutation(order.begin(), order.end()));
+}
+
+TEST(a_request_key_goes_back_to_the_one_before) {
+  Block block(16);
+  ConnTable table;
+  REQUIRE(table.attach(block.memory, block.bytes, 16, 7, 0));
+  const NewConn n = make(1, 40000, kMethodMasquerade, 1);
+  uint32_t older;
+  REQUIRE(table.create(n, 10, &older) == CreateError::kNone);
+  uint32_t newer;
+  REQUIRE(table.create(make(1, 40000, kMethodMasquerade, 2), 10, &newer) == CreateError::kNone);
+  table.take_request_key(newer);
+  CHECK_EQ(table.find(n.in, table.hash(n.in)), newer << 1);
+  table.hide(newer);
+  CHECK_EQ(table.find(n.in, table.hash(n.in)), older << 1);
+  table.remove(newer, true);
+  CHECK_EQ(table.find(n.in, table.hash(n.in)), older << 1);
+  table.remove(older, true);
+  CHECK_EQ(table.find(n.in, table.hash(n.in)), kNoEntry);
+}
+
+TEST(a_one_packet_connection_has_no_key) {
+  Block block(16);
+  ConnTable table;
+  REQUIRE(table.attach(block.memory, block.bytes, 16, 7, 0));
+  NewConn n = make(1, 40000, kMethodMasquerade, 1);
+  uint32_t lasting;
+  REQUIRE(table.create(n, 10, &lasting) == CreateError::kNone);
+  const FlowKey reply = table.out_key(table.at(lasting));
+  n.in.destination_port = Be16::of(53);
+  n.flags = kConnOnePacket;
+  uint32_t passing;
+  REQUIRE(table.create(n, 10, &passing) == CreateError::kNone);
+  CHECK_EQ(table.find(n.in, table.hash(n.in)), kNoEntry);
+  CHECK_EQ(table.find(reply, table.hash(reply)), lasting << 1 | 1);
+  table.take_request_key(passing);
+  table.remove(passing, true);
+  CHECK_EQ(table.find(reply, table.hash(reply)), lasting << 1 | 1);
 }
 
 TEST(a_successor_adopts_the_table) {

@@ -242,6 +242,57 @@ TEST(core_reuse_by_state) {
   }
 }
 
+// A connection in CLOSE that the next SYN of its client replaces.
+void OpenAndReset(World& world) {
+  world.Open();
+  world.In(kTcpRst);
+  REQUIRE(world.State() == kTcpClose);
+}
+
+// The kernel's timer of the old entry runs out behind the packet that made it due.
+TEST(core_a_replaced_connection_counts_until_the_new_one_is_scheduled) {
+  for (const int32_t verdict : {1, kVerdictNone}) {
+    World world(kMethodDirect);
+    OpenAndReset(world);
+    world.Inject(world.Request(kTcpSyn));
+    world.Inject(world.Request(kTcpSyn));  // in the same burst, with the same guess
+    world.Inject(world.Request(kTcpAck));
+    int32_t seen = -1;
+    const uint32_t misses = world.rig.run([&](const MissRecord& miss) {
+      CHECK_EQ(miss.packets, 3);
+      seen = world.rig.load(0).active + world.rig.load(0).inactive;
+      return verdict;
+    });
+    CHECK_EQ(misses, 1);
+    CHECK_EQ(seen, 1);
+    CHECK_EQ(world.Taken().size(), 3);
+    CHECK_EQ(world.Size(), verdict == 1 ? 1 : 0);
+    CheckLoad(world, 0, 0);
+    CheckLoad(world, verdict == 1 ? 1 : 0, 0, 1);
+  }
+}
+
+TEST(core_a_replaced_connection_makes_room_for_the_new_one) {
+  World world(kMethodFullnat, false, kProtoTcp, 1);
+  OpenAndReset(world);
+  CHECK_EQ(world.In(kTcpSyn).size(), 1);
+  CHECK_EQ(world.rig.reason(Reason::kTableFull), 0);
+  CHECK_EQ(world.State(), kTcpSynRecv);
+}
+
+TEST(core_a_replaced_connection_of_a_dead_worker_ends_by_its_timer) {
+  World world(kMethodDirect);
+  OpenAndReset(world);
+  world.Inject(world.Request(kTcpSyn));
+  CHECK_EQ(world.rig.core().poll(0), 1);
+  rig::CoreRig next(world.blocks);
+  REQUIRE(next.adopt(world.config));
+  CHECK_EQ(next.core().table().size(), 1);
+  next.pass_ms(12'000);
+  CHECK_EQ(next.core().table().size(), 0);
+  CHECK_EQ(next.load(0).inactive, 0);
+}
+
 TEST(core_reuse_of_a_quiesced_destination) {
   for (const uint32_t expire : {0u, 1u}) {
     for (const uint32_t mode : {0u, 1u}) {

@@ -420,6 +420,11 @@ TEST(ftp_newer_announcement_of_a_port_is_meant) {
   call.source_port = 41000;
   const Bytes ip = One(world.Pass(call));
   CHECK_EQ(Part(ip, 16, 4), test::AddressBytes("198.19.0.2"));
+  // The newer one has its port now, so the next call is for the other.
+  call.source_port = 41001;
+  const Bytes next = One(world.Pass(call));
+  CHECK_EQ(Part(next, 16, 4), test::AddressBytes("198.19.0.1"));
+  CHECK_EQ(world.rig.core().table().portless(), 0);
   world.rig.pass_ms(121'000);
   CHECK_EQ(world.rig.core().table().portless(), 0);
 }

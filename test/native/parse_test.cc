@@ -228,18 +228,39 @@ TEST(parse_what_is_left_to_the_host) {
   CheckReason("broadcast", Judge(With(tcp, 0, 0xffff), Link::kEthernet), host, Reason::kNoService);
   CheckReason("not ip", Judge(Hex("00*40"), Link::kIp), host, Reason::kNotIp);
   text.ethernet = false;
-  for (const uint8_t protocol : {uint8_t{2}, uint8_t{50}, uint8_t{33}, kProtoIcmp6}) {
+  for (const uint8_t protocol : {uint8_t{2}, uint8_t{33}, kProtoIcmp6}) {
     text.protocol = protocol;
     CheckReason("protocol", Judge(Build(text).bytes, Link::kIp), host, Reason::kProtocolUnknown);
   }
   text = Tcp6();
-  for (const uint8_t protocol : {uint8_t{59}, uint8_t{50}, uint8_t{51}, kProtoIcmp}) {
+  for (const uint8_t protocol : {uint8_t{59}, kProtoAh, kProtoIcmp}) {
     text.protocol = protocol;
     CheckReason("next header", Judge(Build(text).bytes, Link::kIp), host, Reason::kProtocolUnknown);
   }
   text.protocol = kProtoTcp;
   text.destination = "::ffff:198.18.1.10";
   CheckReason("mapped", Judge(Build(text).bytes, Link::kIp), host, Reason::kNoService);
+}
+
+TEST(parse_ipsec) {
+  for (Text text : {Tcp4(), Tcp6()}) {
+    text.protocol = kProtoEsp;
+    text.payload = Hex("00*4");
+    const Bytes good = Build(text).bytes;
+    CHECK_EQ(Judge(good, Link::kIp).kind, PacketKind::kIpsec);
+    text.payload.pop_back();
+    CheckReason("short", Judge(Build(text).bytes, Link::kIp), PacketKind::kBad,
+                Reason::kL4Truncated);
+  }
+  Text text = Tcp4();
+  text.protocol = kProtoAh;
+  text.payload = Hex("00*8");
+  const Bytes good = Build(text).bytes;
+  CHECK_EQ(Judge(good, Link::kIp).kind, PacketKind::kIpsec);
+  CheckReason("from a group", Judge(Resummed(With(good, 12, 0xe000)), Link::kIp), PacketKind::kBad,
+              Reason::kSourceBad);
+  CHECK_EQ(Judge(Resummed(With(good, 6, 0x2000)), Link::kIp).kind, PacketKind::kFragment);
+  CHECK_EQ(Judge(Resummed(With(good, 6, 0x0001)), Link::kIp).kind, PacketKind::kFragment);
 }
 
 TEST(parse_reasons_of_bad_ip4) {

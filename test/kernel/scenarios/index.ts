@@ -8,6 +8,8 @@ import { COMMANDS } from './commands.js'
 import { FTP } from './ftp.js'
 import { FRAGMENTS } from './fragments.js'
 import { ICMP } from './icmp.js'
+import { IPSEC } from './ipsec.js'
+import { KEYS } from './keys.js'
 import { LATER_SCHEDULERS } from './later-schedulers.js'
 import { MARKS } from './marks.js'
 import { METHODS } from './methods.js'
@@ -35,6 +37,8 @@ export const SCENARIOS: readonly Scenario[] = [
   ...MARKS,
   ...FRAGMENTS,
   ...SIP,
+  ...IPSEC,
+  ...KEYS,
 ]
 
 /** Minutes on the clock are seconds even where it jumps. */

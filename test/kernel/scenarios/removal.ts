@@ -409,6 +409,37 @@ const REUSED = [
     }),
   ),
 
+  ...['wlc', 'lc'].map((scheduler) =>
+    scenario(`reused: the connection that a SYN replaces still counts for ${scheduler}`, (s) => {
+      s.service(`-t $V1:80 -s ${scheduler}`, ...TWO)
+      const c = s.tcp('$C1:40000', '$V1:80')
+      for (let life = 0; life < 3; life++) {
+        c.send('S')
+        c.send('A')
+        c.send('R')
+        s.list()
+      }
+      c.send('S')
+      s.wait(1)
+      s.connections()
+      s.list()
+    }),
+  ),
+
+  scenario('reused: the connection that a SYN replaces still counts for a threshold', (s) => {
+    s.service('-t $V1:80 -s rr', '-r $R1 -g -x 1')
+    const c = opened(s, '$C1:40000')
+    c.send('R')
+    c.send('S')
+    s.wait(1)
+    s.connections()
+    s.list()
+    c.send('S')
+    s.wait(1)
+    s.connections()
+    s.list()
+  }),
+
   scenario('conn_reuse_mode 2: FIN_WAIT seen from both sides is not reused', (s) => {
     s.sysctl('conn_reuse_mode', 2)
     s.service('-t $V1:80 -s rr', ...TWO_NAT)

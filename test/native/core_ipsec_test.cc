@@ -1,0 +1,176 @@
+// AH and ESP through the whole core (spec 3.2, 5.5.2): found as the connection of their key
+// exchange, never the first of one, new addresses and nothing else.
+#include "core_world.h"
+
+namespace uvs {
+namespace {
+
+using test::Bytes;
+using test::Part;
+using test::Sent;
+using test::Text;
+using test::World;
+
+constexpr uint16_t kIke = 500;
+
+// SPI, sequence number and what looks like nothing.
+Bytes Body(size_t bytes) {
+  Bytes body(bytes);
+  for (size_t i = 0; i < bytes; i++) body[i] = static_cast<uint8_t>(i * 7 + 1);
+  return body;
+}
+
+Bytes IpWith(const Text& text, const Bytes& body) {
+  return text.six() ? test::Ip6Packet(text, body) : test::Ip4Packet(text, body);
+}
+
+// A service for keys, of `method`.
+struct Gateway {
+  Gateway(uint8_t method, bool six) : world(method, six, kProtoUdp) {
+    world.config.services[0].port = kIke;
+    for (auto& destination : world.config.destinations) destination.port = kIke;
+    world.Adopt();
+  }
+
+  void Exchange() {
+    Text text = world.Request();
+    text.source_port = text.destination_port = kIke;
+    REQUIRE(world.Pass(text).size() == 1);
+    REQUIRE(world.Size() == 1);
+  }
+
+  Text Request(uint8_t protocol) const {
+    Text text;
+    text.source = world.ends.client;
+    text.destination = world.ends.service;
+    text.protocol = protocol;
+    return text;
+  }
+  Text Reply(uint8_t protocol) const {
+    Text text = Request(protocol);
+    text.source = world.ends.destination;
+    text.destination = world.ends.client;
+    return text;
+  }
+
+  std::vector<Sent> Pass(const Text& text, const Bytes& body, uint32_t port = 0) {
+    Bytes frame = test::Hex("020000000001 020000000002");
+    test::Put16(frame, text.six() ? 0x86dd : 0x0800);
+    test::PutAll(frame, IpWith(text, body));
+    world.rig.port(port).inject(frame.data(), static_cast<uint32_t>(frame.size()));
+    world.misses = world.rig.run([](const MissRecord&) { return 0; });
+    CHECK_EQ(world.misses, 0);
+    return world.Taken();
+  }
+
+  World world;
+};
+
+std::vector<uint8_t> Protocols(bool six) {
+  // Over IPv6 AH is an extension header.
+  return six ? std::vector<uint8_t>{kProtoEsp} : std::vector<uint8_t>{kProtoEsp, kProtoAh};
+}
+
+TEST(ipsec_goes_where_its_keys_went) {
+  for (const uint8_t method : {kMethodMasquerade, kMethodDirect, kMethodTunnel}) {
+    for (const bool six : {false, true}) {
+      for (const uint8_t protocol : Protocols(six)) {
+        Gateway gateway(method, six);
+        gateway.Exchange();
+        const Text text = gateway.Request(protocol);
+        const std::vector<Sent> sent = gateway.Pass(text, Body(60));
+        REQUIRE(sent.size() == 1);
+        CHECK_EQ(sent[0].port, 1);
+        const size_t front = method != kMethodTunnel ? 0 : six ? 40 : 20;
+        const Bytes inner = Part(sent[0].ip, front, sent[0].ip.size() - front);
+        CHECK_EQ(inner, IpWith(gateway.world.Forwarded(text), Body(60)));
+        CHECK_EQ(gateway.world.Only()->in_packets, 2);
+        if (method != kMethodMasquerade) continue;
+        const Text reply = gateway.Reply(protocol);
+        const std::vector<Sent> back = gateway.Pass(reply, Body(33), 1);
+        REQUIRE(back.size() == 1);
+        CHECK_EQ(back[0].port, 0);
+        CHECK_EQ(back[0].ip, IpWith(gateway.world.Returned(reply), Body(33)));
+      }
+    }
+  }
+}
+
+TEST(ipsec_keeps_its_connection_and_counts) {
+  Gateway gateway(kMethodMasquerade, false);
+  gateway.Exchange();
+  gateway.world.rig.pass_ms(100'000);
+  gateway.Pass(gateway.Request(kProtoEsp), Body(60));
+  CHECK_EQ(gateway.world.DueTicks(), 300 * kTicksPerSec);
+  gateway.world.rig.pass_ms(100'000);
+  gateway.Pass(gateway.Reply(kProtoAh), Body(60), 1);
+  CHECK_EQ(gateway.world.DueTicks(), 300 * kTicksPerSec);
+  CHECK_EQ(gateway.world.blocks.total.get()->in_packets, 2);
+  CHECK_EQ(gateway.world.blocks.total.get()->out_packets, 1);
+}
+
+TEST(ipsec_begins_nothing) {
+  for (const bool six : {false, true}) {
+    for (const uint8_t protocol : Protocols(six)) {
+      Gateway gateway(kMethodMasquerade, six);
+      CHECK_EQ(gateway.Pass(gateway.Request(protocol), Body(60)).size(), 0);
+      CHECK_EQ(gateway.world.rig.reason(Reason::kNoService), 1);  // the host's
+      CHECK_EQ(gateway.world.Size(), 0);
+      gateway.Exchange();
+      Text other = gateway.Request(protocol);
+      other.source = six ? "2001:db8::8" : "198.18.0.8";
+      CHECK_EQ(gateway.Pass(other, Body(60)).size(), 0);
+      CHECK_EQ(gateway.world.rig.reason(Reason::kNoService), 2);
+    }
+  }
+}
+
+TEST(ipsec_of_a_destination_that_is_gone) {
+  for (const uint32_t expire : {0u, 1u}) {
+    Gateway gateway(kMethodMasquerade, false);
+    gateway.Exchange();
+    gateway.world.config.destinations[0].available = false;
+    gateway.world.Adopt();
+    gateway.world.config.expire_nodest_conn = expire;
+    gateway.world.Adopt();
+    CHECK_EQ(gateway.Pass(gateway.Request(kProtoEsp), Body(60)).size(), 0);
+    CHECK_EQ(gateway.world.rig.reason(Reason::kDestinationGone), expire == 0 ? 1 : 0);
+    CHECK_EQ(gateway.world.rig.reason(Reason::kNoService), expire);
+  }
+}
+
+TEST(ipsec_cannot_pass_fullnat) {
+  Gateway gateway(kMethodFullnat, false);
+  gateway.Exchange();
+  CHECK_EQ(gateway.Pass(gateway.Request(kProtoEsp), Body(60)).size(), 0);
+  CHECK_EQ(gateway.world.rig.reason(Reason::kMethodUnsupported), 1);
+}
+
+// Tunnel mode fills packets: they come in fragments, and leave as they came.
+TEST(ipsec_in_fragments) {
+  Gateway gateway(kMethodMasquerade, false);
+  gateway.Exchange();
+  const Bytes body = Body(1600);
+  Text first = gateway.Request(kProtoEsp);
+  first.fragment = 0x2000;
+  Text second = first;
+  second.fragment = 1480 / 8;
+  CHECK_EQ(gateway.Pass(first, Part(body, 0, 1480)).size(), 0);
+  const std::vector<Sent> sent = gateway.Pass(second, Part(body, 1480, 120));
+  REQUIRE(sent.size() == 2);
+  CHECK_EQ(sent[0].ip, IpWith(gateway.world.Forwarded(first), Part(body, 0, 1480)));
+  CHECK_EQ(sent[1].ip, IpWith(gateway.world.Forwarded(second), Part(body, 1480, 120)));
+}
+
+TEST(ipsec_that_does_not_fit_is_answered) {
+  Gateway gateway(kMethodMasquerade, false);
+  gateway.Exchange();
+  const std::vector<Sent> sent = gateway.Pass(gateway.Request(kProtoEsp), Body(1600));
+  REQUIRE(sent.size() == 1);
+  CHECK_EQ(sent[0].port, 0);
+  CHECK_EQ(sent[0].ip[9], kProtoIcmp);
+  CHECK_EQ(gateway.world.rig.reason(Reason::kTooBig), 1);
+}
+
+}  // namespace
+}  // namespace uvs
