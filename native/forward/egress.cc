@@ -6,6 +6,7 @@
 #include <cerrno>
 
 #include "forward/tcp_reset.h"
+#include "parse/icmp.h"
 
 namespace uvs {
 
@@ -90,18 +91,19 @@ void Egress::flush() {
   for (Arena& arena : arenas_) arena.used = 0;
 }
 
-bool Egress::allow_answer(uint32_t now_ms) {
-  const uint64_t earned = uint64_t{now_ms - tokens_ms_} * kAnswersPerSec / 1000;
+bool Egress::allow(Answer kind, uint32_t now_ms) {
+  Bucket& bucket = buckets_[static_cast<uint8_t>(kind)];
+  const uint64_t earned = uint64_t{now_ms - bucket.filled_ms} * kAnswersPerSec / 1000;
   if (earned > 0) {
-    tokens_ =
-        static_cast<uint32_t>(earned + tokens_ > kAnswersBurst ? kAnswersBurst : earned + tokens_);
-    tokens_ms_ = now_ms;
+    const uint64_t tokens = earned + bucket.tokens;
+    bucket.tokens = static_cast<uint32_t>(tokens > kAnswersBurst ? kAnswersBurst : tokens);
+    bucket.filled_ms = now_ms;
   }
-  if (tokens_ == 0) {
+  if (bucket.tokens == 0) {
     counters_.count(Reason::kIcmpLimited);
     return false;
   }
-  tokens_--;
+  bucket.tokens--;
   return true;
 }
 
@@ -112,7 +114,8 @@ void Egress::answer_frame(Frame* frame, const Addr& to, uint32_t now_ms) {
 
 uint32_t Egress::answer(const Packet& packet, IcmpError error, uint32_t mtu, const Addr& local,
                         uint32_t now_ms) {
-  if (!allow_answer(now_ms)) return 0;
+  const bool too_big = error == IcmpError::kPacketTooBig;
+  if (!allow(too_big ? Answer::kTooBig : Answer::kOther, now_ms)) return 0;
   Frame* frame = scratch(Scratch::kAnswers, 1);
   if (!build_icmp_error(packet, error, mtu, local, next_answer_id(), frame)) return 0;
   const uint32_t bytes = frame->length;
@@ -122,7 +125,8 @@ uint32_t Egress::answer(const Packet& packet, IcmpError error, uint32_t mtu, con
 
 uint32_t Egress::relay(const Packet& packet, const IcmpWords& words, const Addr& local,
                        uint32_t now_ms) {
-  if (!allow_answer(now_ms)) return 0;
+  const bool too_big = words.type == kIcmpUnreachable && words.code == kIcmpFragmentationNeeded;
+  if (!allow(too_big ? Answer::kTooBig : Answer::kOther, now_ms)) return 0;
   Frame* frame = scratch(Scratch::kAnswers, 1);
   if (!build_icmp_relay(packet, words, local, ++answer_id_, frame)) return 0;
   const uint32_t bytes = frame->length;
@@ -131,7 +135,7 @@ uint32_t Egress::relay(const Packet& packet, const IcmpWords& words, const Addr&
 }
 
 void Egress::reset(const Packet& packet, uint32_t now_ms) {
-  if (packet.tcp_flags & kTcpRst || !allow_answer(now_ms)) return;
+  if (packet.tcp_flags & kTcpRst || !allow(Answer::kReset, now_ms)) return;
   Frame* frame = scratch(Scratch::kAnswers, 1);
   build_tcp_reset(packet, frame);
   answer_frame(frame, packet.key.source, now_ms);

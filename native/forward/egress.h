@@ -42,8 +42,12 @@ class Egress {
   uint32_t answer(const Packet& packet, IcmpError error, uint32_t mtu, const Addr& local,
                   uint32_t now_ms);
 
-  // Whether the limit of rate allows one more answer now; it is taken as given.
-  bool allow_answer(uint32_t now_ms);
+  // Each kind of answer has a limit of its own, so that no other traffic keeps path-MTU discovery
+  // from working; the kernel limits kTooBig and kReset not at all (net/ipv4/icmp.c
+  // icmpv4_mask_allow).
+  enum class Answer : uint8_t { kTooBig, kReset, kOther };
+  // Whether its limit of rate allows one more answer now; it is taken as given.
+  bool allow(Answer kind, uint32_t now_ms);
   // IPv4 identification of the next packet that the core makes itself.
   uint16_t next_answer_id() { return ++answer_id_; }
   // Passes on to the sender of an IPv4 packet what a router said of it (spec 5.7.3); as answer().
@@ -72,6 +76,11 @@ class Egress {
   static constexpr uint32_t kAnswersPerSec = 1000;
   static constexpr uint32_t kAnswersBurst = 50;
 
+  struct Bucket {
+    uint32_t tokens = kAnswersBurst;
+    uint32_t filled_ms = 0;
+  };
+
   struct Queue {
     Frame frames_waiting[kQueue];
     uint32_t count = 0;
@@ -94,9 +103,8 @@ class Egress {
   NextHops& hops_;
   Counters& counters_;
   std::vector<Queue> queues_;
-  Arena arenas_[3];  // by Scratch
-  uint32_t tokens_ = kAnswersBurst;
-  uint32_t tokens_ms_ = 0;
+  Arena arenas_[3];         // by Scratch
+  Bucket buckets_[3];       // by Answer
   uint16_t answer_id_ = 0;  // IPv4 identification of the last ICMP answer
   NextHops::Ready ready_[kReadyMax];
 };

@@ -304,7 +304,7 @@ bool Transmitter::related(Packet& packet, Conn& conn, bool from_client, uint32_t
 }
 
 void Transmitter::echo(Packet& packet, uint32_t now_ms) {
-  if (!egress_.allow_answer(now_ms)) return;
+  if (!egress_.allow(Egress::Answer::kOther, now_ms)) return;
   if (!build_echo_reply(packet, egress_.next_answer_id())) {
     counters_.count(Reason::kIcmpBadChecksum);
     return;

@@ -577,6 +577,28 @@ TEST(path_answers_are_limited_in_rate) {
   CHECK_EQ(answers, 70);
 }
 
+// Whoever provokes one kind of answer does not keep others from theirs; path-MTU discovery least of
+// all, of which a client has no second sign.
+TEST(path_every_kind_of_answer_has_its_limit) {
+  World world(kMethodMasquerade);
+  world.Open();
+  world.rig.hops().set_mtu(rig::RigHops::kIn4, 1400);
+  world.verdict = kVerdictNone;
+  Text refused = world.Request(kTcpSyn);
+  Text stray = world.Request(kTcpAck);
+  for (uint16_t i = 0; i < 200; i++) {
+    refused.source_port = stray.source_port = static_cast<uint16_t>(1000 + i);
+    world.Pass(refused);
+    CHECK_EQ(world.Pass(stray).size(), i < 50 ? 1 : 0);
+  }
+  CHECK_EQ(world.rig.reason(Reason::kIcmpLimited), 300);
+  Text text = world.Request();
+  text.payload = Bytes(1400, 1);
+  for (int i = 0; i < 50; i++) CheckAnswer(world.Pass(text), text, 3, 4);
+  CHECK_EQ(world.Pass(text).size(), 0);
+  CHECK_EQ(world.rig.reason(Reason::kIcmpLimited), 301);
+}
+
 TEST(path_port_that_takes_no_more) {
   for (const int error : {EAGAIN, ENOBUFS, EMSGSIZE}) {
     World world(kMethodMasquerade);
