@@ -34,13 +34,17 @@ void Core::icmp(uint16_t number) {
     if (entry != kNoEntry) return follow(packet, entry);
     if (snapshot_.sysctl(kSysctlScheduleIcmp) != 0 && schedule_related(number, inverse)) return;
   }
-  // Messages to a virtual address, and those about tunnels, are the host's too and it has its own
-  // copy of them, but not of what came in fragments.
+  // Messages to a virtual address, and those about tunnels, are the host's too.
   const bool is_virtual =
       snapshot_.is_virtual(packet.key.destination) ||
       (quotes && snapshot_.marks().selects(packet.key.destination, inverse.protocol,
                                            inverse.destination_port.host()));
-  if ((of_tunnel || is_virtual) && packet.fragment_bytes == 0) {
+  leave_icmp(packet, of_tunnel || is_virtual);
+}
+
+// `kept`: the host has a copy of its own, unless it came in fragments.
+void Core::leave_icmp(Packet& packet, bool kept) {
+  if (kept && packet.fragment_bytes == 0) {
     counters_.count(Reason::kIcmpUnrelated);
   } else {
     leave_to_host(packet, Reason::kIcmpUnrelated);

@@ -70,8 +70,7 @@ bool Core::bypass(const MissRecord& miss, uint16_t number) {
       snapshot_.service(miss.service_slot)->fwmark == 0 || !is_unicast(packet.key.destination)) {
     return false;
   }
-  const uint16_t hop = hops_->find(packet.key.destination, static_cast<uint32_t>(now_ms_));
-  if (hops_->at(hop).state == HopState::kLocal) return false;
+  if (is_host_address(packet.key.destination)) return false;
   const uint8_t nobody[16] = {};
   NewConn wanted{};
   wanted.in = packet.key;
