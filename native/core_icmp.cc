@@ -4,6 +4,7 @@
 #include "core.h"
 #include "forward/related_icmp.h"
 #include "parse/icmp.h"
+#include "parse/sctp.h"
 
 namespace uvs {
 namespace {
@@ -100,6 +101,7 @@ bool Core::schedule_related(uint16_t number, const FlowKey& flow) {
 bool Core::answer_unknown_reply(Packet& packet) {
   const FlowKey& key = packet.key;
   if (key.protocol == kProtoTcp && (packet.tcp_flags & kTcpRst) != 0) return false;
+  if (key.protocol == kProtoSctp && packet.sctp_first == kChunkAbort) return false;
   if (real_servers_.find(snapshot_, key.source, key.source_port.host(), key.protocol) == kNoSlot) {
     return false;
   }

@@ -3,6 +3,7 @@
 // addresses, and every type of error for every method, family and direction.
 #include "core_world.h"
 #include "fragment_text.h"
+#include "parse/sctp.h"
 
 namespace uvs {
 namespace {
@@ -262,9 +263,10 @@ TEST(icmp_and_a_packet_of_the_flow_in_one_burst_are_one_connection) {
 
 TEST(icmp_for_a_server_that_no_connection_knows) {
   for (const bool six : {false, true}) {
-    for (const uint8_t protocol : {kProtoTcp, kProtoUdp}) {
+    for (const uint8_t protocol : {kProtoTcp, kProtoUdp, kProtoSctp}) {
       World world(kMethodMasquerade, six, protocol);
       Text text = world.Request(kSynAck);
+      text.sctp_chunk = 0;  // DATA
       text.source = world.ends.destination;
       text.source_port = world.config.destinations[0].port;
       text.destination = world.ends.client;
@@ -285,10 +287,11 @@ TEST(icmp_for_a_server_that_no_connection_knows) {
       quoted.ttl--;  // forwarded before it was refused
       CHECK_EQ(Part(ip, six ? 48 : 28, 28), Part(IpOf(quoted), 0, 28));
       CHECK_EQ(world.rig.reason(Reason::kNatUnknown), 1);
-      // Not about a RST, another port, another protocol, another method.
+      // Not about a RST or ABORT, another port, another protocol, another method.
       Text reset = text;
       reset.tcp_flags = kTcpRst;
-      CHECK_EQ(world.Pass(reset, 1).size(), protocol == kProtoTcp ? 0 : 1);
+      reset.sctp_chunk = kChunkAbort;
+      CHECK_EQ(world.Pass(reset, 1).size(), protocol == kProtoUdp ? 1 : 0);
       Text other = text;
       other.source_port++;
       CHECK_EQ(world.Pass(other, 1).size(), 0);
