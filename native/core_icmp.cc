@@ -78,21 +78,28 @@ void Core::follow(Packet& packet, uint32_t entry) {
 bool Core::schedule_related(uint16_t number, const FlowKey& flow) {
   const uint32_t mark = snapshot_.marks().mark_of(flow, packets_[number].frame.port);
   const uint16_t slot = find_service(snapshot_, flow, mark);
-  if (slot == kNoSlot || flow.source_port == Be16::of(kFtpDataPort)) return false;
+  if (slot == kNoSlot) return false;
+  const ServiceRecord& service = *snapshot_.service(slot);
+  // Only a cookie begins one of SYNPROXY.
+  if (flow.protocol == kProtoTcp && (service.flags & kServiceSynproxy) != 0) return false;
+  const bool one_packet = flow.protocol == kProtoUdp && (service.flags & kServiceOnePacket) != 0;
+  const uint64_t hash = table_.hash(flow);
+  if (shared::lane_load(memory_.words->drop_rate) != 0) [[unlikely]] {
+    if (!one_packet && batch_.join(flow, hash, number)) return true;
+    if (gives_up_new()) {
+      counters_.count(Reason::kLoadDropped);
+      return true;
+    }
+  }
+  if (flow.source_port == Be16::of(kFtpDataPort)) return false;
   // Its Call-ID would have to be in the error itself, which is no UDP.
-  if (asks_sip(*snapshot_.service(slot))) [[unlikely]] {
+  if (asks_sip(service)) [[unlikely]] {
     counters_.count(Reason::kCallIdMissing);
     return true;
   }
-  // Only a cookie begins one of SYNPROXY.
-  if (flow.protocol == kProtoTcp && (snapshot_.service(slot)->flags & kServiceSynproxy) != 0) {
-    return false;
-  }
   uint16_t flags = kMissIcmp;
-  if (flow.protocol == kProtoUdp && (snapshot_.service(slot)->flags & kServiceOnePacket) != 0) {
-    flags |= kMissOnePacket;
-  }
-  batch_.add(flow, table_.hash(flow), packets_[number].family, number, slot, flags, mark);
+  if (one_packet) flags |= kMissOnePacket;
+  batch_.add(flow, hash, packets_[number].family, number, slot, flags, mark);
   return true;
 }
 

@@ -182,7 +182,13 @@ void Core::resolve_one(uint32_t record) {
   }
   if ((miss.flags & kMissSynproxy) != 0) [[unlikely]] {
     for (; number != MissBatch::kEnd; number = batch_.next(number)) {
-      open_proxied(packets_[number], id);
+      Packet& packet = packets_[number];
+      // An error of its own burst, if the service has lost the flag since the cookie.
+      if (packet.kind == PacketKind::kIcmp) {
+        follow(packet, id << 1);
+      } else {
+        open_proxied(packet, id);
+      }
     }
     return;
   }
