@@ -59,10 +59,10 @@ void Core::follow(Packet& packet, uint32_t entry) {
   const bool from_client = (entry & 1) == 0;
   const uint32_t bytes = packet.l3_bytes;  // as received: a tunnel makes it longer
   if (from_client && !has_reply_key(conn.method)) conn.in_packets++;  // spec 3.13
-  if (!transmitter_.related(packet, conn, from_client, static_cast<uint32_t>(now_ms_))) {
-    counters_.count(Reason::kIcmpBadChecksum);
-    return;
-  }
+  const Related outcome =
+      transmitter_.related(packet, conn, from_client, static_cast<uint32_t>(now_ms_));
+  if (outcome == Related::kBadChecksum) counters_.count(Reason::kIcmpBadChecksum);
+  if (outcome != Related::kSeen) return;
   const DestinationRecord* destination = snapshot_.destination(conn.destination_slot);
   if (destination == nullptr || (destination->flags & kDestinationAvailable) == 0) return;
   if (from_client) {

@@ -54,11 +54,11 @@ struct TypeCode {
 };
 
 // Every type of spec 5.7, and one that is none.
-std::vector<TypeCode> Related(bool six) {
+std::vector<TypeCode> RelatedTypes(bool six) {
   if (six) return {{1, 0}, {1, 3}, {1, 4}, {2, 0}, {3, 0}, {3, 1}, {4, 1}, {100, 0}, {127, 0}};
   return {{3, 0}, {3, 1}, {3, 3}, {3, 4}, {3, 13}, {4, 0}, {11, 0}, {11, 1}};
 }
-std::vector<TypeCode> Unrelated(bool six) {
+std::vector<TypeCode> UnrelatedTypes(bool six) {
   if (six) return {{129, 0}, {134, 0}, {137, 0}};
   return {{0, 0}, {5, 1}, {12, 0}, {13, 0}};
 }
@@ -74,7 +74,7 @@ TEST(icmp_every_type_from_the_client_side) {
         world.Open();
         if (protocol == kProtoUdp) world.Pass(world.Request());
         const uint32_t due = world.DueTicks();
-        for (const TypeCode& each : Related(six)) {
+        for (const TypeCode& each : RelatedTypes(six)) {
           const Text seen = SeenReply(world);
           const Text error = ErrorAbout(seen, Router(six), each.type, each.code);
           const std::vector<Sent> sent = world.Pass(error);
@@ -103,7 +103,7 @@ TEST(icmp_every_type_from_the_client_side) {
           if (!CHECK_EQ(got, IpOf(want))) std::printf("  # method %u type %u\n", method, each.type);
         }
         CHECK_EQ(world.DueTicks(), due);  // state and timer are not touched
-        for (const TypeCode& each : Unrelated(six)) {
+        for (const TypeCode& each : UnrelatedTypes(six)) {
           const Text error = ErrorAbout(SeenReply(world), Router(six), each.type, each.code);
           CHECK_EQ(world.Pass(error).size(), 0);
         }
@@ -120,7 +120,7 @@ TEST(icmp_every_type_from_the_destination_side) {
         World world(method, six, protocol);
         world.Open();
         if (protocol == kProtoUdp) world.Pass(world.Request());
-        for (const TypeCode& each : Related(six)) {
+        for (const TypeCode& each : RelatedTypes(six)) {
           const Text seen = world.Forwarded(world.Request());
           const Text error = ErrorAbout(seen, world.ends.destination, each.type, each.code);
           const std::vector<Sent> sent = world.Pass(error, 1);
@@ -141,6 +141,50 @@ TEST(icmp_every_type_from_the_destination_side) {
           CHECK_EQ(sent[0].ip, IpOf(want));
         }
       }
+    }
+  }
+}
+
+// What the host would not have forwarded is no packet of the service's: it is not counted (spec
+// 5.7.1; the hook lies behind ip_forward.c, which drops a long one with DF and one without TTL).
+TEST(icmp_from_the_destination_side_that_goes_no_further) {
+  for (const uint8_t method : {kMethodMasquerade, kMethodFullnat}) {
+    for (const bool six : {false, true}) {
+      World world(method, six);
+      world.Open();
+      const uint16_t out = six ? rig::RigHops::kOut6 : rig::RigHops::kOut4;
+      const TrafficRecord& total = *world.blocks.total.get();
+      const uint64_t before = total.out_packets;
+      Text long_one = world.Forwarded(world.Request());
+      long_one.payload = Bytes(400, 1);
+      const Text error = ErrorAbout(long_one, world.ends.destination, six ? 1 : 3, 1);
+      Text tired = error;
+      tired.ttl = 1;
+      CHECK_EQ(world.Pass(tired, 1).size(), 0);
+      CHECK_EQ(world.rig.reason(Reason::kTtlExceeded), 1);
+      world.rig.hops().set_mtu(out, six ? 450 : 400);
+      CHECK_EQ(world.Pass(error, 1).size(), 0);
+      CHECK_EQ(world.rig.reason(Reason::kTooBig), 1);
+      CHECK_EQ(total.out_packets, before);
+      Text may_be_cut = error;
+      may_be_cut.fragment = 0;
+      CHECK_EQ(world.Pass(may_be_cut, 1).size(), six ? 0 : 2);
+      CHECK_EQ(total.out_packets, before + (six ? 0 : 1));
+      world.rig.hops().set_mtu(out, 1500);
+      world.rig.hops().set_state(out, HopState::kUnreachable);
+      CHECK_EQ(world.Pass(error, 1).size(), 0);
+      CHECK_EQ(world.rig.reason(Reason::kNoRoute), 1);
+      CHECK_EQ(total.out_packets, before + (six ? 0 : 1));
+      // From the client's side IPVS has counted it before it asks, and cuts it whatever its DF
+      // says.
+      const uint64_t in = total.in_packets;
+      const Text other = ErrorAbout(SeenReply(world), Router(six), six ? 1 : 3, 1);
+      tired = other;
+      tired.ttl = 1;
+      CHECK_EQ(world.Pass(tired).size(), 0);
+      world.rig.hops().set_mtu(rig::RigHops::kIn4, 60);
+      CHECK_EQ(world.Pass(other).size(), six ? 1 : 2);
+      CHECK_EQ(total.in_packets, in + 2);
     }
   }
 }
