@@ -238,6 +238,7 @@ struct ConfigText {
   uint32_t secure_tcp = 0;
   uint32_t nat_icmp_send = 0;
   uint32_t schedule_icmp = 0;
+  uint16_t unprivileged_start = 1024;
   uint32_t cache_bypass = 0;
   uint16_t local_port_first = 1025;
   uint16_t local_port_last = 65535;
@@ -337,6 +338,7 @@ inline std::vector<uint64_t> block_of(const ConfigText& text) {
   std::copy(std::begin(text.ftp_ports), std::end(text.ftp_ports), h->ftp_ports);
   h->ephemeral_port_first = 32768;
   h->ephemeral_port_last = 60999;
+  h->unprivileged_start = text.unprivileged_start;
   h->udp_timeout_sec = text.udp_sec;
   h->fullnat_flags = text.fullnat_flags;
   h->uoa_mode = text.uoa_mode;
