@@ -136,7 +136,8 @@ class Core {
   void refuse(const MissRecord& miss, Packet& packet);
   void icmp(uint16_t number);
   void leave_icmp(Packet& packet, bool kept);
-  void follow(Packet& packet, uint32_t entry);
+  void follow(Packet& packet, uint32_t entry, bool own = false);
+  void neighbour_silent(const Frame& frame);
   bool schedule_related(uint16_t number, const FlowKey& flow);
   bool tunnel_error(Packet& packet, const QuotedTunnel& quoted);
   bool bypass(const MissRecord& miss, uint16_t number);

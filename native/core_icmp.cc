@@ -4,6 +4,7 @@
 #include "core.h"
 #include "forward/related_icmp.h"
 #include "parse/icmp.h"
+#include "parse/parse.h"
 #include "parse/sctp.h"
 
 namespace uvs {
@@ -52,15 +53,15 @@ void Core::leave_icmp(Packet& packet, bool kept) {
   }
 }
 
-// An ICMP error about the connection of `entry`, in the direction that it names. State and timer
-// are not touched.
-void Core::follow(Packet& packet, uint32_t entry) {
+// An ICMP error about the connection of `entry`, in the direction that it names; `own`: the
+// director has made it. State and timer are not touched.
+void Core::follow(Packet& packet, uint32_t entry, bool own) {
   Conn& conn = table_.at(entry >> 1);
   const bool from_client = (entry & 1) == 0;
   const uint32_t bytes = packet.l3_bytes;  // as received: a tunnel makes it longer
   if (from_client && !has_reply_key(conn.method)) conn.in_packets++;  // spec 3.13
   const Related outcome =
-      transmitter_.related(packet, conn, from_client, static_cast<uint32_t>(now_ms_));
+      transmitter_.related(packet, conn, from_client, own, static_cast<uint32_t>(now_ms_));
   if (outcome == Related::kBadChecksum) counters_.count(Reason::kIcmpBadChecksum);
   if (outcome != Related::kSeen) return;
   const DestinationRecord* destination = snapshot_.destination(conn.destination_slot);
@@ -69,6 +70,41 @@ void Core::follow(Packet& packet, uint32_t entry) {
     count_in(*destination, conn.destination_slot, bytes);
   } else {
     count_out(*destination, conn.destination_slot, bytes);
+  }
+}
+
+// A packet was given up because its next hop did not say its link address: "host unreachable" to
+// its sender (net/ipv4/arp.c arp_error_report, net/ipv6/ndisc.c ndisc_error_report). The message
+// quotes the packet as it would have left, so it goes through IPVS on its way. Nobody hears of an
+// answer of this core itself, nor of a tunnel packet, of which the director is the sender.
+void Core::neighbour_silent(const Frame& frame) {
+  Packet packet{};
+  packet.frame = frame;
+  parse(packet, Link::kIp);
+  if (packet.kind != PacketKind::kFlow) return;
+  const FlowKey& key = packet.key;
+  const FlowKey inverse{key.destination, key.source, key.destination_port, key.source_port,
+                        key.protocol};
+  uint32_t entry = table_.find(inverse, table_.hash(inverse));
+  const bool rewritten = entry != kNoEntry;
+  if (!rewritten) entry = table_.find(key, table_.hash(key));
+  if (entry == kNoEntry) return;
+  const auto now = static_cast<uint32_t>(now_ms_);
+  const uint16_t back = hops_->find(key.source, now);
+  const Frame* answer =
+      egress_.build_answer(packet, IcmpError::kHostUnreachable, 0, hops_->at(back).source, now);
+  if (answer == nullptr) return;
+  if (rewritten) {
+    Packet error{};
+    error.frame = *answer;
+    parse(error, Link::kIp);
+    return follow(error, entry, true);
+  }
+  egress_.send(*answer, 0, packet.family, back, now);
+  const uint16_t slot = table_.at(entry >> 1).destination_slot;
+  const DestinationRecord* destination = snapshot_.destination(slot);
+  if (destination != nullptr && (destination->flags & kDestinationAvailable) != 0) {
+    count_out(*destination, slot, answer->length);
   }
 }
 

@@ -112,12 +112,19 @@ void Egress::answer_frame(Frame* frame, const Addr& to, uint32_t now_ms) {
   if (!send(*frame, 0, to.is_v4() ? 4 : 6, slot, now_ms)) counters_.count(Reason::kNoRoute);
 }
 
+Frame* Egress::build_answer(const Packet& packet, IcmpError error, uint32_t mtu, const Addr& local,
+                            uint32_t now_ms) {
+  const bool too_big = error == IcmpError::kPacketTooBig;
+  if (!allow(too_big ? Answer::kTooBig : Answer::kOther, now_ms)) return nullptr;
+  Frame* frame = scratch(Scratch::kAnswers, 1);
+  const bool built = build_icmp_error(packet, error, mtu, local, next_answer_id(), frame);
+  return built ? frame : nullptr;
+}
+
 uint32_t Egress::answer(const Packet& packet, IcmpError error, uint32_t mtu, const Addr& local,
                         uint32_t now_ms) {
-  const bool too_big = error == IcmpError::kPacketTooBig;
-  if (!allow(too_big ? Answer::kTooBig : Answer::kOther, now_ms)) return 0;
-  Frame* frame = scratch(Scratch::kAnswers, 1);
-  if (!build_icmp_error(packet, error, mtu, local, next_answer_id(), frame)) return 0;
+  Frame* frame = build_answer(packet, error, mtu, local, now_ms);
+  if (frame == nullptr) return 0;
   const uint32_t bytes = frame->length;
   answer_frame(frame, packet.key.source, now_ms);
   return bytes;
@@ -139,19 +146,6 @@ void Egress::reset(const Packet& packet, uint32_t now_ms) {
   Frame* frame = scratch(Scratch::kAnswers, 1);
   build_tcp_reset(packet, frame);
   answer_frame(frame, packet.key.source, now_ms);
-}
-
-void Egress::serve_neighbours(uint32_t now_ms) {
-  uint32_t expired = 0;
-  uint32_t count;
-  do {
-    count = hops_.service(now_ms, ready_, kReadyMax, &expired);
-    for (uint32_t i = 0; i < count; i++) {
-      enqueue(hops_.at(ready_[i].slot).port, ready_[i].frame);
-    }
-    flush();  // the parked copies are lent only until the next call
-  } while (count == kReadyMax);
-  if (expired != 0) counters_.count(Reason::kNeighbourUnresolved, expired);
 }
 
 }  // namespace uvs

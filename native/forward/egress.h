@@ -42,6 +42,10 @@ class Egress {
   uint32_t answer(const Packet& packet, IcmpError error, uint32_t mtu, const Addr& local,
                   uint32_t now_ms);
 
+  // The same answer, which is then the caller's to send before flush(); null where there is none.
+  Frame* build_answer(const Packet& packet, IcmpError error, uint32_t mtu, const Addr& local,
+                      uint32_t now_ms);
+
   // Each kind of answer has a limit of its own, so that no other traffic keeps path-MTU discovery
   // from working; the kernel limits kTooBig and kReset not at all (net/ipv4/icmp.c
   // icmpv4_mask_allow).
@@ -66,8 +70,24 @@ class Egress {
   // worker.
   Sent take_sent(uint16_t port) { return std::exchange(queues_[port].sent, Sent{}); }
 
-  // Sends parked packets whose neighbour answered, and counts those given up.
-  void serve_neighbours(uint32_t now_ms);
+  // Sends parked packets whose neighbour answered. `given_up(frame)` is called for each whose did
+  // not, an IP packet without link header that is lent until the call returns.
+  template <typename GivenUp>
+  void serve_neighbours(uint32_t now_ms, GivenUp given_up) {
+    uint32_t count;
+    do {
+      count = hops_.service(now_ms, ready_, kReadyMax);
+      for (uint32_t i = 0; i < count; i++) {
+        if (ready_[i].slot != kNoSlot) {
+          enqueue(hops_.at(ready_[i].slot).port, ready_[i].frame);
+          continue;
+        }
+        counters_.count(Reason::kNeighbourUnresolved);
+        given_up(ready_[i].frame);
+      }
+      flush();  // the parked copies are lent only until the next call
+    } while (count == kReadyMax);
+  }
 
  private:
   static constexpr uint32_t kQueue = 2 * kBurst;

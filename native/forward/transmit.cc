@@ -267,7 +267,8 @@ bool Transmitter::reply(Packet& packet, Conn& conn, uint32_t now_ms) {
 
 // Spec 5.7.1, 5.7.2. A quote is a packet that went the other way, so it gets the ends that packet
 // had on the other side of this director.
-Related Transmitter::related(Packet& packet, Conn& conn, bool from_client, uint32_t now_ms) {
+Related Transmitter::related(Packet& packet, Conn& conn, bool from_client, bool own,
+                             uint32_t now_ms) {
   if (!has_reply_key(conn.method)) {
     request(packet, conn, now_ms);
     return Related::kSeen;
@@ -295,9 +296,9 @@ Related Transmitter::related(Packet& packet, Conn& conn, bool from_client, uint3
     related_nat64(packet, conn, ends, slot, now_ms);
     return Related::kSeen;
   }
-  bool fragment;
+  bool fragment = false;
   const NextHop& hop = hops_.at(slot);
-  if (!from_client) {
+  if (!from_client && !own) {
     const NextHop& back = hops_.at(hop_in(conn, now_ms));
     if (!admit_reply(packet, hop, back, hop.mtu, &fragment, now_ms)) return Related::kUnseen;
   }

@@ -49,8 +49,8 @@ class Transmitter {
   bool reply(Packet& packet, Conn& conn, uint32_t now_ms);
 
   // An ICMP error about `conn`, seen from the client's side (`from_client`) or from the
-  // destination's (spec 5.7).
-  Related related(Packet& packet, Conn& conn, bool from_client, uint32_t now_ms);
+  // destination's (spec 5.7); `own`: the director has made it, it is not forwarded.
+  Related related(Packet& packet, Conn& conn, bool from_client, bool own, uint32_t now_ms);
 
   // Answers an echo request to an address that only uvs answers for.
   void echo(Packet& packet, uint32_t now_ms);

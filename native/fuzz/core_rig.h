@@ -150,17 +150,19 @@ class RigHops : public StaticNextHops {
     return parked.size() < room && parked.put(slot, ip_packet, now_ms);
   }
 
-  uint32_t service(uint32_t now_ms, Ready* ready, uint32_t max, uint32_t* expired) override {
+  uint32_t service(uint32_t now_ms, Ready* ready, uint32_t max) override {
     parked.free_lent();
-    *expired += parked.drop_old(now_ms, [](uint16_t) {});
+    parked.give_up_old(now_ms, [](uint16_t) {});
     uint32_t count = 0;
-    parked.lend([&](uint16_t slot) { return at(slot).state == HopState::kReady; },
-                [&](uint16_t slot, Frame frame) {
-                  if (count == max) return false;
-                  put_link(frame, 0, at(slot), frame.data[0] >> 4);
-                  ready[count++] = Ready{frame, slot};
-                  return true;
-                });
+    const auto leaves = [&](uint16_t slot) {
+      return slot == kNoSlot || at(slot).state == HopState::kReady;
+    };
+    parked.lend(leaves, [&](uint16_t slot, Frame frame) {
+      if (count == max) return false;
+      if (slot != kNoSlot) put_link(frame, 0, at(slot), frame.data[0] >> 4);
+      ready[count++] = Ready{frame, slot};
+      return true;
+    });
     return count;
   }
 

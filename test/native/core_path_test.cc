@@ -545,6 +545,58 @@ TEST(path_no_destination_is_port_unreachable) {
   }
 }
 
+// Its sender is told as the kernel tells it: of the packet that could not leave, seen from here.
+TEST(path_neighbours_that_do_not_answer) {
+  for (const uint8_t method : kMethods) {
+    for (const bool six : {false, true}) {
+      for (const uint8_t protocol : {kProtoTcp, kProtoUdp}) {
+        World world(method, six, protocol);
+        world.Open();
+        const uint16_t in = six ? rig::RigHops::kIn6 : rig::RigHops::kIn4;
+        const uint16_t out = six ? rig::RigHops::kOut6 : rig::RigHops::kOut4;
+        world.rig.hops().set_state(in, HopState::kUnresolved);
+        const Text text = world.Request();
+        const uint64_t packets = world.blocks.total.get()->out_packets;
+        const uint64_t bytes = world.blocks.total.get()->out_bytes;
+        CHECK_EQ(world.Pass(text).size(), 0);
+        world.rig.pass_ms(kNeighbourWaitMs);
+        CHECK_EQ(world.rig.reason(Reason::kNeighbourUnresolved), 1);
+        const std::vector<Sent> sent = world.Taken();
+        if (method == kMethodTunnel) {
+          CHECK_EQ(sent.size(), 0);  // the director is the sender of what it has packed
+        } else {
+          const Bytes answer = CheckAnswer(sent, text, six ? 1 : 3, six ? 3 : 1);
+          CHECK_EQ(answer[six ? 7 : 8], 64);
+          CHECK_EQ(world.blocks.total.get()->out_packets, packets + 1);
+          CHECK_EQ(world.blocks.total.get()->out_bytes, bytes + answer.size());
+          const size_t quote = six ? 48 : 28;
+          CHECK_EQ(Part(answer, quote + (six ? 8 : 12), six ? 32 : 8),
+                   Part(IpOf(text), six ? 8 : 12, six ? 32 : 8));
+          CHECK_EQ(Part(answer, quote + (six ? 40 : 20), 4), Part(IpOf(text), six ? 40 : 20, 4));
+        }
+        if (!has_reply_key(method)) continue;
+        // Of a reply the destination hears.
+        world.rig.hops().set_state(in, HopState::kReady);
+        world.rig.hops().set_state(out, HopState::kUnresolved);
+        const Text reply = world.Reply();
+        CHECK_EQ(world.Pass(reply, 1).size(), 0);
+        world.rig.pass_ms(kNeighbourWaitMs);
+        CheckAnswer(world.Taken(), reply, six ? 1 : 3, six ? 3 : 1);
+        CHECK_EQ(world.Size(), 1);
+      }
+    }
+  }
+  // Nobody asks who is told of an answer.
+  World world(kMethodMasquerade);
+  world.rig.hops().set_state(rig::RigHops::kOut4, HopState::kUnresolved);
+  world.verdict = kVerdictNone;
+  CHECK_EQ(world.Pass(world.Request(kTcpSyn)).size(), 0);
+  CHECK_EQ(world.Pass(world.Request(kTcpAck)).size(), 0);
+  world.rig.pass_ms(kNeighbourWaitMs);
+  CHECK_EQ(world.rig.reason(Reason::kNeighbourUnresolved), 2);
+  CHECK_EQ(world.Taken().size(), 0);
+}
+
 // A core beside a host that has the service's address itself; port 1 leads to the host's stack.
 class OwnHost {
  public:
