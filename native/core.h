@@ -139,9 +139,10 @@ class Core {
   bool choose_local(const MissRecord& miss, const ServiceRecord& service, NewConn* wanted);
   void refuse(const MissRecord& miss, Packet& packet);
   void icmp(uint16_t number);
-  void follow(Packet& packet, uint32_t entry);
+  void leave_icmp(Packet& packet, bool kept);
+  void follow(Packet& packet, uint32_t entry, bool own = false);
+  void neighbour_silent(const Frame& frame);
   bool schedule_related(uint16_t number, const FlowKey& flow);
-  bool answer_unknown_reply(const Packet& packet);
   bool tunnel_error(Packet& packet, const QuotedTunnel& quoted);
   bool bypass(const MissRecord& miss, uint16_t number);
   void forward_past(Packet& packet, uint32_t id);
@@ -169,7 +170,8 @@ class Core {
   void announce();
   void drop_entries();
   bool gives_up_new();
-  void leave_virtual_to_host(Packet& packet, Reason reason);
+  bool left_to_own_host(Packet& packet, Reason reason);
+  bool is_host_address(const Addr& address);
   void expire();
   void housekeeping();
   void count_in(const DestinationRecord& destination, uint16_t slot, uint32_t bytes);

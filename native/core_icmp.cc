@@ -4,6 +4,8 @@
 #include "core.h"
 #include "forward/related_icmp.h"
 #include "parse/icmp.h"
+#include "parse/parse.h"
+#include "parse/sctp.h"
 
 namespace uvs {
 namespace {
@@ -34,30 +36,34 @@ void Core::icmp(uint16_t number) {
     if (entry != kNoEntry) return follow(packet, entry);
     if (snapshot_.sysctl(kSysctlScheduleIcmp) != 0 && schedule_related(number, inverse)) return;
   }
-  // Messages to a virtual address, and those about tunnels, are the host's too and it has its own
-  // copy of them, but not of what came in fragments.
+  // Messages to a virtual address, and those about tunnels, are the host's too.
   const bool is_virtual =
       snapshot_.is_virtual(packet.key.destination) ||
       (quotes && snapshot_.marks().selects(packet.key.destination, inverse.protocol,
                                            inverse.destination_port.host()));
-  if ((of_tunnel || is_virtual) && packet.fragment_bytes == 0) {
+  leave_icmp(packet, of_tunnel || is_virtual);
+}
+
+// `kept`: the host has a copy of its own, unless it came in fragments.
+void Core::leave_icmp(Packet& packet, bool kept) {
+  if (kept && packet.fragment_bytes == 0) {
     counters_.count(Reason::kIcmpUnrelated);
   } else {
     leave_to_host(packet, Reason::kIcmpUnrelated);
   }
 }
 
-// An ICMP error about the connection of `entry`, in the direction that it names. State and timer
-// are not touched.
-void Core::follow(Packet& packet, uint32_t entry) {
+// An ICMP error about the connection of `entry`, in the direction that it names; `own`: the
+// director has made it. State and timer are not touched.
+void Core::follow(Packet& packet, uint32_t entry, bool own) {
   Conn& conn = table_.at(entry >> 1);
   const bool from_client = (entry & 1) == 0;
   const uint32_t bytes = packet.l3_bytes;  // as received: a tunnel makes it longer
   if (from_client && !has_reply_key(conn.method)) conn.in_packets++;  // spec 3.13
-  if (!transmitter_.related(packet, conn, from_client, static_cast<uint32_t>(now_ms_))) {
-    counters_.count(Reason::kIcmpBadChecksum);
-    return;
-  }
+  const Related outcome =
+      transmitter_.related(packet, conn, from_client, own, static_cast<uint32_t>(now_ms_));
+  if (outcome == Related::kBadChecksum) counters_.count(Reason::kIcmpBadChecksum);
+  if (outcome != Related::kSeen) return;
   const DestinationRecord* destination = snapshot_.destination(conn.destination_slot);
   if (destination == nullptr || (destination->flags & kDestinationAvailable) == 0) return;
   if (from_client) {
@@ -67,27 +73,69 @@ void Core::follow(Packet& packet, uint32_t entry) {
   }
 }
 
+// A packet was given up because its next hop did not say its link address: "host unreachable" to
+// its sender (net/ipv4/arp.c arp_error_report, net/ipv6/ndisc.c ndisc_error_report). The message
+// quotes the packet as it would have left, so it goes through IPVS on its way. Nobody hears of an
+// answer of this core itself, nor of a tunnel packet, of which the director is the sender.
+void Core::neighbour_silent(const Frame& frame) {
+  Packet packet{};
+  packet.frame = frame;
+  parse(packet, Link::kIp);
+  if (packet.kind != PacketKind::kFlow) return;
+  const FlowKey& key = packet.key;
+  const FlowKey inverse{key.destination, key.source, key.destination_port, key.source_port,
+                        key.protocol};
+  uint32_t entry = table_.find(inverse, table_.hash(inverse));
+  const bool rewritten = entry != kNoEntry;
+  if (!rewritten) entry = table_.find(key, table_.hash(key));
+  if (entry == kNoEntry) return;
+  const auto now = static_cast<uint32_t>(now_ms_);
+  const uint16_t back = hops_->find(key.source, now);
+  const Frame* answer =
+      egress_.build_answer(packet, IcmpError::kHostUnreachable, 0, hops_->at(back).source, now);
+  if (answer == nullptr) return;
+  if (rewritten) {
+    Packet error{};
+    error.frame = *answer;
+    parse(error, Link::kIp);
+    return follow(error, entry, true);
+  }
+  egress_.send(*answer, 0, packet.family, back, now);
+  const uint16_t slot = table_.at(entry >> 1).destination_slot;
+  const DestinationRecord* destination = snapshot_.destination(slot);
+  if (destination != nullptr && (destination->flags & kDestinationAvailable) != 0) {
+    count_out(*destination, slot, answer->length);
+  }
+}
+
 // schedule_icmp (spec 5.7.2): an error about a reply that belongs to no connection begins one, as
 // if a packet of `flow`, client to service, had come; its ports are all that is asked of it. False:
 // no service wants it.
 bool Core::schedule_related(uint16_t number, const FlowKey& flow) {
   const uint32_t mark = snapshot_.marks().mark_of(flow, packets_[number].frame.port);
   const uint16_t slot = find_service(snapshot_, flow, mark);
-  if (slot == kNoSlot || flow.source_port == Be16::of(kFtpDataPort)) return false;
+  if (slot == kNoSlot) return false;
+  const ServiceRecord& service = *snapshot_.service(slot);
+  // Only a cookie begins one of SYNPROXY.
+  if (flow.protocol == kProtoTcp && (service.flags & kServiceSynproxy) != 0) return false;
+  const bool one_packet = flow.protocol == kProtoUdp && (service.flags & kServiceOnePacket) != 0;
+  const uint64_t hash = table_.hash(flow);
+  if (shared::lane_load(memory_.words->drop_rate) != 0) [[unlikely]] {
+    if (!one_packet && batch_.join(flow, hash, number)) return true;
+    if (gives_up_new()) {
+      counters_.count(Reason::kLoadDropped);
+      return true;
+    }
+  }
+  if (flow.source_port == Be16::of(kFtpDataPort)) return false;
   // Its Call-ID would have to be in the error itself, which is no UDP.
-  if (asks_sip(*snapshot_.service(slot))) [[unlikely]] {
+  if (asks_sip(service)) [[unlikely]] {
     counters_.count(Reason::kCallIdMissing);
     return true;
   }
-  // Only a cookie begins one of SYNPROXY.
-  if (flow.protocol == kProtoTcp && (snapshot_.service(slot)->flags & kServiceSynproxy) != 0) {
-    return false;
-  }
   uint16_t flags = kMissIcmp;
-  if (flow.protocol == kProtoUdp && (snapshot_.service(slot)->flags & kServiceOnePacket) != 0) {
-    flags |= kMissOnePacket;
-  }
-  batch_.add(flow, table_.hash(flow), packets_[number].family, number, slot, flags, mark);
+  if (one_packet) flags |= kMissOnePacket;
+  batch_.add(flow, hash, packets_[number].family, number, slot, flags, mark);
   return true;
 }
 
@@ -96,6 +144,7 @@ bool Core::schedule_related(uint16_t number, const FlowKey& flow) {
 bool Core::answer_unknown_reply(Packet& packet) {
   const FlowKey& key = packet.key;
   if (key.protocol == kProtoTcp && (packet.tcp_flags & kTcpRst) != 0) return false;
+  if (key.protocol == kProtoSctp && packet.sctp_first == kChunkAbort) return false;
   if (real_servers_.find(snapshot_, key.source, key.source_port.host(), key.protocol) == kNoSlot) {
     return false;
   }

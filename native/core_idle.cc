@@ -89,7 +89,8 @@ void Core::housekeeping() {
   served_ms_ = now_ms_;
   if (snapshot_.sysctl(kSysctlDropEntry) >= 2) [[unlikely]]
     drop_entries();
-  egress_.serve_neighbours(static_cast<uint32_t>(now_ms_));
+  egress_.serve_neighbours(static_cast<uint32_t>(now_ms_),
+                           [this](const Frame& frame) { neighbour_silent(frame); });
   if (reassembly_.size() != 0) expire_fragments();
   if (const uint32_t lost = reassembly_.take_given_up()) {
     counters_.count(Reason::kFragmentOverflow, lost);

@@ -10,6 +10,7 @@ namespace uvs {
 namespace {
 
 constexpr uint16_t kFtpPort = 21;
+constexpr uint16_t kFtpDataPort = 20;
 
 // 127.0.0.0/8, ::1.
 bool is_loopback(const Addr& address) {
@@ -60,7 +61,7 @@ void Core::miss(uint16_t number) {
   if (sctp && (packet.sctp_first == kChunkAbort ||
                (packet.sctp_first != kChunkInit && snapshot_.sysctl(kSysctlSloppySctp) == 0))) {
     if (batch_.join(packet, number)) return;
-    leave_virtual_to_host(packet, Reason::kNotInit);
+    if (!left_to_own_host(packet, Reason::kNotInit)) counters_.count(Reason::kNotInit);
     return;
   }
   if (shared::lane_load(memory_.words->drop_rate) != 0) [[unlikely]] {
@@ -71,12 +72,12 @@ void Core::miss(uint16_t number) {
       return;
     }
   }
-  if (packet.key.source_port == Be16::of(20)) {
-    if (sctp) return leave_virtual_to_host(packet, Reason::kFtpDataSource);
+  if (packet.key.source_port == Be16::of(kFtpDataPort)) {
+    if (left_to_own_host(packet, Reason::kFtpDataSource)) return;
     counters_.count(Reason::kFtpDataSource);
     if (tcp) {
       egress_.reset(packet, now);
-    } else {
+    } else if (!sctp) {
       egress_.answer(packet, IcmpError::kPortUnreachable, 0, packet.key.destination, now);
     }
     return;
@@ -107,12 +108,17 @@ bool Core::gives_up_new() {
   return true;
 }
 
-// SCTP that begins nothing: the host's own stack answers it, as it would in the kernel, with an
-// ABORT or "protocol unreachable". An announced address has no stack behind it.
-void Core::leave_virtual_to_host(Packet& packet, Reason reason) {
-  const uint16_t hop = hops_->find(packet.key.destination, static_cast<uint32_t>(now_ms_));
-  if (hops_->at(hop).state == HopState::kLocal) return leave_to_host(packet, reason);
-  counters_.count(reason);
+// What begins nothing, where the host has the virtual address itself: its stack answers as it would
+// in the kernel. False, and nothing is done: no stack is behind an announced address.
+bool Core::left_to_own_host(Packet& packet, Reason reason) {
+  if (!is_host_address(packet.key.destination)) return false;
+  leave_to_host(packet, reason);
+  return true;
+}
+
+bool Core::is_host_address(const Addr& address) {
+  const uint16_t hop = hops_->find(address, static_cast<uint32_t>(now_ms_));
+  return hops_->at(hop).state == HopState::kLocal;
 }
 
 // The kernel's ACCEPT (spec 5.2, 5.3): a reply of a masqueraded destination that is none, say a
@@ -147,16 +153,18 @@ void Core::leave(const Packet& packet, const Frame& frame, uint32_t l3) {
   egress_.enqueue(static_cast<uint16_t>(memory_.host_port), out);
 }
 
-// Spec 5.3, 5.4: on a port that merely hits the FTP rule nothing begins without persistence, and
-// with it only a SYN. Where the host has the address itself, such a port is one of its own.
+// Spec 5.3, 5.4: on a port that merely hits the FTP rule nothing begins without persistence. With
+// it port 20 is the service's: a client answers a real server's call there, by direct routing past
+// this director, with SYN and ACK. On the others only a plain SYN begins: the host's own
+// connections use them where it has the address itself, and what else comes there is theirs.
 bool Core::is_hosts(const Packet& packet, uint16_t slot) {
   const ServiceRecord& service = *snapshot_.service(slot);
-  if (service.port != kFtpPort || packet.key.destination_port == Be16::of(kFtpPort)) return false;
-  const bool begins = (service.flags & kServicePersistent) != 0 &&
-                      (packet.tcp_flags & (kTcpSyn | kTcpAck)) == kTcpSyn;
-  if (begins) return false;
-  const uint16_t hop = hops_->find(packet.key.destination, static_cast<uint32_t>(now_ms_));
-  return hops_->at(hop).state == HopState::kLocal;
+  const Be16 port = packet.key.destination_port;
+  if (service.port != kFtpPort || port == Be16::of(kFtpPort)) return false;
+  const bool begins =
+      port == Be16::of(kFtpDataPort) || (packet.tcp_flags & (kTcpSyn | kTcpAck)) == kTcpSyn;
+  if (begins && (service.flags & kServicePersistent) != 0) return false;
+  return is_host_address(packet.key.destination);
 }
 
 void Core::resolve_one(uint32_t record) {
@@ -174,7 +182,13 @@ void Core::resolve_one(uint32_t record) {
   }
   if ((miss.flags & kMissSynproxy) != 0) [[unlikely]] {
     for (; number != MissBatch::kEnd; number = batch_.next(number)) {
-      open_proxied(packets_[number], id);
+      Packet& packet = packets_[number];
+      // An error of its own burst, if the service has lost the flag since the cookie.
+      if (packet.kind == PacketKind::kIcmp) {
+        follow(packet, id << 1);
+      } else {
+        open_proxied(packet, id);
+      }
     }
     return;
   }
@@ -205,7 +219,10 @@ void Core::refuse(const MissRecord& miss, Packet& packet) {
       }
       // Spec 5.4: a port that merely hit the FTP rule is the host's, which answers with RST.
       if (snapshot_.service(miss.service_slot)->port == kFtpPort && miss.virtual_port != kFtpPort) {
-        if (packet.kind == PacketKind::kIcmp) return leave_to_host(packet, Reason::kIcmpUnrelated);
+        if (packet.kind == PacketKind::kIcmp) {
+          return leave_icmp(packet, snapshot_.is_virtual(packet.key.destination));
+        }
+        if (left_to_own_host(packet, Reason::kNoService)) break;
         counters_.count(Reason::kNoService);
         egress_.reset(packet, static_cast<uint32_t>(now_ms_));
         break;

@@ -89,7 +89,7 @@ bool Core::intercept(uint16_t number, uint16_t slot, uint32_t mark) {
     return false;  // the flag may have been taken off since; this ACK is not from before
   } else {
     counters_.count(Reason::kSynproxyBadCookie);
-    if (!egress_.allow_answer(static_cast<uint32_t>(now_ms_))) return true;
+    if (!egress_.allow(Egress::Answer::kReset, static_cast<uint32_t>(now_ms_))) return true;
     turn_into_reset(packet, synproxy_.ttl);
     egress_.enqueue(packet.frame.port, packet.frame);
   }

@@ -7,8 +7,7 @@
 namespace uvs {
 namespace {
 
-constexpr uint8_t kFragmentationNeeded = 4;  // code of kIcmpUnreachable
-constexpr uint32_t kMinMtu = 68;             // RFC 791 3.2
+constexpr uint32_t kMinMtu = 68;  // RFC 791 3.2
 
 // A tunnel packet of this connection would look like that. Kernel: ip_vs_find_tunnel.
 bool sent_so(const QuotedTunnel& quoted, const Conn& conn, const DestinationRecord& destination,
@@ -49,7 +48,7 @@ bool Core::tunnel_error(Packet& packet, const QuotedTunnel& quoted) {
   }
   const Icmp icmp(packet.transport());
   IcmpWords words{icmp.type(), icmp.code(), icmp.rest().host()};
-  if (words.type == kIcmpUnreachable && words.code == kFragmentationNeeded) {
+  if (words.type == kIcmpUnreachable && words.code == kIcmpFragmentationNeeded) {
     const uint32_t path = transmitter_.narrow_path(conn, words.rest & 0xffff, now);
     if (!quoted.client.dont_fragment) return true;
     words.rest = path > kMinMtu + quoted.header_bytes ? path - quoted.header_bytes : path;
@@ -71,8 +70,7 @@ bool Core::bypass(const MissRecord& miss, uint16_t number) {
       snapshot_.service(miss.service_slot)->fwmark == 0 || !is_unicast(packet.key.destination)) {
     return false;
   }
-  const uint16_t hop = hops_->find(packet.key.destination, static_cast<uint32_t>(now_ms_));
-  if (hops_->at(hop).state == HopState::kLocal) return false;
+  if (is_host_address(packet.key.destination)) return false;
   const uint8_t nobody[16] = {};
   NewConn wanted{};
   wanted.in = packet.key;

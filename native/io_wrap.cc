@@ -97,6 +97,7 @@ class PortSetWrap : public Napi::ObjectWrap<PortSetWrap> {
                            InstanceMethod<&PortSetWrap::set_entries>("setEntries"),
                            InstanceMethod<&PortSetWrap::set_marked>("setMarked"),
                            InstanceMethod<&PortSetWrap::set_local_ports>("setLocalPorts"),
+                           InstanceMethod<&PortSetWrap::set_ftp_data_first>("setFtpDataFirst"),
                            InstanceMethod<&PortSetWrap::attach_quiet>("attachQuiet"),
                            InstanceMethod<&PortSetWrap::detach_quiet>("detachQuiet"),
                            InstanceMethod<&PortSetWrap::close>("close"),
@@ -227,6 +228,19 @@ class PortSetWrap : public Napi::ObjectWrap<PortSetWrap> {
     IoError failure;
     if (!ports_->classifier().set_local_ports(static_cast<uint16_t>(first),
                                               static_cast<uint16_t>(last), &failure)) {
+      throw_io_error(env, failure);
+    }
+    return env.Undefined();
+  }
+
+  Napi::Value set_ftp_data_first(const Napi::CallbackInfo& info) {
+    const Napi::Env env = info.Env();
+    if (!usable(env)) return env.Undefined();
+    constexpr const char* kUse = "setFtpDataFirst(port) takes a port number";
+    uint32_t port = 0;
+    if (!read_number(info[0], 0, UINT16_MAX, kUse, &port)) return env.Undefined();
+    IoError failure;
+    if (!ports_->classifier().set_ftp_data_first(static_cast<uint16_t>(port), &failure)) {
       throw_io_error(env, failure);
     }
     return env.Undefined();

@@ -19,6 +19,7 @@ namespace uvs {
 //   setEntries(Uint8Array)          28-byte records (io/classifier_program.h ClassifierEntry)
 //                                   replace the classifier's entries, by difference
 //   setLocalPorts(first, last)      FULLNAT local ports, both included; first > last: none
+//   setFtpDataFirst(port)           first port, beside 20, that FTP services take
 //   attachQuiet() / detachQuiet()   the host's stack keeps quiet about service traffic
 //   close()                         gives everything back; idempotent. Only after every worker has
 //                                   closed its Core: a closed descriptor's number may come again

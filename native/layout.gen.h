@@ -7,7 +7,7 @@
 
 namespace uvs {
 
-constexpr uint32_t kLayoutHash = 0xb76d5f30u;
+constexpr uint32_t kLayoutHash = 0x4d5c4d15u;
 constexpr uint32_t kSnapshotMagic = 0x53565531u;
 constexpr uint32_t kTableMagic = 0x54565531u;
 constexpr uint16_t kNoSlot = 65535;
@@ -429,7 +429,8 @@ struct SnapshotHeaderRecord {
   uint32_t mark_port_offset;
   uint32_t mark_end_count;
   uint32_t mark_end_offset;
-  uint8_t pad0[8];
+  uint16_t unprivileged_start;
+  uint8_t pad0[6];
   uint16_t ftp_ports[8];
   uint32_t synproxy_offset;
   uint8_t pad1[108];
@@ -466,6 +467,7 @@ static_assert(offsetof(SnapshotHeaderRecord, mark_port_count) == 232);
 static_assert(offsetof(SnapshotHeaderRecord, mark_port_offset) == 236);
 static_assert(offsetof(SnapshotHeaderRecord, mark_end_count) == 240);
 static_assert(offsetof(SnapshotHeaderRecord, mark_end_offset) == 244);
+static_assert(offsetof(SnapshotHeaderRecord, unprivileged_start) == 248);
 static_assert(offsetof(SnapshotHeaderRecord, ftp_ports) == 256);
 static_assert(offsetof(SnapshotHeaderRecord, synproxy_offset) == 272);
 

@@ -7,8 +7,6 @@ namespace {
 
 constexpr uint16_t kFtpPort = 21;
 constexpr uint16_t kFtpDataPort = 20;
-// Default of net.ipv4.ip_unprivileged_port_start (spec 1.2).
-constexpr uint16_t kUnprivilegedStart = 1024;
 
 }  // namespace
 
@@ -19,7 +17,7 @@ uint16_t find_service(const Snapshot& snapshot, const FlowKey& key, uint32_t mar
   const uint16_t port = key.destination_port.host();
   slot = snapshot.find_exact(key.destination, port, key.protocol);
   if (slot == kNoSlot && key.protocol == kProtoTcp && snapshot.has_ftp() &&
-      (port == kFtpDataPort || port >= kUnprivilegedStart)) {
+      (port == kFtpDataPort || port >= snapshot.header().unprivileged_start)) {
     slot = snapshot.find_exact(key.destination, kFtpPort, kProtoTcp);
   }
   if (slot == kNoSlot && snapshot.has_port_zero()) {

@@ -6,6 +6,7 @@
 #include <cerrno>
 
 #include "forward/tcp_reset.h"
+#include "parse/icmp.h"
 
 namespace uvs {
 
@@ -90,18 +91,19 @@ void Egress::flush() {
   for (Arena& arena : arenas_) arena.used = 0;
 }
 
-bool Egress::allow_answer(uint32_t now_ms) {
-  const uint64_t earned = uint64_t{now_ms - tokens_ms_} * kAnswersPerSec / 1000;
+bool Egress::allow(Answer kind, uint32_t now_ms) {
+  Bucket& bucket = buckets_[static_cast<uint8_t>(kind)];
+  const uint64_t earned = uint64_t{now_ms - bucket.filled_ms} * kAnswersPerSec / 1000;
   if (earned > 0) {
-    tokens_ =
-        static_cast<uint32_t>(earned + tokens_ > kAnswersBurst ? kAnswersBurst : earned + tokens_);
-    tokens_ms_ = now_ms;
+    const uint64_t tokens = earned + bucket.tokens;
+    bucket.tokens = static_cast<uint32_t>(tokens > kAnswersBurst ? kAnswersBurst : tokens);
+    bucket.filled_ms = now_ms;
   }
-  if (tokens_ == 0) {
+  if (bucket.tokens == 0) {
     counters_.count(Reason::kIcmpLimited);
     return false;
   }
-  tokens_--;
+  bucket.tokens--;
   return true;
 }
 
@@ -110,11 +112,19 @@ void Egress::answer_frame(Frame* frame, const Addr& to, uint32_t now_ms) {
   if (!send(*frame, 0, to.is_v4() ? 4 : 6, slot, now_ms)) counters_.count(Reason::kNoRoute);
 }
 
+Frame* Egress::build_answer(const Packet& packet, IcmpError error, uint32_t mtu, const Addr& local,
+                            uint32_t now_ms) {
+  const bool too_big = error == IcmpError::kPacketTooBig;
+  if (!allow(too_big ? Answer::kTooBig : Answer::kOther, now_ms)) return nullptr;
+  Frame* frame = scratch(Scratch::kAnswers, 1);
+  const bool built = build_icmp_error(packet, error, mtu, local, next_answer_id(), frame);
+  return built ? frame : nullptr;
+}
+
 uint32_t Egress::answer(const Packet& packet, IcmpError error, uint32_t mtu, const Addr& local,
                         uint32_t now_ms) {
-  if (!allow_answer(now_ms)) return 0;
-  Frame* frame = scratch(Scratch::kAnswers, 1);
-  if (!build_icmp_error(packet, error, mtu, local, next_answer_id(), frame)) return 0;
+  Frame* frame = build_answer(packet, error, mtu, local, now_ms);
+  if (frame == nullptr) return 0;
   const uint32_t bytes = frame->length;
   answer_frame(frame, packet.key.source, now_ms);
   return bytes;
@@ -122,7 +132,8 @@ uint32_t Egress::answer(const Packet& packet, IcmpError error, uint32_t mtu, con
 
 uint32_t Egress::relay(const Packet& packet, const IcmpWords& words, const Addr& local,
                        uint32_t now_ms) {
-  if (!allow_answer(now_ms)) return 0;
+  const bool too_big = words.type == kIcmpUnreachable && words.code == kIcmpFragmentationNeeded;
+  if (!allow(too_big ? Answer::kTooBig : Answer::kOther, now_ms)) return 0;
   Frame* frame = scratch(Scratch::kAnswers, 1);
   if (!build_icmp_relay(packet, words, local, ++answer_id_, frame)) return 0;
   const uint32_t bytes = frame->length;
@@ -131,23 +142,10 @@ uint32_t Egress::relay(const Packet& packet, const IcmpWords& words, const Addr&
 }
 
 void Egress::reset(const Packet& packet, uint32_t now_ms) {
-  if (packet.tcp_flags & kTcpRst || !allow_answer(now_ms)) return;
+  if (packet.tcp_flags & kTcpRst || !allow(Answer::kReset, now_ms)) return;
   Frame* frame = scratch(Scratch::kAnswers, 1);
   build_tcp_reset(packet, frame);
   answer_frame(frame, packet.key.source, now_ms);
-}
-
-void Egress::serve_neighbours(uint32_t now_ms) {
-  uint32_t expired = 0;
-  uint32_t count;
-  do {
-    count = hops_.service(now_ms, ready_, kReadyMax, &expired);
-    for (uint32_t i = 0; i < count; i++) {
-      enqueue(hops_.at(ready_[i].slot).port, ready_[i].frame);
-    }
-    flush();  // the parked copies are lent only until the next call
-  } while (count == kReadyMax);
-  if (expired != 0) counters_.count(Reason::kNeighbourUnresolved, expired);
 }
 
 }  // namespace uvs

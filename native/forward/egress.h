@@ -42,8 +42,16 @@ class Egress {
   uint32_t answer(const Packet& packet, IcmpError error, uint32_t mtu, const Addr& local,
                   uint32_t now_ms);
 
-  // Whether the limit of rate allows one more answer now; it is taken as given.
-  bool allow_answer(uint32_t now_ms);
+  // The same answer, which is then the caller's to send before flush(); null where there is none.
+  Frame* build_answer(const Packet& packet, IcmpError error, uint32_t mtu, const Addr& local,
+                      uint32_t now_ms);
+
+  // Each kind of answer has a limit of its own, so that no other traffic keeps path-MTU discovery
+  // from working; the kernel limits kTooBig and kReset not at all (net/ipv4/icmp.c
+  // icmpv4_mask_allow).
+  enum class Answer : uint8_t { kTooBig, kReset, kOther };
+  // Whether its limit of rate allows one more answer now; it is taken as given.
+  bool allow(Answer kind, uint32_t now_ms);
   // IPv4 identification of the next packet that the core makes itself.
   uint16_t next_answer_id() { return ++answer_id_; }
   // Passes on to the sender of an IPv4 packet what a router said of it (spec 5.7.3); as answer().
@@ -62,8 +70,24 @@ class Egress {
   // worker.
   Sent take_sent(uint16_t port) { return std::exchange(queues_[port].sent, Sent{}); }
 
-  // Sends parked packets whose neighbour answered, and counts those given up.
-  void serve_neighbours(uint32_t now_ms);
+  // Sends parked packets whose neighbour answered. `given_up(frame)` is called for each whose did
+  // not, an IP packet without link header that is lent until the call returns.
+  template <typename GivenUp>
+  void serve_neighbours(uint32_t now_ms, GivenUp given_up) {
+    uint32_t count;
+    do {
+      count = hops_.service(now_ms, ready_, kReadyMax);
+      for (uint32_t i = 0; i < count; i++) {
+        if (ready_[i].slot != kNoSlot) {
+          enqueue(hops_.at(ready_[i].slot).port, ready_[i].frame);
+          continue;
+        }
+        counters_.count(Reason::kNeighbourUnresolved);
+        given_up(ready_[i].frame);
+      }
+      flush();  // the parked copies are lent only until the next call
+    } while (count == kReadyMax);
+  }
 
  private:
   static constexpr uint32_t kQueue = 2 * kBurst;
@@ -71,6 +95,11 @@ class Egress {
   // Answers per second and at once, as the kernel's icmp_msgs_per_sec and icmp_msgs_burst.
   static constexpr uint32_t kAnswersPerSec = 1000;
   static constexpr uint32_t kAnswersBurst = 50;
+
+  struct Bucket {
+    uint32_t tokens = kAnswersBurst;
+    uint32_t filled_ms = 0;
+  };
 
   struct Queue {
     Frame frames_waiting[kQueue];
@@ -94,9 +123,8 @@ class Egress {
   NextHops& hops_;
   Counters& counters_;
   std::vector<Queue> queues_;
-  Arena arenas_[3];  // by Scratch
-  uint32_t tokens_ = kAnswersBurst;
-  uint32_t tokens_ms_ = 0;
+  Arena arenas_[3];         // by Scratch
+  Bucket buckets_[3];       // by Answer
   uint16_t answer_id_ = 0;  // IPv4 identification of the last ICMP answer
   NextHops::Ready ready_[kReadyMax];
 };

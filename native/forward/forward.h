@@ -30,7 +30,8 @@ void decrement_ttl(Packet& packet);
 // How a packet of this size fits into `mtu` (spec 5.6, [L]: of a GSO packet each segment counts).
 // kFragment: IPv4 with DF clear, and what came in fragments, however short.
 enum class Fit : uint8_t { kFits, kTooBig, kFragment };
-Fit fit_to_mtu(const Packet& packet, uint32_t mtu);
+// `forwarded`: by the host, which cuts no ICMP error that has DF.
+Fit fit_to_mtu(const Packet& packet, uint32_t mtu, bool forwarded = false);
 
 // Finishes a partial checksum in software, so that the packet can be encapsulated, or because it is
 // SCTP's: a port can be asked for the Internet checksum only (virtio 1.2, 5.1.6.2).

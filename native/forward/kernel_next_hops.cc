@@ -235,28 +235,29 @@ bool KernelNextHops::park(uint16_t slot, const Frame& ip_packet, uint32_t now_ms
   return true;
 }
 
-uint32_t KernelNextHops::service(uint32_t now_ms, Ready* ready, uint32_t max, uint32_t* expired) {
+uint32_t KernelNextHops::service(uint32_t now_ms, Ready* ready, uint32_t max) {
   parked_.free_lent();
   read_events(now_ms);
   step_generation(now_ms);
   sweep(now_ms);
   uint32_t count = 0;
   if (parked_.size() != 0) {
-    parked_.lend([this](uint16_t slot) { return hops_[slot].state == HopState::kReady; },
-                 [&](uint16_t slot, const Frame& frame) {
-                   if (count == max) return false;
-                   NextHop& hop = hops_[slot];
-                   hop.waiting--;
-                   Ready& out = ready[count++];
-                   out.slot = slot;
-                   out.frame = frame;
-                   put_link(out.frame, 0, hop, frame.data[0] >> 4 == 4 ? 4 : 6);
-                   return true;
-                 });
-    expired_ += parked_.drop_old(now_ms, [this](uint16_t slot) { hops_[slot].waiting--; });
+    const auto leaves = [this](uint16_t slot) {
+      return slot == kNoSlot || hops_[slot].state == HopState::kReady;
+    };
+    parked_.give_up_old(now_ms, [this](uint16_t slot) { hops_[slot].waiting--; });
+    parked_.lend(leaves, [&](uint16_t slot, const Frame& frame) {
+      if (count == max) return false;
+      Ready& out = ready[count++];
+      out.slot = slot;
+      out.frame = frame;
+      if (slot == kNoSlot) return true;
+      NextHop& hop = hops_[slot];
+      hop.waiting--;
+      put_link(out.frame, 0, hop, frame.data[0] >> 4 == 4 ? 4 : 6);
+      return true;
+    });
   }
-  *expired += expired_;
-  expired_ = 0;
   return count;
 }
 
@@ -373,7 +374,7 @@ void KernelNextHops::apply_neighbour(uint16_t slot, const NeighbourInfo& neighbo
     }
     hop.state = HopState::kUnreachable;
     meta_[slot].failed_ms = now_ms;
-    expired_ += parked_.drop(slot);
+    parked_.give_up(slot);
     hop.waiting = 0;
   }
 }

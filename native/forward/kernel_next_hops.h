@@ -50,7 +50,7 @@ class KernelNextHops : public NextHops {
 
   uint16_t find(const Addr& destination, uint32_t now_ms) override;
   bool park(uint16_t slot, const Frame& ip_packet, uint32_t now_ms) override;
-  uint32_t service(uint32_t now_ms, Ready* ready, uint32_t max, uint32_t* expired) override;
+  uint32_t service(uint32_t now_ms, Ready* ready, uint32_t max) override;
   int poll_fd() const override { return events_.fd(); }
   const uint8_t* link_address(uint16_t port) const override;
 
@@ -141,7 +141,6 @@ class KernelNextHops : public NextHops {
   uint32_t reclaimed_ms_ = 0u - kAskAgainMs;
   bool routes_changed_ = false;
   bool failed_once_ = false;  // an address got slot 0 for want of an answer or a slot
-  uint32_t expired_ = 0;      // packets given up since service() was called
 };
 
 }  // namespace uvs

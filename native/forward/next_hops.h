@@ -31,13 +31,13 @@ class NextHops {
   virtual bool park(uint16_t slot, const Frame& ip_packet, uint32_t now_ms) = 0;
 
   // Reads notifications and runs timers; call between bursts. Parked packets whose hop became
-  // ready are lent in `ready` (with link header; valid until the next call), at most `max`.
-  // Packets given up are added to `*expired`.
+  // ready are lent in `ready` (with link header; valid until the next call), at most `max`; so are
+  // those given up, without link header and with slot kNoSlot.
   struct Ready {
     Frame frame;
     uint16_t slot;
   };
-  virtual uint32_t service(uint32_t now_ms, Ready* ready, uint32_t max, uint32_t* expired) = 0;
+  virtual uint32_t service(uint32_t now_ms, Ready* ready, uint32_t max) = 0;
 
   virtual int poll_fd() const = 0;  // readable when service() has something to read; -1: none
 

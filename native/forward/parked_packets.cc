@@ -1,6 +1,6 @@
 // In: a packet whose next hop has no link address yet. Does: keeps a copy. Next: the link address
-// comes, kernel_next_hops.cc lends the copy to egress.cc; or it does not, and the packet is given
-// up.
+// comes, kernel_next_hops.cc lends the copy to egress.cc; or it does not, and core_icmp.cc tells
+// the packet's sender.
 #include "forward/parked_packets.h"
 
 #include <cstring>
@@ -60,22 +60,10 @@ void ParkedPackets::release(uint16_t item) {
   free_ = item;
 }
 
-void ParkedPackets::remove(uint16_t item) {
-  unlink(item);
-  release(item);
-}
-
-uint32_t ParkedPackets::drop(uint16_t slot) {
-  uint32_t count = 0;
-  for (uint16_t item = first_; item != kEnd;) {
-    const uint16_t next = items_[item].next;
-    if (items_[item].slot == slot) {
-      remove(item);
-      count++;
-    }
-    item = next;
+void ParkedPackets::give_up(uint16_t slot) {
+  for (uint16_t item = first_; item != kEnd; item = items_[item].next) {
+    if (items_[item].slot == slot) items_[item].slot = kNoSlot;
   }
-  return count;
 }
 
 void ParkedPackets::free_lent() {

@@ -15,20 +15,19 @@ class ParkedPackets {
   // Copies `ip_packet` behind the others of `slot`. False: too many wait, or it fits no buffer.
   bool put(uint16_t slot, const Frame& ip_packet, uint32_t now_ms);
 
-  // Gives up what waits for `slot`; returns how many packets that was.
-  uint32_t drop(uint16_t slot);
+  // Gives up what waits for `slot`: it is then of slot kNoSlot, and lent as that.
+  void give_up(uint16_t slot);
 
   // Gives up packets that have waited for kNeighbourWaitMs; `gone(slot)` is called for each.
   template <typename Gone>
-  uint32_t drop_old(uint32_t now_ms, Gone gone) {
-    uint32_t count = 0;
+  void give_up_old(uint32_t now_ms, Gone gone) {
     // The list is in order of arrival, so the old ones stand at its head.
-    while (first_ != kEnd && now_ms - items_[first_].since_ms >= kNeighbourWaitMs) {
-      gone(items_[first_].slot);
-      remove(first_);
-      count++;
+    for (uint16_t item = first_; item != kEnd; item = items_[item].next) {
+      if (now_ms - items_[item].since_ms < kNeighbourWaitMs) return;
+      if (items_[item].slot == kNoSlot) continue;
+      gone(items_[item].slot);
+      items_[item].slot = kNoSlot;
     }
-    return count;
   }
 
   // Lends the packets for which `wanted(slot)` holds, oldest first, while `give(slot, frame)`
@@ -70,7 +69,6 @@ class ParkedPackets {
 
   uint8_t* buffer_of(uint16_t item) const;
   void unlink(uint16_t item);
-  void remove(uint16_t item);
   void release(uint16_t item);
 
   std::unique_ptr<Item[]> items_;     // kNeighbourWaiting

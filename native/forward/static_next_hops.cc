@@ -65,7 +65,7 @@ uint16_t StaticNextHops::find(const Addr& destination, uint32_t) {
 // Nothing is ever resolved here, so nothing is worth keeping.
 bool StaticNextHops::park(uint16_t, const Frame&, uint32_t) { return false; }
 
-uint32_t StaticNextHops::service(uint32_t, Ready*, uint32_t, uint32_t*) { return 0; }
+uint32_t StaticNextHops::service(uint32_t, Ready*, uint32_t) { return 0; }
 
 const uint8_t* StaticNextHops::link_address(uint16_t port) const {
   for (uint32_t slot = 0; slot < kNextHops; slot++) {

@@ -32,7 +32,7 @@ class StaticNextHops : public NextHops {
 
   uint16_t find(const Addr& destination, uint32_t now_ms) override;
   bool park(uint16_t slot, const Frame& ip_packet, uint32_t now_ms) override;
-  uint32_t service(uint32_t now_ms, Ready* ready, uint32_t max, uint32_t* expired) override;
+  uint32_t service(uint32_t now_ms, Ready* ready, uint32_t max) override;
   int poll_fd() const override { return -1; }
   const uint8_t* link_address(uint16_t port) const override;
 

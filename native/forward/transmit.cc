@@ -72,9 +72,9 @@ bool Transmitter::reaches(const Packet& packet, const NextHop& hop, bool own,
 }
 
 // MTU; false when the packet was consumed here.
-bool Transmitter::fits(const Packet& packet, uint32_t mtu, const Addr& answer_from, bool* fragment,
-                       uint32_t now_ms) {
-  const Fit fit = fit_to_mtu(packet, mtu);
+bool Transmitter::fits(const Packet& packet, uint32_t mtu, bool forwarded, const Addr& answer_from,
+                       bool* fragment, uint32_t now_ms) {
+  const Fit fit = fit_to_mtu(packet, mtu, forwarded);
   if (fit == Fit::kTooBig) [[unlikely]] {
     counters_.count(Reason::kTooBig);
     answer(packet, IcmpError::kPacketTooBig, mtu, answer_from, now_ms);
@@ -93,7 +93,7 @@ bool Transmitter::admit(Packet& packet, const NextHop& hop, uint32_t mtu, const 
   if (!reaches(packet, hop, false, answer_from, now_ms)) return false;
   if (hop.state == HopState::kLocal) return true;
   decrement_ttl(packet);
-  return fits(packet, mtu, answer_from, fragment, now_ms);
+  return fits(packet, mtu, false, answer_from, fragment, now_ms);
 }
 
 // The same of a reply, which the host forwards (ip_forward.c): first MTU, then TTL. `back` leads to
@@ -104,7 +104,7 @@ bool Transmitter::admit_reply(Packet& packet, const NextHop& hop, const NextHop&
   const bool own = back.state == HopState::kLocal;
   if (!reaches(packet, hop, own, back.source, now_ms)) return false;
   if (hop.state == HopState::kLocal) return true;
-  if (!fits(packet, mtu, back.source, fragment, now_ms)) return false;
+  if (!fits(packet, mtu, true, back.source, fragment, now_ms)) return false;
   if (!own) decrement_ttl(packet);
   return true;
 }
@@ -267,10 +267,11 @@ bool Transmitter::reply(Packet& packet, Conn& conn, uint32_t now_ms) {
 
 // Spec 5.7.1, 5.7.2. A quote is a packet that went the other way, so it gets the ends that packet
 // had on the other side of this director.
-bool Transmitter::related(Packet& packet, Conn& conn, bool from_client, uint32_t now_ms) {
+Related Transmitter::related(Packet& packet, Conn& conn, bool from_client, bool own,
+                             uint32_t now_ms) {
   if (!has_reply_key(conn.method)) {
     request(packet, conn, now_ms);
-    return true;
+    return Related::kSeen;
   }
   const Addr& virtual_address = table_.address(conn.virtual_index);
   const Addr& destination = table_.address(conn.destination_index);
@@ -290,21 +291,27 @@ bool Transmitter::related(Packet& packet, Conn& conn, bool from_client, uint32_t
     (from_client ? ends.sequence_by : ends.acknowledgement_by) += from_client ? 0u - delta : delta;
   }
   if (conn.flags & kConnNat64) {
-    if (!complete_and_check(packet)) return false;
+    if (!complete_and_check(packet)) return Related::kBadChecksum;
     if (from_client) ends.source = &client;  // no router of the other family has an address here
     related_nat64(packet, conn, ends, slot, now_ms);
-    return true;
+    return Related::kSeen;
   }
-  if (!rewrite_related(packet, ends)) return false;
-  bool fragment;
+  bool fragment = false;
   const NextHop& hop = hops_.at(slot);
-  if (!admit(packet, hop, hop.mtu, virtual_address, &fragment, now_ms)) return true;
+  if (!from_client && !own) {
+    const NextHop& back = hops_.at(hop_in(conn, now_ms));
+    if (!admit_reply(packet, hop, back, hop.mtu, &fragment, now_ms)) return Related::kUnseen;
+  }
+  if (!rewrite_related(packet, ends)) return Related::kBadChecksum;
+  if (from_client && !admit(packet, hop, hop.mtu, virtual_address, &fragment, now_ms)) {
+    return Related::kSeen;
+  }
   out(packet, slot, fragment ? hop.mtu : kWhole, virtual_address, now_ms);
-  return true;
+  return Related::kSeen;
 }
 
 void Transmitter::echo(Packet& packet, uint32_t now_ms) {
-  if (!egress_.allow_answer(now_ms)) return;
+  if (!egress_.allow(Egress::Answer::kOther, now_ms)) return;
   if (!build_echo_reply(packet, egress_.next_answer_id())) {
     counters_.count(Reason::kIcmpBadChecksum);
     return;

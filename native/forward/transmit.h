@@ -17,6 +17,13 @@ namespace uvs {
 constexpr uint32_t kMinMtu4 = 68;
 constexpr uint32_t kMinMtu6 = 1280;
 
+// What became of an ICMP error about a connection.
+enum class Related : uint8_t {
+  kSeen,         // passed on, or stopped where IPVS has counted it already
+  kUnseen,       // goes no further, and the kernel's outbound hook would not have seen it
+  kBadChecksum,  // dropped
+};
+
 class Transmitter {
  public:
   Transmitter(ConnTable& table, NextHops& hops, Egress& egress, FtpHelper& ftp, Counters& counters,
@@ -42,8 +49,8 @@ class Transmitter {
   bool reply(Packet& packet, Conn& conn, uint32_t now_ms);
 
   // An ICMP error about `conn`, seen from the client's side (`from_client`) or from the
-  // destination's (spec 5.7). False: its checksum is wrong, nothing was sent.
-  bool related(Packet& packet, Conn& conn, bool from_client, uint32_t now_ms);
+  // destination's (spec 5.7); `own`: the director has made it, it is not forwarded.
+  Related related(Packet& packet, Conn& conn, bool from_client, bool own, uint32_t now_ms);
 
   // Answers an echo request to an address that only uvs answers for.
   void echo(Packet& packet, uint32_t now_ms);
@@ -84,8 +91,8 @@ class Transmitter {
                    bool* fragment, uint32_t now_ms);
   bool reaches(const Packet& packet, const NextHop& hop, bool own, const Addr& answer_from,
                uint32_t now_ms);
-  bool fits(const Packet& packet, uint32_t mtu, const Addr& answer_from, bool* fragment,
-            uint32_t now_ms);
+  bool fits(const Packet& packet, uint32_t mtu, bool forwarded, const Addr& answer_from,
+            bool* fragment, uint32_t now_ms);
   bool stays_as_it_is(const Conn& conn, const NextHop& hop);
   // `cut_to`: MTU for its fragments, kWhole where it is not cut.
   static constexpr uint32_t kWhole = UINT32_MAX;

@@ -150,17 +150,19 @@ class RigHops : public StaticNextHops {
     return parked.size() < room && parked.put(slot, ip_packet, now_ms);
   }
 
-  uint32_t service(uint32_t now_ms, Ready* ready, uint32_t max, uint32_t* expired) override {
+  uint32_t service(uint32_t now_ms, Ready* ready, uint32_t max) override {
     parked.free_lent();
-    *expired += parked.drop_old(now_ms, [](uint16_t) {});
+    parked.give_up_old(now_ms, [](uint16_t) {});
     uint32_t count = 0;
-    parked.lend([&](uint16_t slot) { return at(slot).state == HopState::kReady; },
-                [&](uint16_t slot, Frame frame) {
-                  if (count == max) return false;
-                  put_link(frame, 0, at(slot), frame.data[0] >> 4);
-                  ready[count++] = Ready{frame, slot};
-                  return true;
-                });
+    const auto leaves = [&](uint16_t slot) {
+      return slot == kNoSlot || at(slot).state == HopState::kReady;
+    };
+    parked.lend(leaves, [&](uint16_t slot, Frame frame) {
+      if (count == max) return false;
+      if (slot != kNoSlot) put_link(frame, 0, at(slot), frame.data[0] >> 4);
+      ready[count++] = Ready{frame, slot};
+      return true;
+    });
     return count;
   }
 
@@ -238,6 +240,7 @@ struct ConfigText {
   uint32_t secure_tcp = 0;
   uint32_t nat_icmp_send = 0;
   uint32_t schedule_icmp = 0;
+  uint16_t unprivileged_start = 1024;
   uint32_t cache_bypass = 0;
   uint16_t local_port_first = 1025;
   uint16_t local_port_last = 65535;
@@ -337,6 +340,7 @@ inline std::vector<uint64_t> block_of(const ConfigText& text) {
   std::copy(std::begin(text.ftp_ports), std::end(text.ftp_ports), h->ftp_ports);
   h->ephemeral_port_first = 32768;
   h->ephemeral_port_last = 60999;
+  h->unprivileged_start = text.unprivileged_start;
   h->udp_timeout_sec = text.udp_sec;
   h->fullnat_flags = text.fullnat_flags;
   h->uoa_mode = text.uoa_mode;

@@ -84,6 +84,11 @@ bool Classifier::set_local_ports(uint16_t first, uint16_t last, IoError* error) 
   return publish_config(error);
 }
 
+bool Classifier::set_ftp_data_first(uint16_t port, IoError* error) {
+  config_.ftp_data_first = port;
+  return publish_config(error);
+}
+
 // Nothing that the programs may still be told to look up goes away before they know better.
 bool Classifier::set_marked(std::span<const MarkEndRecord> ends, IoError* error) {
   const bool added = marked_.add(ends, error);

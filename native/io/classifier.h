@@ -29,6 +29,9 @@ class Classifier {
   // FULLNAT local ports, both ends included; first > last: none.
   bool set_local_ports(uint16_t first, uint16_t last, IoError* error);
 
+  // The first port, beside 20, that an FTP service takes (kFtpData).
+  bool set_ftp_data_first(uint16_t port, IoError* error);
+
   size_t entry_count() const { return entries_.size(); }
 
   // Borrowed descriptors.
@@ -47,7 +50,7 @@ class Classifier {
   UniqueFd steer_;
   UniqueFd quiet_;
   MarkedEnds marked_;
-  ClassifierConfig config_{1, 0, 0, 0, 0, 0, 0, 0};
+  ClassifierConfig config_{1, 0, 0, 0, 0, 1024, 0, 0, 0};
   std::vector<ClassifierEntry> entries_;  // what the map holds, sorted by key
 };
 

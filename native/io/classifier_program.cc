@@ -294,7 +294,8 @@ void Writer::find_ftp_data(int16_t at, Label found) {
   a_.load(Size::k16, Reg::r1, Reg::fp, at);
   a_.to_host16(Reg::r1);
   a_.jump_if(Jump::kEqual, Reg::r1, kFtpDataPort, port);
-  a_.jump_if(Jump::kLess, Reg::r1, kUnprivilegedStart, none);
+  a_.load(Size::k32, Reg::r2, kConfig, offsetof(ClassifierConfig, ftp_data_first));
+  a_.jump_if(Jump::kLess, Reg::r1, Reg::r2, none);
   a_.bind(port);
   key_port(kNoPort);
   find(EntryKind::kFtpData);

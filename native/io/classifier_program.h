@@ -22,7 +22,7 @@
 //     from D                                         {D, kFragmentSource}       yes     dropped
 //                                                      with kEntryMasquerade
 //   L4 to V:p                                        {V, p or 0, kService}      yes     dropped
-//   TCP to V:20, or V:1024 and above                 {V, kFtpData}              yes     dropped
+//   TCP to V:20, or V:p, p a port of FTP data        {V, kFtpData}              yes     dropped
 //   L4 to M:p                                        M:p in `marked`            yes     dropped
 //   echo request to A, ICMP or ICMPv6                {A, kAnnounce}             yes     dropped
 //   any other IP packet to A                         {A, kAnnounce}             no*     dropped
@@ -108,6 +108,7 @@ struct ClassifierConfig {
   uint32_t all_port_services;  // kService entries with port 0
   uint32_t all_port_sources;   // kSource entries with port 0
   uint32_t ftp_services;       // kFtpData entries
+  uint32_t ftp_data_first;     // first port of FTP data beside 20, host order
   uint32_t marked_prefixes;    // destinations in the map of marked prefixes
   uint32_t marked_any4;        // group of ports (io/marked_ends.h) of rules without destination,
   uint32_t marked_any6;        //   by family; 0: no such rule

@@ -30,8 +30,6 @@ constexpr int16_t kDestinationPort = kPorts + 2;
 constexpr int16_t kNoPort = 0;
 
 constexpr int32_t kFtpDataPort = 20;
-// Default of net.ipv4.ip_unprivileged_port_start (spec 1.2); classify/classify.cc has the same.
-constexpr int32_t kUnprivilegedStart = 1024;
 
 // Registers that live through the program.
 constexpr Reg kContext = Reg::r6;

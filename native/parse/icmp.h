@@ -10,6 +10,7 @@ constexpr uint32_t kIcmpChecksumOffset = 2;
 
 constexpr uint8_t kIcmpEchoReply = 0;
 constexpr uint8_t kIcmpUnreachable = 3;
+constexpr uint8_t kIcmpFragmentationNeeded = 4;  // code of it
 constexpr uint8_t kIcmpQuench = 4;
 constexpr uint8_t kIcmpRedirect = 5;
 constexpr uint8_t kIcmpEcho = 8;

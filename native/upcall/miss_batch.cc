@@ -33,9 +33,9 @@ void MissBatch::append(uint32_t i, uint16_t packet_number) {
   records_[i].packets++;
 }
 
-bool MissBatch::join(const Packet& packet, uint16_t packet_number) {
+bool MissBatch::join(const FlowKey& key, uint64_t hash, uint16_t packet_number) {
   uint32_t at;
-  const uint32_t i = size_ == 0 ? kBurst : find(packet.key, packet.hash, &at);
+  const uint32_t i = size_ == 0 ? kBurst : find(key, hash, &at);
   if (i == kBurst) return false;
   append(i, packet_number);
   return true;

@@ -48,7 +48,10 @@ class MissBatch {
 
   // Chains a packet behind the record of its flow, if there is one: what would be no new flow by
   // itself (a RST, an ACK) still belongs to the SYN in front of it. False: no such record.
-  bool join(const Packet& packet, uint16_t packet_number);
+  bool join(const Packet& packet, uint16_t packet_number) {
+    return join(packet.key, packet.hash, packet_number);
+  }
+  bool join(const FlowKey& key, uint64_t hash, uint16_t packet_number);
 
   uint32_t size() const { return size_; }
   const MissRecord& record(uint32_t i) const { return records_[i]; }

@@ -305,6 +305,7 @@ class Dataplane implements DataplanePort {
   async #takeOver(config: Config): Promise<void> {
     const facts = await this.#host.facts(config)
     this.#ports.setLocalPorts(facts.localPortFirst, facts.localPortLast)
+    this.#ports.setFtpDataFirst(facts.ftpDataFirst)
     this.#ports.setEntries(facts.entries)
     this.#ports.setMarked(markEndRecords(config))
     await this.#host.apply(config)

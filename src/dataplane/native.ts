@@ -124,6 +124,8 @@ export interface NativePortSet {
   /** Replaces what mark rules select: `markEnd` records. */
   setMarked(ends: Uint8Array): void
   setLocalPorts(first: number, last: number): void
+  /** The first port, beside 20, of what FTP_DATA entries take. */
+  setFtpDataFirst(port: number): void
   attachQuiet(): void
   detachQuiet(): void
   close(): void

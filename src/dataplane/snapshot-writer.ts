@@ -154,6 +154,8 @@ export interface HostFacts {
   /** Ports the host chooses its own from, both ends included: source ports of GUE tunnels. */
   readonly ephemeralPortFirst: number
   readonly ephemeralPortLast: number
+  /** net.ipv4.ip_unprivileged_port_start: where the FTP rule begins (spec 1.2). */
+  readonly unprivilegedStart: number
   /** Keys of SYN cookies and where their minutes begin: 36 random bytes, for a director's life. */
   readonly cookieSecret: Uint8Array
   /** Addresses to answer ARP and ND for, with the index of the port that does. */
@@ -198,6 +200,7 @@ export function writeSnapshot(config: Config, generation: number, host: HostFact
     localPortLast: host.localPortLast,
     ephemeralPortFirst: host.ephemeralPortFirst,
     ephemeralPortLast: host.ephemeralPortLast,
+    unprivilegedStart: host.unprivilegedStart,
     announceCount: host.announces.length,
     announceOffset,
     synproxyOffset,

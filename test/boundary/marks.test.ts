@@ -59,7 +59,11 @@ describe('boundary: firewall marks', () => {
       const config = withRules(rules)
       const [first] = [random.pick(INTERFACES)]
       const rig = new MemoryCore([{ kind: 'memory' }], 256, true)
-      const ephemeral = { ephemeralPortFirst: 32768, ephemeralPortLast: 60999 }
+      const ephemeral = {
+        ephemeralPortFirst: 32768,
+        ephemeralPortLast: 60999,
+        unprivilegedStart: 1024,
+      }
       const ports = { localPortFirst: 1025, localPortLast: 65535, ...ephemeral }
       const host = { ...ports, cookieSecret: new Uint8Array(36), announces: [] }
       rig.adopt(writeSnapshot(config, 1, { ...host, portNames: [first] }))

@@ -38,6 +38,7 @@ const HOST = {
   localPortLast: 65535,
   ephemeralPortFirst: 32768,
   ephemeralPortLast: 60999,
+  unprivilegedStart: 1024,
   announces: [],
   portNames: [],
   cookieSecret: new Uint8Array(36),

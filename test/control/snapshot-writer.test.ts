@@ -32,6 +32,7 @@ const HOST = {
   localPortLast: 65535,
   ephemeralPortFirst: 32768,
   ephemeralPortLast: 60999,
+  unprivilegedStart: 1024,
   announces: [],
   portNames: [],
   cookieSecret: Uint8Array.from({ length: 36 }, (_, i) => i + 1),
@@ -99,6 +100,7 @@ describe('snapshot writer', () => {
     assert.ok(block.buffer instanceof SharedArrayBuffer)
     assert.deepEqual([read.header('serviceCount'), read.header('destinationCount')], [3, 3])
     assert.deepEqual([read.header('localPortFirst'), read.header('localPortLast')], [5000, 65535])
+    assert.equal(read.header('unprivilegedStart'), 1024)
     const ephemeral = [read.header('ephemeralPortFirst'), read.header('ephemeralPortLast')]
     assert.deepEqual(ephemeral, [32768, 60999])
   })

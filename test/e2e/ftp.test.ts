@@ -129,6 +129,19 @@ for (const { io, workers } of RUNS) {
       assert.ok(data.some((row) => row.includes(`${addressOf(4)}:3`)))
     })
 
+    if (io === 'tun') {
+      it('takes data from the first port that the host calls unprivileged', async () => {
+        const rules = (): string[] =>
+          [...lab.director.ip('rule', 'show').matchAll(/ dport (\d+)-65534 /g)].map(
+            ([, first]) => first,
+          )
+        assert.deepEqual(rules(), ['1024'])
+        lab.director.sysctl('net.ipv4.ip_unprivileged_port_start', 900)
+        await director.addService({ method: 'nat', family: 4, address: addressOf(4), port: 81 })
+        await waitFor('the rules to follow', () => rules()[0] === '900')
+      })
+    }
+
     it('leaves other ports of the address to others', async () => {
       assert.match(await curl(lab.client, `http://${endpoint(addressOf(4))}/`), /^r[12]$/)
       const at = endpoint(addressOf(4), 8080)

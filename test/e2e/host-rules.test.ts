@@ -74,6 +74,7 @@ describe('routing rules in the kernel', () => {
       tunName: 'uvs0',
       own: OWN,
       localPorts: ROUTED_LOCAL_PORTS,
+      ftpDataFirst: 1024,
       tunnels: ['inner0'],
     }
     const wanted = config === undefined ? NO_RULES : wantedRules(config, options)

@@ -35,6 +35,9 @@ export const REAL_HOSTS = {
 export const CLIENT_NETS = ['198.19.0.0/16', '2001:db8:c::/48'] as const
 export const VIRTUAL_NETS = ['198.18.128.0/17', '2001:db8:2::/48'] as const
 
+/** What carries this mark is the director's, wherever it is addressed to (IPv4). */
+export const TAKEN_MARK = 99
+
 /** The link address of a real server, for both families. */
 export function realServerMac(n: number): string {
   return `02:00:00:00:01:${hex(n).padStart(2, '0')}`

@@ -67,12 +67,13 @@ struct Judgement {
 class Oracle {
  public:
   Oracle(std::vector<ClassifierEntry> entries, std::vector<MarkEndRecord> ends, uint16_t first,
-         uint16_t last, uint32_t workers)
+         uint16_t last, uint32_t workers, uint16_t ftp_data_first = 1024)
       : entries_(std::move(entries)),
         ends_(std::move(ends)),
         first_(first),
         last_(last),
-        workers_(workers) {}
+        workers_(workers),
+        ftp_data_first_(ftp_data_first) {}
 
   std::optional<uint32_t> Find(const Addr& a, Be16 port, uint8_t protocol, EntryKind kind) const {
     std::optional<uint32_t> flags;
@@ -119,7 +120,7 @@ class Oracle {
     });
   }
 
-  static bool IsFtpData(Be16 port) { return port.host() == 20 || port.host() >= 1024; }
+  bool IsFtpData(Be16 port) const { return port.host() == 20 || port.host() >= ftp_data_first_; }
 
   // AH is an extension header of IPv6.
   static bool IsIpsec(uint8_t protocol, bool six) {
@@ -220,6 +221,7 @@ class Oracle {
   std::vector<MarkEndRecord> ends_;
   uint16_t first_, last_;
   uint32_t workers_;
+  uint16_t ftp_data_first_;
 };
 
 using Bytes = std::vector<uint8_t>;
@@ -591,7 +593,10 @@ TEST(programs_agree_with_the_table_on_random_frames) {
       REQUIRE(classifier->set_local_ports(first, last, &error));
       const auto ends = RandomEnds(random, world % 2 == 0 ? 0 : random.Below(12));
       REQUIRE(classifier->set_marked(ends, &error));
-      const Oracle oracle(entries, ends, first, last, workers);
+      constexpr uint16_t kFtpDataFirst[] = {1024, 0, 5001, 65535};
+      const uint16_t ftp_data_first = kFtpDataFirst[world % 4];
+      REQUIRE(classifier->set_ftp_data_first(ftp_data_first, &error));
+      const Oracle oracle(entries, ends, first, last, workers, ftp_data_first);
       for (uint64_t i = 0; i < 1800; i++) {
         const int family = random.Below(2) == 0 ? 4 : 6;
         const uint64_t kind = random.Below(12);

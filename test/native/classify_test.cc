@@ -20,8 +20,9 @@ struct Wanted {
 
 // Slot found for a flow to `port` when the services are `wanted`, in this order.
 uint16_t Found(std::initializer_list<Wanted> wanted, uint16_t port, uint8_t protocol,
-               const char* address = kAddress) {
+               const char* address = kAddress, uint16_t unprivileged_start = 1024) {
   rig::ConfigText config;
+  config.unprivileged_start = unprivileged_start;
   for (const Wanted& each : wanted) {
     rig::ServiceText service;
     service.address = Address(kAddress);
@@ -54,6 +55,18 @@ TEST(classify_ftp_rule_is_for_tcp_data_ports) {
   CHECK_EQ(Found({{21, 17}}, 2000, 6), kNoSlot);   // an FTP service is a TCP one
   CHECK_EQ(Found({{0, 6}, {21, 6}}, 2000, 6), 1);  // before port 0
   CHECK_EQ(Found({{0, 6}, {21, 6}}, 1000, 6), 0);
+}
+
+TEST(classify_ftp_rule_begins_where_the_host_says) {
+  const auto found = [](uint16_t port, uint16_t start) {
+    return Found({{21, 6}}, port, 6, kAddress, start);
+  };
+  CHECK_EQ(found(1024, 2000), kNoSlot);
+  CHECK_EQ(found(1999, 2000), kNoSlot);
+  CHECK_EQ(found(2000, 2000), 0);
+  CHECK_EQ(found(20, 2000), 0);
+  CHECK_EQ(found(80, 0), 0);
+  CHECK_EQ(found(65534, 65535), kNoSlot);
 }
 
 TEST(classify_port_zero_takes_the_rest_of_its_protocol) {

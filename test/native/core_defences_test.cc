@@ -108,6 +108,46 @@ TEST(drop_packet_asks_for_every_packet_of_one_packet_scheduling) {
   CHECK_EQ(world.Taken().size(), 6);
 }
 
+// schedule_icmp: an ICMP error that would begin a connection is asked about like its first packet.
+TEST(drop_packet_is_asked_about_errors_that_begin_a_connection) {
+  World world(kMethodMasquerade, false, kProtoTcp, 1000);
+  world.config.schedule_icmp = 1;
+  world.Adopt();
+  SetRate(world, 2);
+  const auto error = [&](uint16_t client_port) {
+    Text reply = world.Request();
+    std::swap(reply.source, reply.destination);
+    std::swap(reply.source_port, reply.destination_port);
+    reply.destination_port = client_port;
+    Text text;
+    text.source = "198.18.0.99";
+    text.destination = world.ends.service;
+    text.protocol = kProtoIcmp;
+    text.icmp_type = 3;
+    text.icmp_code = 3;
+    text.payload = test::Bytes(4, 0);
+    test::PutAll(text.payload, test::IpOf(reply));
+    text.ethernet = true;
+    return text;
+  };
+  for (uint16_t i = 0; i < 6; i++) {
+    const size_t sent = world.Pass(error(static_cast<uint16_t>(1000 + i))).size();
+    CHECK_EQ(sent, i % 2);  // no, yes, no, yes
+  }
+  CHECK_EQ(world.rig.reason(Reason::kLoadDropped), 3);
+  CHECK_EQ(world.Size(), 3);
+  world.Pass(error(20));  // before the rule of FTP's data port
+  CHECK_EQ(world.rig.reason(Reason::kLoadDropped), 4);
+  CHECK_EQ(world.rig.reason(Reason::kIcmpUnrelated), 0);
+  world.Pass(error(1001));  // known by now
+  CHECK_EQ(world.rig.reason(Reason::kLoadDropped), 4);
+  // Two about one flow in a burst: the second would find the connection of the first.
+  for (int i = 0; i < 2; i++) world.Inject(error(2000));
+  world.rig.run([](const MissRecord&) { return 0; });
+  CHECK_EQ(world.rig.reason(Reason::kLoadDropped), 4);
+  CHECK_EQ(world.Taken().size(), 2);
+}
+
 TEST(drop_entry_runs_in_modes_2_and_3) {
   for (const uint32_t mode : {0u, 1u, 2u, 3u}) {
     World world(kMethodMasquerade, false, kProtoTcp, 1000);

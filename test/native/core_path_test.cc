@@ -545,6 +545,157 @@ TEST(path_no_destination_is_port_unreachable) {
   }
 }
 
+// Its sender is told as the kernel tells it: of the packet that could not leave, seen from here.
+TEST(path_neighbours_that_do_not_answer) {
+  for (const uint8_t method : kMethods) {
+    for (const bool six : {false, true}) {
+      for (const uint8_t protocol : {kProtoTcp, kProtoUdp}) {
+        World world(method, six, protocol);
+        world.Open();
+        const uint16_t in = six ? rig::RigHops::kIn6 : rig::RigHops::kIn4;
+        const uint16_t out = six ? rig::RigHops::kOut6 : rig::RigHops::kOut4;
+        world.rig.hops().set_state(in, HopState::kUnresolved);
+        const Text text = world.Request();
+        const uint64_t packets = world.blocks.total.get()->out_packets;
+        const uint64_t bytes = world.blocks.total.get()->out_bytes;
+        CHECK_EQ(world.Pass(text).size(), 0);
+        world.rig.pass_ms(kNeighbourWaitMs);
+        CHECK_EQ(world.rig.reason(Reason::kNeighbourUnresolved), 1);
+        const std::vector<Sent> sent = world.Taken();
+        if (method == kMethodTunnel) {
+          CHECK_EQ(sent.size(), 0);  // the director is the sender of what it has packed
+        } else {
+          const Bytes answer = CheckAnswer(sent, text, six ? 1 : 3, six ? 3 : 1);
+          CHECK_EQ(answer[six ? 7 : 8], 64);
+          CHECK_EQ(world.blocks.total.get()->out_packets, packets + 1);
+          CHECK_EQ(world.blocks.total.get()->out_bytes, bytes + answer.size());
+          const size_t quote = six ? 48 : 28;
+          CHECK_EQ(Part(answer, quote + (six ? 8 : 12), six ? 32 : 8),
+                   Part(IpOf(text), six ? 8 : 12, six ? 32 : 8));
+          CHECK_EQ(Part(answer, quote + (six ? 40 : 20), 4), Part(IpOf(text), six ? 40 : 20, 4));
+        }
+        if (!has_reply_key(method)) continue;
+        // Of a reply the destination hears.
+        world.rig.hops().set_state(in, HopState::kReady);
+        world.rig.hops().set_state(out, HopState::kUnresolved);
+        const Text reply = world.Reply();
+        CHECK_EQ(world.Pass(reply, 1).size(), 0);
+        world.rig.pass_ms(kNeighbourWaitMs);
+        CheckAnswer(world.Taken(), reply, six ? 1 : 3, six ? 3 : 1);
+        CHECK_EQ(world.Size(), 1);
+      }
+    }
+  }
+  // Nobody asks who is told of an answer.
+  World world(kMethodMasquerade);
+  world.rig.hops().set_state(rig::RigHops::kOut4, HopState::kUnresolved);
+  world.verdict = kVerdictNone;
+  CHECK_EQ(world.Pass(world.Request(kTcpSyn)).size(), 0);
+  CHECK_EQ(world.Pass(world.Request(kTcpAck)).size(), 0);
+  world.rig.pass_ms(kNeighbourWaitMs);
+  CHECK_EQ(world.rig.reason(Reason::kNeighbourUnresolved), 2);
+  CHECK_EQ(world.Taken().size(), 0);
+}
+
+// A core beside a host that has the service's address itself; port 1 leads to the host's stack.
+class OwnHost {
+ public:
+  explicit OwnHost(bool six, uint8_t protocol = kProtoTcp, uint8_t method = kMethodMasquerade)
+      : names(method, six, protocol) {
+    for (const uint16_t slot : {rig::RigHops::kIn4, rig::RigHops::kIn6}) {
+      NextHop hop = rig.hops().at(slot);
+      hop.state = HopState::kLocal;
+      hop.link_bytes = 0;
+      hop.mtu = UINT16_MAX;
+      rig.hops().set(slot, hop);
+    }
+  }
+
+  // The service's address is the host's too, not only the destination's.
+  void HasTheService() {
+    const uint16_t hop = names.six ? rig::RigHops::kIn6 : rig::RigHops::kIn4;
+    rig.hops().exceptions.push_back({test::Address(names.ends.service), hop});
+  }
+  void Adopt() { CHECK(rig.adopt(names.config)); }
+
+  // What the host gets of a packet from the clients' network; nobody else may get anything.
+  std::vector<Bytes> Pass(const Text& text, int32_t verdict) {
+    const test::Built built = Build(text);
+    rig.port(0).inject(built.bytes.data(), static_cast<uint32_t>(built.bytes.size()));
+    misses = rig.run([verdict](const MissRecord&) { return verdict; });
+    CHECK_EQ(rig.port(0).take_sent().size(), 0);
+    std::vector<Bytes> out;
+    for (const SentFrame& frame : rig.port(1).take_sent()) out.push_back(frame.bytes);
+    return out;
+  }
+
+  rig::Blocks blocks{64};
+  rig::CoreRig rig{blocks, 0, 1, Link::kEthernet, 1};
+  World names;
+  uint32_t misses = 0;
+};
+
+// A destination on this host: what comes for it goes to its stack, whatever its TTL and its length,
+// and nobody is told of anything (spec 5.5.1, 3).
+TEST(path_local_node_takes_everything_as_it_is) {
+  for (const uint8_t method : {kMethodMasquerade, kMethodDirect, kMethodTunnel}) {
+    for (const bool six : {false, true}) {
+      for (const uint8_t protocol : {kProtoTcp, kProtoUdp}) {
+        OwnHost host(six, protocol, method);
+        host.Adopt();
+        Text text = host.names.Request(kTcpSyn);
+        text.ttl = 1;
+        text.payload = Bytes(3000, 7);
+        Text want = host.names.Forwarded(text);
+        want.ttl = text.ttl;
+        const std::vector<Bytes> got = host.Pass(text, 0);
+        REQUIRE(CHECK_EQ(got.size(), 1));
+        CHECK_EQ(got[0], IpOf(want));
+        CHECK_EQ(host.misses, 1);
+      }
+    }
+  }
+}
+
+// The host answers for its address itself (spec 5.3, 5.4: ACCEPT); test/kernel shows with what.
+TEST(path_what_begins_nothing_is_the_hosts_where_it_has_the_address) {
+  for (const bool six : {false, true}) {
+    for (const uint8_t protocol : {kProtoTcp, kProtoUdp, kProtoSctp}) {
+      OwnHost host(six, protocol);
+      host.HasTheService();
+      host.Adopt();
+      Text text = host.names.Request(kTcpSyn);
+      text.source_port = 20;
+      const std::vector<Bytes> got = host.Pass(text, 0);
+      REQUIRE(CHECK_EQ(got.size(), 1));
+      CHECK_EQ(got[0], IpOf(text));
+      CHECK_EQ(host.misses, 0);
+      CHECK_EQ(host.rig.reason(Reason::kFtpDataSource), 1);
+    }
+    OwnHost ftp(six);
+    ftp.HasTheService();
+    ftp.names.config.services[0].port = 21;
+    ftp.names.config.services[0].flags = kServicePersistent;
+    ftp.names.config.schedule_icmp = 1;
+    ftp.Adopt();
+    Text text = ftp.names.Request(kTcpSyn);
+    text.destination_port = 2000;
+    const std::vector<Bytes> got = ftp.Pass(text, kVerdictNone);
+    REQUIRE(CHECK_EQ(got.size(), 1));
+    CHECK_EQ(got[0], IpOf(text));
+    CHECK_EQ(ftp.misses, 1);
+    CHECK_EQ(ftp.rig.reason(Reason::kNoService), 1);
+    // Of an ICMP error about such a port the host has its own copy.
+    std::swap(text.source, text.destination);
+    std::swap(text.source_port, text.destination_port);
+    const Text error = Error(six ? "2001:db8::fe" : "198.18.0.254", ftp.names.ends.service,
+                             six ? 1 : 3, six ? 4 : 3, IpOf(text), six ? 48 : 28);
+    CHECK_EQ(ftp.Pass(error, kVerdictNone).size(), 0);
+    CHECK_EQ(ftp.misses, 1);
+    CHECK_EQ(ftp.rig.reason(Reason::kIcmpUnrelated), 1);
+  }
+}
+
 // Spec 5.4, 3: a port that only the FTP rule led to the service is the host's affair: RST.
 TEST(path_port_of_the_ftp_rule_is_left_alone) {
   World world(kMethodMasquerade);
@@ -575,6 +726,28 @@ TEST(path_answers_are_limited_in_rate) {
   world.rig.pass_ms(20);
   for (uint16_t i = 0; i < 30; i++) answers += world.Pass(text).size();
   CHECK_EQ(answers, 70);
+}
+
+// Whoever provokes one kind of answer does not keep others from theirs; path-MTU discovery least of
+// all, of which a client has no second sign.
+TEST(path_every_kind_of_answer_has_its_limit) {
+  World world(kMethodMasquerade);
+  world.Open();
+  world.rig.hops().set_mtu(rig::RigHops::kIn4, 1400);
+  world.verdict = kVerdictNone;
+  Text refused = world.Request(kTcpSyn);
+  Text stray = world.Request(kTcpAck);
+  for (uint16_t i = 0; i < 200; i++) {
+    refused.source_port = stray.source_port = static_cast<uint16_t>(1000 + i);
+    world.Pass(refused);
+    CHECK_EQ(world.Pass(stray).size(), i < 50 ? 1 : 0);
+  }
+  CHECK_EQ(world.rig.reason(Reason::kIcmpLimited), 300);
+  Text text = world.Request();
+  text.payload = Bytes(1400, 1);
+  for (int i = 0; i < 50; i++) CheckAnswer(world.Pass(text), text, 3, 4);
+  CHECK_EQ(world.Pass(text).size(), 0);
+  CHECK_EQ(world.rig.reason(Reason::kIcmpLimited), 301);
 }
 
 TEST(path_port_that_takes_no_more) {

@@ -126,10 +126,17 @@ TEST(egress_parked_frames_leave_when_their_hop_is_ready) {
     CHECK(rig.egress->send(*frame, 0, 4, rig::RigHops::kIn4, 5));
     rig.egress->flush();  // what waits is a copy
   }
-  rig.egress->serve_neighbours(6);
+  uint32_t given_up = 0;
+  const auto serve = [&](uint32_t now_ms) {
+    rig.egress->serve_neighbours(now_ms, [&](const Frame& frame) {
+      CHECK_EQ(frame.data[0] >> 4, 4);
+      given_up++;
+    });
+  };
+  serve(6);
   CHECK_EQ(rig.port(1).take_sent().size(), 0);
   rig.hops.set_state(rig::RigHops::kIn4, HopState::kReady);
-  rig.egress->serve_neighbours(7);
+  serve(7);
   const std::vector<SentFrame> sent = rig.port(1).take_sent();
   REQUIRE(sent.size() == 200);
   for (uint32_t i = 0; i < 200; i++) CHECK_EQ(NumberOf(sent[i]), i);
@@ -137,10 +144,11 @@ TEST(egress_parked_frames_leave_when_their_hop_is_ready) {
   Frame* frame = rig.egress->scratch(Kind::kAnswers, 1);
   Fill(*frame, 1);
   rig.egress->send(*frame, 0, 4, rig::RigHops::kIn4, 10);
-  rig.egress->serve_neighbours(10 + kNeighbourWaitMs - 1);
+  serve(10 + kNeighbourWaitMs - 1);
   CHECK_EQ(rig.reason(Reason::kNeighbourUnresolved), 0);
-  rig.egress->serve_neighbours(10 + kNeighbourWaitMs);
+  serve(10 + kNeighbourWaitMs);
   CHECK_EQ(rig.reason(Reason::kNeighbourUnresolved), 1);
+  CHECK_EQ(given_up, 1);
 }
 
 TEST(egress_never_answers_a_reset_with_a_reset) {

@@ -481,6 +481,42 @@ TEST(ftp_other_ports_are_the_hosts) {
   }
 }
 
+// Active FTP past the director: a real server calls from the virtual address's port 20, and what
+// the client answers there is the service's, whoever has the address (spec 5.3).
+TEST(ftp_data_port_of_a_persistent_service_is_never_the_hosts) {
+  for (const bool own : {false, true}) {
+    World world(kMethodDirect);
+    world.config.services[0].port = 21;
+    world.config.services[0].flags = kServicePersistent;
+    world.Adopt();
+    if (own) {
+      world.rig.hops().set_state(rig::RigHops::kOut6, HopState::kLocal);
+      world.rig.hops().exceptions.push_back({Address(world.ends.service), rig::RigHops::kOut6});
+    }
+    uint16_t client_port = 41000;
+    const auto misses = [&](uint16_t port, uint8_t flags) {
+      Text text = world.Request(flags);
+      text.source_port = client_port++;
+      text.destination_port = port;
+      world.Pass(text);
+      return world.misses;
+    };
+    CHECK_EQ(misses(20, kSynAck), 1);
+    CHECK_EQ(misses(20, kTcpSyn), 1);
+    CHECK_EQ(misses(20, kTcpAck), 0);
+    CHECK_EQ(misses(20, kTcpSyn | kTcpRst), 0);
+    CHECK_EQ(world.rig.reason(Reason::kNotSyn), 2);
+    // Connections of the host itself use the others.
+    CHECK_EQ(misses(5001, kTcpSyn), 1);
+    CHECK_EQ(misses(5001, kSynAck), own ? 0 : 1);
+    world.config.sloppy_tcp = 1;
+    world.Adopt();
+    CHECK_EQ(misses(20, kTcpAck), 1);
+    CHECK_EQ(misses(5001, kTcpAck), own ? 0 : 1);
+    CHECK_EQ(world.rig.reason(Reason::kNoService), own ? 2 : 0);
+  }
+}
+
 // A sender and a receiver with retransmission, and a network that loses, repeats and reorders
 // between them and the director. Whatever happens, the client reads what the server wrote, with
 // every announcement naming the virtual address, and nothing of it twice or never.

@@ -43,9 +43,7 @@ TEST(static_hops_given) {
   const uint8_t before = hops.generation();
   hops.change_routes();
   CHECK_NE(hops.generation(), before);
-  uint32_t expired = 5;
-  CHECK_EQ(hops.service(0, nullptr, 0, &expired), 0u);
-  CHECK_EQ(expired, 5u);
+  CHECK_EQ(hops.service(0, nullptr, 0), 0u);
 }
 
 Addr Numbered(uint32_t n) { return Addr::v4(Be32::of(0xc6120000u + n)); }
@@ -89,7 +87,14 @@ TEST(parked_in_order_of_each_hop) {
               });
   CHECK_EQ(lent, (std::vector<int>{1, 3, 5}));
   CHECK_EQ(parked.size(), 3u);
-  CHECK_EQ(parked.drop(0), 3u);
+  parked.give_up(0);
+  lent.clear();
+  parked.lend([](uint16_t slot) { return slot == kNoSlot; },
+              [&](uint16_t, const Frame& frame) {
+                lent.push_back(frame.data[0]);
+                return true;
+              });
+  CHECK_EQ(lent, (std::vector<int>{0, 2, 4}));
   CHECK_EQ(parked.size(), 0u);
   parked.free_lent();
 }
@@ -146,10 +151,16 @@ TEST(parked_grows_old) {
   parked.put(2, one.frame(), start_ms + 100);
   std::vector<int> gone;
   const auto note = [&](uint16_t slot) { gone.push_back(slot); };
-  CHECK_EQ(parked.drop_old(start_ms + kNeighbourWaitMs - 1, note), 0u);
-  CHECK_EQ(parked.drop_old(start_ms + kNeighbourWaitMs, note), 1u);
-  CHECK_EQ(parked.drop_old(start_ms + kNeighbourWaitMs + 100, note), 1u);
+  parked.give_up_old(start_ms + kNeighbourWaitMs - 1, note);
+  CHECK_EQ(gone, std::vector<int>{});
+  parked.give_up_old(start_ms + kNeighbourWaitMs, note);
+  CHECK_EQ(gone, (std::vector<int>{1}));
+  parked.give_up_old(start_ms + kNeighbourWaitMs + 100, note);
   CHECK_EQ(gone, (std::vector<int>{1, 2}));
+  uint32_t lent = 0;
+  parked.lend([](uint16_t slot) { return slot == kNoSlot; },
+              [&](uint16_t, const Frame&) { return ++lent != 0; });
+  CHECK_EQ(lent, 2u);
 }
 
 }  // namespace

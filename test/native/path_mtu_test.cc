@@ -396,6 +396,18 @@ TEST(bypass_only_where_the_rule_says) {
   local.Refused(local.Request(kTcpSyn));
   CHECK_EQ(local.Size(), 0);
   CHECK_EQ(local.rig.reason(Reason::kNoDestination), 1);
+  // Not out of an ICMP error, which ends here without an answer (spec 5.4, 2 and 4).
+  MarkWorld icmp(false);
+  icmp.config.schedule_icmp = 1;
+  icmp.Adopt();
+  Text reply = icmp.Request();
+  std::swap(reply.source, reply.destination);
+  std::swap(reply.source_port, reply.destination_port);
+  Text error = RouterError(IpOf(reply), 3, 3, 0);
+  error.destination = icmp.ends.service;
+  CHECK_EQ(icmp.Refused(error).size(), 0);
+  CHECK_EQ(icmp.Size(), 0);
+  CHECK_EQ(icmp.rig.reason(Reason::kNoDestination), 1);
 }
 
 // Spec 5.5.7: what was bypassed must never end on this host.

@@ -324,6 +324,33 @@ TEST(synproxy_what_comes_in_one_burst_is_one_connection) {
   CHECK_EQ(world.State(), kTcpCloseWait);  // the FIN was among them
 }
 
+// With drop_packet an ICMP error joins what its flow began in the same burst, and it is no segment.
+TEST(synproxy_icmp_error_in_the_burst_of_its_cookie) {
+  for (const bool flag : {false, true}) {
+    Proxied world;
+    world.Syn();
+    world.config.services[0].flags = flag ? kServiceSynproxy : 0;
+    world.config.schedule_icmp = 1;
+    world.Adopt();
+    world.blocks.words.get()->drop_rate = 100;
+    Text reply = world.Request();
+    std::swap(reply.source, reply.destination);
+    std::swap(reply.source_port, reply.destination_port);
+    Text error = world.Request();
+    error.protocol = kProtoIcmp;
+    error.icmp_type = 3;
+    error.icmp_code = 3;
+    error.payload = Bytes(4, 0);
+    test::PutAll(error.payload, IpOf(reply));
+    world.Inject(world.Ack());
+    CHECK_EQ(world.Pass(error).size(), flag ? 1 : 2);  // the SYN; the error
+    CHECK_EQ(world.State(), kTcpSynSent);
+    CHECK_EQ(world.Why(Reason::kIcmpUnrelated), flag ? 1 : 0);
+    CHECK_EQ(world.Accept().size(), 1);
+    CHECK_EQ(world.State(), kTcpEstablished);
+  }
+}
+
 TEST(synproxy_without_ack_nothing_is_stored) {
   Proxied world;
   world.Ask();

@@ -35,6 +35,9 @@ import {
   type WantedRules,
 } from './tun-rules.js'
 
+/** The kernel's net.ipv4.ip_unprivileged_port_start where the host says none. */
+const UNPRIVILEGED_START = 1024
+
 /** One director's hold on its host; made by prepare(), ended by remove(). */
 export class HostSide {
   readonly #options: DataplaneOptions
@@ -83,10 +86,12 @@ export class HostSide {
     const { io, tunName, log } = this.#options
     const view = await this.#viewFor(config)
     this.#seen = undefined
-    const { localPortFirst: first, localPortLast: last } = hostFacts(config, view)
+    const { localPortFirst: first, localPortLast: last, ftpDataFirst } = hostFacts(config, view)
     const own = ownAddresses(view.interfaces)
     const tunnels = view.interfaces.filter(({ isTunnel }) => isTunnel).map(({ name }) => name)
-    const wanted = wantedRules(config, { io, tunName, own, localPorts: { first, last }, tunnels })
+    const localPorts = { first, last }
+    const options = { io, tunName, own, localPorts, ftpDataFirst, tunnels }
+    const wanted = wantedRules(config, options)
     for (const one of io === 'tun' ? unroutable(config) : []) {
       log.warn(`rules cannot name port ${PORT_MAX}, so --io tun gets no packets of ${one}`)
     }
@@ -103,6 +108,7 @@ export class HostSide {
       interfaces: await readInterfaces(),
       ports: io === 'af_packet' ? interfaces : [],
       ephemeralPorts: await ephemeralPorts(),
+      unprivilegedStart: await unprivilegedStart(),
       localPorts: io === 'af_packet' ? LOCAL_PORTS : ROUTED_LOCAL_PORTS,
       announce,
     }
@@ -166,4 +172,10 @@ async function ephemeralPorts(): Promise<PortRange> {
   const text = (await readSetting('net/ipv4/ip_local_port_range')) ?? ''
   const [first, last] = text.split(/\s+/).map(Number)
   return first > 0 && last >= first ? { first, last } : { first: LOCAL_PORTS.last + 1, last: 0 }
+}
+
+/** net.ipv4.ip_unprivileged_port_start; every protocol's. */
+async function unprivilegedStart(): Promise<number> {
+  const text = await readSetting('net/ipv4/ip_unprivileged_port_start')
+  return text === undefined ? UNPRIVILEGED_START : Number(text)
 }

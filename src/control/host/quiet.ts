@@ -43,6 +43,9 @@ export const ENTRY_BYTES = 28
 
 const FTP_PORT = 21
 
+/** Passive ports are real servers' own, and below this nobody offers any. */
+const PASSIVE_FIRST = 1024
+
 /** Outer protocols of tunnels (spec appendix A). */
 const TUNNEL_PROTOCOL = { ipip: 4, gre: 47, gue: PROTOCOL_NUMBER.udp } as const
 
@@ -67,6 +70,8 @@ export interface HostView {
   readonly ports: readonly string[]
   /** net.ipv4.ip_local_port_range, used by the host for both families. */
   readonly ephemeralPorts: PortRange
+  /** net.ipv4.ip_unprivileged_port_start, of both families too. */
+  readonly unprivilegedStart: number
   /** LOCAL_PORTS, or ROUTED_LOCAL_PORTS with `--io tun`. */
   readonly localPorts: PortRange
   /** False: `--announce off`. */
@@ -88,6 +93,10 @@ export interface HostFacts {
   /** Source ports of GUE tunnels. */
   readonly ephemeralPortFirst: number
   readonly ephemeralPortLast: number
+  /** Where the FTP rule begins (spec 1.2). */
+  readonly unprivilegedStart: number
+  /** The first port, beside 20, that addresses of ftpDataAddresses() take. */
+  readonly ftpDataFirst: number
 }
 
 /** A destination whose replies pass through uvs, with the service it is of. */
@@ -140,6 +149,8 @@ export function hostFacts(config: Config, host: HostView): HostFacts {
     localPortLast: ports.last,
     ephemeralPortFirst: ephemeral.first,
     ephemeralPortLast: ephemeral.last,
+    unprivilegedStart: host.unprivilegedStart,
+    ftpDataFirst: ftpDataFirst(config, host),
   }
 }
 
@@ -178,18 +189,27 @@ export function requestEnds(config: Config): ServiceId[] {
 }
 
 /**
- * Addresses whose FTP service takes data connections too, on port 20 and all ports from 1024: of a
- * persistent service (spec 1.2), and those that the helper expects (spec 6). Any other packet to
+ * Addresses whose FTP service takes data connections too, on port 20 and from ftpDataFirst() on: of
+ * a persistent service (spec 1.2), and those that the helper expects (spec 6). Any other packet to
  * such a port is the host's, and given back to it (spec 5.4).
  */
 export function ftpDataAddresses(config: Config): Address[] {
   const persistent = addressServices(config).filter(
     ({ id, flags }) => isFtp(id) && (flags & SERVICE_FLAGS.PERSISTENT) !== 0,
   )
-  const helped = boundDestinations(config)
-    .filter(({ id, destination }) => isHelped(config, id, destination))
-    .map(({ id }) => id.address)
-  return unique([...persistent.map(({ id }) => id.address), ...helped])
+  return unique([...persistent, ...helped(config)].map(({ id }) => id.address))
+}
+
+function helped(config: Config): BoundDestination[] {
+  return boundDestinations(config).filter(({ id, destination }) =>
+    isHelped(config, id, destination),
+  )
+}
+
+function ftpDataFirst(config: Config, { unprivilegedStart }: HostView): number {
+  return helped(config).length === 0
+    ? unprivilegedStart
+    : Math.min(PASSIVE_FIRST, unprivilegedStart)
 }
 
 function isFtp({ protocol, port }: ServiceId): boolean {

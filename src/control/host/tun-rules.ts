@@ -50,9 +50,6 @@ export const PROTOCOL = 177
 /** A port no rule can name: the kernel refuses it (net/core/fib_rules.c, port range checks). */
 export const PORT_MAX = 65535
 
-/** What an FTP service takes beside its own port (quiet.ts), as far as rules can say it. */
-const FTP_DATA_PORTS = ['20', `1024-${PORT_MAX - 1}`]
-
 const PREFERENCE = {
   OUT: 70,
   TUNNELED: 70,
@@ -84,6 +81,8 @@ export interface RuleOptions {
   readonly own: ReadonlySet<string>
   /** FULLNAT local ports. */
   readonly localPorts: PortRange
+  /** What FTP services take beside their own port and 20 (quiet.ts). */
+  readonly ftpDataFirst: number
   /** Names of the host's tunnel devices. */
   readonly tunnels: readonly string[]
 }
@@ -181,7 +180,8 @@ function hasOwn(end: MarkEnd, own: ReadonlySet<string>): boolean {
   })
 }
 
-function serviceRules(config: Config, { own }: RuleOptions, family: Family): string[] {
+function serviceRules(config: Config, options: RuleOptions, family: Family): string[] {
+  const { own } = options
   const ends = requestEnds(config).filter(
     ({ address, port }) => address.family === family && port !== PORT_MAX,
   )
@@ -195,11 +195,17 @@ function serviceRules(config: Config, { own }: RuleOptions, family: Family): str
   const data = ftpDataAddresses(config)
     .filter((address) => address.family === family)
     .flatMap(({ text }) =>
-      FTP_DATA_PORTS.map((range) =>
+      ftpDataPorts(options).map((range) =>
         take(`to ${text} ipproto ${PROTOCOL_NUMBER.tcp} dport ${range}`),
       ),
     )
   return [...ports, ...data, ...icmp]
+}
+
+/** Rules cannot name port 0 or 65535. */
+function ftpDataPorts({ ftpDataFirst }: RuleOptions): string[] {
+  const first = Math.max(ftpDataFirst, 1)
+  return first < PORT_MAX ? ['20', `${first}-${PORT_MAX - 1}`] : ['20']
 }
 
 /**

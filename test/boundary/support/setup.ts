@@ -69,6 +69,7 @@ export function blockOf(config: Config, generation = 1): Uint8Array {
     localPortLast: 65535,
     ephemeralPortFirst: 32768,
     ephemeralPortLast: 60999,
+    unprivilegedStart: 1024,
     cookieSecret: new Uint8Array(36),
     announces: [],
     portNames: [],

@@ -46,6 +46,7 @@ const HOST: HostView = {
   }),
   ports: ['eth0', 'eth1'],
   ephemeralPorts: { first: 32768, last: 60999 },
+  unprivilegedStart: 1024,
   localPorts: LOCAL_PORTS,
   announce: true,
 }
@@ -225,6 +226,21 @@ describe('classifier entries', () => {
     assert.deepEqual(entries(0, 'masquerade').slice(0, 4), masqueraded)
     assert.ok(!entries(0, 'direct').some((entry) => entry.startsWith('FTP_DATA')))
     assert.ok(!entries(0, 'fullnat').some((entry) => entry.startsWith('FTP_DATA')))
+  })
+
+  it('data connections begin where the host says, those of the helper at 1024', () => {
+    const id = serviceId('198.18.0.100', 21)
+    const flags = SERVICE_FLAGS.PERSISTENT
+    const first = (unprivilegedStart: number, method: 'masquerade' | 'direct'): number[] => {
+      const commands = [addService(id, { flags }), addDestination(id, '198.18.0.21', { method })]
+      const facts = hostFacts(configOf(commands), { ...HOST, unprivilegedStart })
+      return [facts.unprivilegedStart, facts.ftpDataFirst]
+    }
+    assert.deepEqual(first(80, 'direct'), [80, 80])
+    assert.deepEqual(first(2000, 'direct'), [2000, 2000])
+    // The rule of the workers is the host's; what the helper expects comes to them as well.
+    assert.deepEqual(first(80, 'masquerade'), [80, 80])
+    assert.deepEqual(first(2000, 'masquerade'), [2000, 1024])
   })
 
   it('the ports of the FTP helper are those of the configuration', () => {

@@ -20,6 +20,7 @@ const TUN: RuleOptions = {
   tunName: 'uvs0',
   own: new Set(['198.18.0.254']),
   localPorts: { first: 5000, last: 65534 },
+  ftpDataFirst: 1024,
   tunnels: ['tunl0', 'gre1'],
 }
 
@@ -74,6 +75,13 @@ describe('routing rules', () => {
       'pref 72 to 198.18.9.1 ipproto 6 dport 1024-65534 lookup 7777 protocol 177',
       'pref 72 to 198.18.9.1 ipproto 1 lookup 7777 protocol 177',
     ])
+    const dataPorts = (ftpDataFirst: number): string[] =>
+      wantedRules(config, { ...TUN, ftpDataFirst })[4].rules.flatMap(
+        (one) => /dport (\d+-\d+)/.exec(one)?.[1] ?? [],
+      )
+    assert.deepEqual(dataPorts(2000), ['2000-65534'])
+    assert.deepEqual(dataPorts(0), ['1-65534'])
+    assert.deepEqual(dataPorts(65535), [])
   })
 
   it("move the local table behind them when a virtual address is the host's", () => {

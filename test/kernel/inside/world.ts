@@ -23,6 +23,7 @@ import {
   realServerMac,
   resolveNames,
   SERVER_SIDE,
+  TAKEN_MARK,
   VIRTUAL_NETS,
 } from '../addresses.js'
 import { GUE_PORT } from '../tunnel-text.js'
@@ -167,6 +168,9 @@ function hostLines(): string[] {
     `route add ${CLIENT_NETS[1]} via ${GATEWAY.address6}`,
     // Every virtual address is the director's own, as if it were on lo.
     ...VIRTUAL_NETS.map((net) => `route add local ${net} dev lo`),
+    // And so is every address to a packet of this mark: how a transparent cache gets its packets.
+    `rule add fwmark ${TAKEN_MARK} lookup ${TAKEN_MARK}`,
+    `route add local default dev lo table ${TAKEN_MARK}`,
   ]
 }
 

@@ -164,4 +164,18 @@ export const FTP = [
     c.answer('PA', { payload: '200 Fine.\r\n', tcp: { checksum: 0x1234 } })
     s.connections()
   }),
+
+  scenario('FTP by direct routing, persistent: what a client answers an active server', (s) => {
+    s.service('-t $V1:21 -s rr -p 300', '-r $R1:21 -g', '-r $R2:21 -g')
+    for (const client of ['$C1', '$C2']) {
+      s.tcp(`${client}:40000`, '$V1:21').send('S')
+      const data = s.tcp(`${client}:41000`, '$V1:20')
+      data.send('SA')
+      data.send('A')
+      s.tcp(`${client}:42000`, '$V1:15000').send('S')
+    }
+    s.tcp('$C3:41000', '$V1:20').send('A')
+    s.connections()
+    s.list()
+  }),
 ]

@@ -257,4 +257,18 @@ export const ICMP = [
     s.connections()
     s.stats()
   }),
+
+  scenario('no neighbour: what clients of a real server hear that is not there', (s) => {
+    s.service('-t $V1:80 -s rr', '-r 198.18.1.200:8080 -m')
+    s.service('-u $V1:53 -s rr', '-r 198.18.1.201:53 -g')
+    s.service('-t [$V1v6]:80 -s rr', '-r [2001:db8:1::c8]:8080 -m')
+    for (const flow of [s.tcp('$C1:40000', '$V1:80'), s.tcp('[$C1v6]:40000', '[$V1v6]:80')]) {
+      flow.send('S')
+      s.wait(5)
+    }
+    s.udp('$C1:5000', '$V1:53').send()
+    s.wait(5)
+    s.connections()
+    s.stats()
+  }),
 ]

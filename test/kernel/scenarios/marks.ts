@@ -2,6 +2,7 @@
  * Services by firewall mark: the kernel's packets get their marks from nftables, uvs' from its own
  * rules. Which service a mark leads to, templates of marks, and what falls through to addresses.
  */
+import { TAKEN_MARK } from '../addresses.js'
 import { type Builder, scenario } from '../language.js'
 
 const THREE = ['-r $R1 -g', '-r $R2 -g', '-r $R3 -g']
@@ -16,6 +17,21 @@ function markService(s: Builder, service: string, ...destinations: readonly stri
 
 function syns(s: Builder, ...flows: readonly (readonly [client: string, virtual: string])[]): void {
   for (const [client, virtual] of flows) s.tcp(client, virtual).send('S')
+}
+
+/** A connection of each protocol that a mark can be given, to one address. */
+function everyProtocol(s: Builder, client: string): void {
+  const c = s.tcp(`${client}:40000`, '$V1:80')
+  c.open()
+  c.send('PA', { payload: 'hello' })
+  const u = s.udp(`${client}:5000`, '$V1:53')
+  u.send()
+  u.answer()
+  const a = s.sctp(`${client}:6000`, '$V1:132')
+  a.send('INIT')
+  a.answer('INIT-ACK')
+  a.send('COOKIE-ECHO')
+  a.answer('COOKIE-ACK')
 }
 
 export const MARKS = [
@@ -152,5 +168,43 @@ export const MARKS = [
     syns(s, ['$C2:40001', '$V1:443'], ['$C2:40000', '$V1:80'], ['$C6:40000', '$V1:80'])
     s.connections()
     s.list()
+  }),
+
+  scenario('marks: TCP, UDP and SCTP take turns under one mark', (s) => {
+    markService(s, '-f 31 -s rr', '-r $R1 -m', '-r $R2 -m', '-r $R3 -m')
+    s.mark('-d $V1 --set-mark 31')
+    everyProtocol(s, '$C1')
+    everyProtocol(s, '$C2')
+    s.connections()
+    s.list()
+    s.stats()
+  }),
+
+  scenario('marks: TCP, UDP and SCTP of one client meet one real server', (s) => {
+    markService(s, '-f 32 -s rr -p 60', '-r $R1 -m', '-r $R2 -m', '-r $R3 -m')
+    s.mark('-d $V1 --set-mark 32')
+    for (const client of ['$C1', '$C2', '$C3', '$C4']) everyProtocol(s, client)
+    s.connections()
+    s.list()
+    s.ipvsadm('-L -n --persistent-conn')
+    s.stats()
+  }),
+
+  scenario('marks: what no destination takes goes where it is addressed to, cache_bypass', (s) => {
+    s.sysctl('cache_bypass', 1)
+    markService(s, `-f ${TAKEN_MARK} -s rr`)
+    for (const address of ['$C200', '$V1']) s.mark(`-d ${address} --set-mark ${TAKEN_MARK}`)
+    const c = s.tcp('$C1:40000', '$C200:80')
+    for (const flags of ['S', 'A', 'PA', 'FA']) c.send(flags)
+    s.udp('$C1:5000', '$C200:53').send()
+    s.sctp('$C1:6000', '$C200:132').send('INIT')
+    // The director's own address is not bypassed.
+    s.tcp('$C1:40002', '$V1:80').send('S')
+    s.connections()
+    s.list()
+    s.stats()
+    s.sysctl('cache_bypass', 0)
+    c.send('A')
+    s.connections()
   }),
 ]
