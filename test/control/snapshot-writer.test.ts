@@ -110,6 +110,9 @@ describe('snapshot writer', () => {
     assert.equal(read.service(slot, 'flags'), SERVICE_FLAGS.PERSISTENT | SERVICE_FLAGS.HASHED)
     assert.equal(read.service(slot, 'netmask'), 0xffffff00)
     assert.equal(read.service(slot, 'orderCount'), 2)
+    assert.equal(read.service(slot, 'used'), 1)
+    assert.equal(read.service(slot, 'incarnation'), serviceIn(config, A).incarnation)
+    assert.equal(read.service(slot, 'changes'), serviceIn(config, A).changes)
     const six = serviceIn(config, B).slot
     assert.deepEqual([read.service(six, 'family'), read.service(six, 'protocol')], [6, 17])
     const mark = serviceIn(config, MARK).slot
@@ -171,6 +174,12 @@ describe('snapshot writer', () => {
     assert.deepEqual(
       ['flags', 'used', 'weight', 'port', 'serviceSlot'].map((f) => read.destination(gone, f)),
       [0, 1, 5, 8080, serviceIn(config, A).slot],
+    )
+    const identity = ['incarnation', 'inserted', 'hashed'] as const
+    const gue = serviceIn(config, A).destinations[0]
+    assert.deepEqual(
+      identity.map((f) => read.destination(tunnel, f)),
+      identity.map((f) => gue[f]),
     )
     assert.deepEqual(read.destinationAddress(gone), mappedBytes(ip('198.18.1.1')))
     const orphaned = configOf([{ kind: 'deleteService', service: A }], config)

@@ -321,7 +321,7 @@ TEST(sip_core_the_newest_service_of_a_server_counts) {
   world.config.services.push_back(other);
   rig::DestinationText destination = world.config.destinations[0];
   destination.service = 1;
-  destination.incarnation = 2;
+  destination.hashed = 2;
   world.config.destinations.push_back(destination);
   world.Adopt();
   world.Send(world.FromServer("a", 0), 1);

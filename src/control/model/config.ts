@@ -38,7 +38,7 @@ export interface Config {
   readonly retiredServiceSlots: readonly number[]
   readonly serviceSlots: SlotPool
   readonly destinationSlots: SlotPool
-  /** Next value for incarnations and epochs. */
+  /** Next value for incarnations, epochs and whatever else only has to differ or to grow. */
   readonly nextIncarnation: number
   readonly localAddressCapacity: number
   readonly maglevIndex: number
