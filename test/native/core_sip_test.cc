@@ -328,6 +328,11 @@ TEST(sip_core_the_newest_service_of_a_server_counts) {
   CHECK_EQ(world.misses, 0);
   world.Send(world.FromServer("a", 1), 1);
   CHECK_EQ(world.misses, 1);
+  // The first one was removed and came back: its slot is the old one, its place is new.
+  world.config.destinations[0].hashed = 3;
+  world.Adopt();
+  world.Send(world.FromServer("a", 0), 1);
+  CHECK_EQ(world.misses, 1);
 }
 
 TEST(sip_core_unknown_replies_are_answered_where_no_call_is_named) {
