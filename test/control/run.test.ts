@@ -16,6 +16,7 @@ import type { Host } from '../../src/control/main.js'
 import { emptyConfig } from '../../src/control/model/config.js'
 import type { Config } from '../../src/control/model/config.js'
 import { ControlError } from '../../src/control/model/errors.js'
+import { defaultSysctls } from '../../src/control/model/sysctls.js'
 import type { Probe } from '../../src/control/offload/kernel-dataplane.js'
 import { mergeSettings, parseRunFlags } from '../../src/control/run-options.js'
 import { FakeClock, FakeDataplane } from '../support/fake-dataplane.js'
@@ -287,6 +288,7 @@ function world(socket: string): World {
     stderr: '',
     kernel: { ok: false, problem: new ControlError('IPVS_ABSENT', 'no IPVS') },
     capacity: CAPACITY,
+    sysctlDefaults: defaultSysctls(4711),
     clock: new FakeClock(),
     defaultSocket: socket,
     version: '0.0.0',
@@ -359,6 +361,20 @@ describe('uvs run', () => {
     assert.equal(await done, 0)
     assert.equal(host.port.stopped, true)
     await assert.rejects(client.services())
+  })
+
+  it('takes settings by their whole names, of the file and of the command line', async () => {
+    const text = 'sysctls: { net.ipv4.vs.drop_entry: 3, net/ipv4/vs/sloppy_tcp: 1 }\n'
+    writeFileSync(path('uvs.yaml'), text)
+    const host = world(path('s'))
+    const set = ['--set', 'net.ipv4.vs.am_droprate=5', '--set', 'net.ipv4.vs.drop_entry=1']
+    const done = runDaemon(['--io', 'tun', '--config', path('uvs.yaml'), ...set], host)
+    await host.ready
+    const { sysctls } = host.started[0].config
+    assert.deepEqual([sysctls.drop_entry, sysctls.sloppy_tcp, sysctls.am_droprate], [1, 1, 5])
+    assert.equal(sysctls.sync_qlen_max, 4711)
+    host.stop()
+    assert.equal(await done, 0)
   })
 
   for (const [what, check] of [
