@@ -87,6 +87,22 @@ describe('configuration file', () => {
     assert.equal(services[0].options.flags, 0x8000)
   })
 
+  it('gives a service its persistence engine', () => {
+    const text = 'services:\n  - udp: 198.18.0.1:5060\n    persistent: 60\n    pe: sip'
+    const { services } = parsed(text)
+    assert.equal(services[0].options.engine, 'sip')
+    const config = configOf(reconcile(emptyConfig(CAPACITY), [], services))
+    assert.deepEqual(reconcile(config, services, services), [])
+    const without = parsed(text.replace('pe: sip', '')).services
+    const edits = reconcile(config, services, without)
+    assert.deepEqual(
+      edits.map(({ kind }) => kind),
+      ['editService'],
+    )
+    const [edited] = [...configOf(edits, config).services.values()]
+    assert.equal(edited.engine, '')
+  })
+
   for (const [text, message] of [
     ['a: 1', 'uvs.yaml:1: a is not known here; known are: io'],
     ['services:\n  - tcp: 198.18.0.1', 'uvs.yaml:2: services[1] needs a port, or persistent'],
@@ -102,6 +118,8 @@ describe('configuration file', () => {
       'services:\n  - tcp: 198.18.0.1:80\n    destinations:\n      - weight: 1',
       'uvs.yaml:4: services[1].destinations[1] needs an address',
     ],
+    ['services: [{ udp: 198.18.0.1:5060, pe: rtp }]', 'services[1].pe must be one of sip'],
+    ['services: [{ fwmark: 5, family: ip6 }]', 'services[1].family must be one of ipv4, ipv6'],
     ['mh-index: 18', 'uvs.yaml:1: mh-index must be an integer from 8 to 17'],
     ['workers: 99', 'uvs.yaml:1: workers must be an integer from 1 to 16'],
     ['io: [', 'uvs.yaml:'],
