@@ -17,7 +17,7 @@ UVS_SOCKET names the control socket (default /run/uvs/uvs.sock).
 const COMMANDS: Readonly<Record<string, string>> = {
   run: `usage: uvs run [options]
 
-  --config FILE          configuration file (YAML)
+  --config FILE          configuration file (YAML; docs/configuration.md)
   --rules FILE           services to start with, as ipvsadm-save wrote them
   --io af_packet|tun     where packets come from (default af_packet)
   --iface IF[,IF...]     interfaces to work on, with af_packet
