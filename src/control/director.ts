@@ -12,6 +12,7 @@ import type {
   ServiceView,
   StatusView,
 } from './api/views.js'
+import { reasonText } from '../dataplane/counters.js'
 import type { Clock } from './clock.js'
 import { DefenceWatch } from './defence-watch.js'
 import type { ConnectionRow, DataplanePort, RowFilter, TrafficBook } from './dataplane-port.js'
@@ -394,6 +395,7 @@ export class Director {
       inactive,
       ...trafficView(this.#book.total),
       drops: Object.fromEntries(drops.map(([name, count]) => [name, String(count)])),
+      reasons: Object.fromEntries(drops.map(([name]) => [name, reasonText(name)])),
     }
   }
 

@@ -53,7 +53,7 @@ Options, output and exit statuses are those of ipvsadm 1.31; see "uvs ipvsadm --
 `,
   status: `usage: uvs status [--json] [--socket PATH]
 
-Ports, workers, services, rates, and packets that were not forwarded by reason.
+Ports, workers, services, rates, and packets that were not forwarded, by reason and what it means.
 `,
   conns: `usage: uvs conns [filters] [--json] [--socket PATH]
 
