@@ -426,7 +426,7 @@ const CHANGED = [
     s.connections()
   }),
 
-  scenario('-E: the same scheduler again starts its round anew', (s) => {
+  scenario('-E: the same scheduler again goes on with its round', (s) => {
     s.service('-t $V1:80 -s wrr', ...THREE)
     s.service('-t $V2:80 -s rr', ...EQUAL)
     halfOpen(s, 1, 2)
