@@ -7,7 +7,7 @@
 
 namespace uvs {
 
-constexpr uint32_t kLayoutHash = 0x4d5c4d15u;
+constexpr uint32_t kLayoutHash = 0x67e36d56u;
 constexpr uint32_t kSnapshotMagic = 0x53565531u;
 constexpr uint32_t kTableMagic = 0x54565531u;
 constexpr uint16_t kNoSlot = 65535;
@@ -478,14 +478,16 @@ struct ServiceRecord {
   uint8_t family;
   uint32_t fwmark;
   uint32_t flags;
-  uint32_t scheduler_id;
+  uint8_t scheduler_id;
+  uint8_t used;
+  uint16_t reserved;
   uint32_t order_first;
   uint32_t order_count;
   uint32_t persistent_sec;
   uint32_t netmask;
   uint32_t local_first;
   uint32_t local_count;
-  uint32_t used;
+  uint32_t changes;
   uint32_t incarnation;
 };
 static_assert(sizeof(ServiceRecord) == 64);
@@ -496,13 +498,15 @@ static_assert(offsetof(ServiceRecord, family) == 19);
 static_assert(offsetof(ServiceRecord, fwmark) == 20);
 static_assert(offsetof(ServiceRecord, flags) == 24);
 static_assert(offsetof(ServiceRecord, scheduler_id) == 28);
+static_assert(offsetof(ServiceRecord, used) == 29);
+static_assert(offsetof(ServiceRecord, reserved) == 30);
 static_assert(offsetof(ServiceRecord, order_first) == 32);
 static_assert(offsetof(ServiceRecord, order_count) == 36);
 static_assert(offsetof(ServiceRecord, persistent_sec) == 40);
 static_assert(offsetof(ServiceRecord, netmask) == 44);
 static_assert(offsetof(ServiceRecord, local_first) == 48);
 static_assert(offsetof(ServiceRecord, local_count) == 52);
-static_assert(offsetof(ServiceRecord, used) == 56);
+static_assert(offsetof(ServiceRecord, changes) == 56);
 static_assert(offsetof(ServiceRecord, incarnation) == 60);
 
 struct DestinationRecord {
@@ -521,8 +525,8 @@ struct DestinationRecord {
   uint16_t tunnel_port;
   uint32_t used;
   uint32_t incarnation;
-  uint32_t reserved;
-  uint32_t reserved1;
+  uint32_t inserted;
+  uint32_t hashed;
 };
 static_assert(sizeof(DestinationRecord) == 64);
 static_assert(offsetof(DestinationRecord, address) == 0);
@@ -540,8 +544,8 @@ static_assert(offsetof(DestinationRecord, tunnel_flags) == 45);
 static_assert(offsetof(DestinationRecord, tunnel_port) == 46);
 static_assert(offsetof(DestinationRecord, used) == 48);
 static_assert(offsetof(DestinationRecord, incarnation) == 52);
-static_assert(offsetof(DestinationRecord, reserved) == 56);
-static_assert(offsetof(DestinationRecord, reserved1) == 60);
+static_assert(offsetof(DestinationRecord, inserted) == 56);
+static_assert(offsetof(DestinationRecord, hashed) == 60);
 
 struct SynproxyRecord {
   uint32_t secret[8];

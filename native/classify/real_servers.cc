@@ -45,9 +45,9 @@ uint16_t RealServers::find(const Snapshot& snapshot, const Addr& address, uint16
     if (destination.port != port || !(destination.address == address)) continue;
     const ServiceRecord* service = snapshot.service(destination.service_slot);
     if (service == nullptr || (service->protocol != protocol && service->fwmark == 0)) continue;
-    if (found != kNoSlot && destination.incarnation < newest) continue;
+    if (found != kNoSlot && destination.hashed < newest) continue;
     found = static_cast<uint16_t>(entries_[at] - 1);
-    newest = destination.incarnation;
+    newest = destination.hashed;
   }
   return found;
 }

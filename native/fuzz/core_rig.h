@@ -209,7 +209,7 @@ struct DestinationText {
   uint8_t tunnel_type = kTunnelIpip;
   uint8_t tunnel_flags = 0;
   uint16_t tunnel_port = 0;
-  uint32_t incarnation = 1;
+  uint32_t hashed = 1;
 };
 
 // The parameters of SYNPROXY as Alibaba's (spec 12.9), with secrets that are none.
@@ -284,7 +284,8 @@ inline void write_destination(DestinationRecord* record, const DestinationText& 
   record->service_slot = text.available ? text.service : uint32_t{kNoSlot};
   record->flags = text.available ? kDestinationAvailable : 0;
   record->used = 1;
-  record->incarnation = text.incarnation;
+  record->incarnation = 1;
+  record->hashed = text.hashed;
 }
 
 inline void write_settings(SnapshotHeaderRecord* h, const ConfigText& text) {

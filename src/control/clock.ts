@@ -6,6 +6,8 @@ export interface Clock {
   monotonicMs(): number
   /** Calls `action` every `periodMs` until the returned function is called. */
   every(periodMs: number, action: () => void): () => void
+  /** Calls `action` once, `delayMs` from now and never before; not at all after the stop. */
+  after(delayMs: number, action: () => void): () => void
 }
 
 /** The host's clock. Its timers do not keep the process alive. */
@@ -16,5 +18,18 @@ export const systemClock: Clock = {
     const timer = setInterval(action, periodMs)
     timer.unref()
     return () => clearInterval(timer)
+  },
+  after(delayMs, action) {
+    const dueMs = performance.now() + delayMs
+    let timer: NodeJS.Timeout | undefined
+    // A timer counts from when its turn of the event loop began, which may be some time ago.
+    const look = (): void => {
+      const leftMs = dueMs - performance.now()
+      if (leftMs <= 0) return action()
+      timer = setTimeout(look, Math.ceil(leftMs))
+      timer.unref()
+    }
+    look()
+    return () => clearTimeout(timer)
   },
 }

@@ -12,6 +12,7 @@ import type {
   ServiceView,
   StatusView,
 } from './api/views.js'
+import { reasonText } from '../dataplane/counters.js'
 import type { Clock } from './clock.js'
 import { DefenceWatch } from './defence-watch.js'
 import type { ConnectionRow, DataplanePort, RowFilter, TrafficBook } from './dataplane-port.js'
@@ -65,6 +66,8 @@ export class Director {
   #waiting: Waiting[] = []
   #draining: Promise<void> | undefined
   #stopTimers: (() => void)[] = []
+  /** Cancels the next look at the trash; undefined while none is to come. */
+  #stopTrashTimer: (() => void) | undefined
 
   constructor(options: DirectorOptions) {
     this.#options = options
@@ -96,17 +99,13 @@ export class Director {
     return this.#options.port.traffic?.() ?? this.#rates
   }
 
-  /**
-   * Starts the estimator, the trash timer and the load defences; warns about settings of the first
-   * configuration.
-   */
+  /** Starts the estimator and the load defences; warns about settings that have no effect. */
   start(): void {
     const { clock } = this.#options
     this.#warnIdle(undefined)
     this.#defences?.look(false)
     this.#stopTimers = [
       clock.every(PERIOD_MS, () => this.#estimate()),
-      clock.every(TRASH_PERIOD_MS, () => void this.#reap()),
       clock.every(DEFENCE_PERIOD_MS, () => this.#defences?.look(true)),
     ]
   }
@@ -115,6 +114,7 @@ export class Director {
   async stop(): Promise<void> {
     this.#stopTimers.forEach((stop) => stop())
     await this.#draining
+    this.#stopTrashTimer?.()
   }
 
   /** Called after each change that took effect. */
@@ -264,6 +264,7 @@ export class Director {
       log.info('configuration changed', { actions: actions.length })
     }
     this.#warnIdle(before)
+    if (before.trash.length === 0 && this.#config.trash.length > 0) this.#armTrashTimer()
     for (const listener of this.#listeners) listener(before, this.#config)
     if (!sameModes(before.sysctls, this.#config.sysctls)) {
       this.#defences?.changed(this.#config.sysctls)
@@ -308,6 +309,15 @@ export class Director {
     this.#rates.tick(this.#config, this.#options.port.counters())
   }
 
+  /** From the first entry on, and again from each look that leaves some. Kernel: ip_vs_ctl.c. */
+  #armTrashTimer(): void {
+    this.#stopTrashTimer?.()
+    this.#stopTrashTimer = this.#options.clock.after(TRASH_PERIOD_MS, () => {
+      this.#stopTrashTimer = undefined
+      void this.#reap()
+    })
+  }
+
   async #reap(): Promise<void> {
     if (this.#config.trash.length === 0) return
     const { clock, log, port } = this.#options
@@ -317,6 +327,9 @@ export class Director {
     } catch (error) {
       log.warn(`removed destinations keep their slots for now: ${String(error)}`)
     }
+    // The trash may have become empty, and non-empty again, in the meantime.
+    const isArmed = this.#stopTrashTimer !== undefined
+    if (this.#config.trash.length > 0 && !isArmed) this.#armTrashTimer()
   }
 
   /** All services in kernel order, or the one asked for. */
@@ -382,6 +395,7 @@ export class Director {
       inactive,
       ...trafficView(this.#book.total),
       drops: Object.fromEntries(drops.map(([name, count]) => [name, String(count)])),
+      reasons: Object.fromEntries(drops.map(([name]) => [name, reasonText(name)])),
     }
   }
 

@@ -27,6 +27,7 @@ import type { PublicCommand } from './model/commands.js'
 import { emptyConfig } from './model/config.js'
 import type { Capacity, Config } from './model/config.js'
 import { ControlError } from './model/errors.js'
+import type { Sysctls } from './model/sysctls.js'
 import { mergeSettings, parseRunFlags, UsageError } from './run-options.js'
 import type { Probe } from './offload/kernel-dataplane.js'
 import type { RunFlags, RunSettings } from './run-options.js'
@@ -38,6 +39,7 @@ export interface Host {
   /** Whether the kernel's IPVS can forward here. */
   probeKernel(): Probe
   readonly capacity: Capacity
+  readonly sysctlDefaults: Sysctls
   readonly clock: Clock
   readonly defaultSocket: string
   readonly version: string
@@ -73,7 +75,7 @@ async function runWith(
 ): Promise<number> {
   const format = flags.logFormat ?? (host.stderrIsTerminal ? 'text' : 'json')
   const log = createLog(format, (line) => host.err(`${line}\n`), host.clock.wallMs)
-  const config = await firstConfig(flags, settings, file, host.capacity)
+  const config = await firstConfig(flags, settings, file, host)
   const choice = choose(settings, config, () => host.probeKernel(), log)
   const daemon = new Daemon(flags, settings, choice, host, log, file)
   const stop = await startParts(daemon.parts(choice.config), (name, error) =>
@@ -96,9 +98,10 @@ async function firstConfig(
   flags: RunFlags,
   settings: RunSettings,
   file: NativeConfig | undefined,
-  capacity: Capacity,
+  { capacity, sysctlDefaults }: Host,
 ): Promise<Config> {
-  const sized = emptyConfig({ ...capacity, maglevIndex: settings.maglevIndex })
+  const { maglevIndex } = settings
+  const sized = emptyConfig({ ...capacity, maglevIndex }, sysctlDefaults)
   const empty = { ...sized, ftpPorts: settings.ftpPorts }
   const commands: PublicCommand[] = [
     ...settingCommands(flags, file?.settings ?? NO_SETTINGS),

@@ -6,8 +6,10 @@ import { defaultSocket } from './cli/uvs.js'
 import { systemClock } from './clock.js'
 import { starter } from './choose-dataplane.js'
 import { startDataplane } from './dataplane.js'
+import { syncQueueMax } from './host/memory.js'
 import { startIpvsServer } from './ipvs-server/server.js'
 import { runDaemon } from './main.js'
+import { defaultSysctls } from './model/sysctls.js'
 import { notifySystemd } from './notify.js'
 import { probeKernel, releaseKernel, startKernelDataplane } from './offload/kernel-dataplane.js'
 
@@ -25,6 +27,7 @@ export function run(argv: readonly string[]): Promise<number> {
       destinations: LIMITS.DESTINATIONS,
       localAddresses: LIMITS.LOCAL_ADDRESSES,
     },
+    sysctlDefaults: defaultSysctls(syncQueueMax()),
     clock: systemClock,
     defaultSocket: defaultSocket(),
     version: packageVersion(),

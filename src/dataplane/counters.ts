@@ -3,6 +3,8 @@ import { LIMITS, offsetOf, RECORDS } from './layout.js'
 import { REASON_LANE_WORDS, REASONS } from './reasons.js'
 import type { SharedBlocks } from './memory.js'
 
+export { reasonText } from './reasons.js'
+
 /** Traffic of one service or destination, summed over the workers. */
 export interface Traffic {
   readonly connections: bigint

@@ -367,14 +367,16 @@ export const RECORDS = {
       family: ['u8', 19], // 4 or 6
       fwmark: ['u32', 20],
       flags: ['u32', 24], // SERVICE_FLAG
-      schedulerId: ['u32', 28], // SCHEDULER_ID
+      schedulerId: ['u8', 28], // SCHEDULER_ID
+      used: ['u8', 29],
+      reserved: ['u16', 30],
       orderFirst: ['u32', 32], // index of its first destination in the order list
       orderCount: ['u32', 36],
       persistentSec: ['u32', 40],
       netmask: ['u32', 44], // IPv4: mask as a host-order integer; IPv6: prefix length
       localFirst: ['u32', 48],
       localCount: ['u32', 52],
-      used: ['u32', 56],
+      changes: ['u32', 56], // moves when a destination is added, edited or deleted
       incarnation: ['u32', 60], // changes when the slot is given to another service
     },
   },
@@ -397,8 +399,8 @@ export const RECORDS = {
       tunnelPort: ['u16', 46], // GUE only
       used: ['u32', 48],
       incarnation: ['u32', 52],
-      reserved: ['u32', 56],
-      reserved1: ['u32', 60],
+      inserted: ['u32', 56], // moves when it is put into its service's list
+      hashed: ['u32', 60], // when it could first be found as a real server since; 0: never
     },
   },
   /** What SYNPROXY goes by (spec 12.9): the same for all workers, secrets for a director's life. */

@@ -6,7 +6,7 @@
  */
 export const REASONS = [
   // Parse: the frame is not what its lengths say (RFC 791, RFC 8200, RFC 9293, RFC 768).
-  ['frame_truncated', 'frame shorter than its Ethernet header'],
+  ['frame_truncated', 'frame shorter than its Ethernet header or ARP packet'],
   ['not_ip', 'neither IPv4 nor IPv6: left to the host'],
   ['ip_truncated', 'shorter than its IP header or its stated length'],
   ['ip_bad_version', 'version field does not match the Ethernet type'],
@@ -25,15 +25,15 @@ export const REASONS = [
   ['l4_truncated', 'shorter than its TCP, UDP, SCTP or ICMP header'],
   ['tcp_bad_offset', 'TCP data offset below 20 bytes or beyond the segment'],
   ['udp_bad_length', 'UDP length below 8 or beyond the packet'],
-  ['source_bad', 'source address is multicast, broadcast or unspecified'],
+  ['source_bad', 'source multicast, broadcast, unspecified, loopback or IPv4-mapped'],
   ['offload_bad', 'virtio header does not fit the packet'],
   // Classify.
-  ['no_service', 'no virtual service: left to the host'],
-  ['not_syn', 'TCP without connection and without SYN: left to the host'],
-  ['not_init', 'SCTP without association and without INIT: left to the host'],
+  ['no_service', 'no virtual service: left to the host, or answered in its place'],
+  ['not_syn', 'TCP without connection that begins none: answered with RST'],
+  ['not_init', 'SCTP without connection and without INIT: left to the host'],
   ['protocol_unknown', 'neither TCP, UDP, SCTP nor ICMP: left to the host'],
-  ['icmp_unrelated', 'ICMP that concerns no connection: left to the host'],
-  ['ftp_data_source', 'new flow from port 20: left to the host'],
+  ['icmp_unrelated', 'ICMP about no connection: left to the host'],
+  ['ftp_data_source', 'new flow from port 20: answered with RST or ICMP port unreachable'],
   // Schedule and track.
   ['no_destination', 'no destination could take the connection; answered with ICMP'],
   ['load_dropped', 'new connection given up to save memory (drop_packet)'],
@@ -60,20 +60,20 @@ export const REASONS = [
   ['neighbour_queue_full', 'too many packets already wait for next hops'],
   ['ttl_exceeded', 'TTL reached zero; answered with ICMP time exceeded'],
   ['too_big', 'larger than the path; answered with ICMP packet too big'],
-  ['too_big_silent', 'larger than the path and no ICMP is allowed'],
-  ['fragment_needed', 'larger than the path, DF clear: cut into fragments'],
-  ['no_headroom', 'no room in front of the frame for the tunnel header'],
-  ['method_unsupported', 'the port cannot carry this forwarding method'],
-  ['icmp_limited', 'an ICMP answer was due but limited by rate'],
+  ['too_big_silent', 'too large for a tunnel or to be cut into fragments; not answered'],
+  ['fragment_needed', 'larger than the path, DF clear: sent in fragments'],
+  ['no_headroom', 'no room in the frame for what would be added to the packet'],
+  ['method_unsupported', 'the port, or SYNPROXY, cannot carry this forwarding method'],
+  ['icmp_limited', 'an answer (ICMP, RST) was due but limited by rate'],
   ['icmp_bad_checksum', 'ICMP checksum wrong'],
   ['tcp_bad_checksum', 'TCP checksum wrong on a connection with a helper'],
   ['helper_order', 'cannot be placed beside an edited reply yet; TCP repeats it'],
   ['icmp6_fragment', 'ICMPv6 error in fragments'],
   ['echo_answered', 'echo request to an announced address: answered'],
   ['nat_unknown', 'of a NAT server, no connection; answered with ICMP (nat_icmp_send)'],
-  ['route_refused', 'its route now leads where the forwarding method must not go'],
+  ['route_refused', 'bypassed (cache_bypass), but its route now ends on this host'],
   ['proxy_unplaced', 'client data that the PROXY header must precede; the client sends it again'],
-  ['nat64_untranslatable', 'cannot be said in the other address family'],
+  ['nat64_untranslatable', 'ICMP error that the other address family has no form for'],
   // Out.
   ['tx_full', 'the port did not take the frame'],
   ['tx_error', 'the port refused the frame'],
@@ -81,6 +81,13 @@ export const REASONS = [
 ] as const satisfies readonly (readonly [string, string])[]
 
 export type ReasonName = (typeof REASONS)[number][0]
+
+const TEXTS: ReadonlyMap<string, string> = new Map(REASONS)
+
+/** What a reason means, for people; empty for a name that is none. */
+export function reasonText(name: string): string {
+  return TEXTS.get(name) ?? ''
+}
 
 /** Index of a reason in a lane of the reasons block. */
 export function reasonIndex(name: ReasonName): number {

@@ -2,9 +2,9 @@
  * Typed read access to a snapshot block, for schedulers.
  *
  * A snapshot is immutable once published (architecture: identity by slot, config by block), so a
- * view is read once when the snapshot is adopted and then only looked at. A service whose records
- * did not change keeps its ServiceView object from the previous view: object identity tells the
- * schedulers that nothing has to be built again.
+ * view is read once when the snapshot is adopted and then only looked at. A service that nobody
+ * changed keeps its ServiceView object from the previous view: object identity tells the schedulers
+ * that nothing has to be built again.
  *
  * The caller has checked the block (the native check on the main thread and in `adopt`): indexes
  * and offsets are in range.
@@ -42,12 +42,13 @@ const SERVICE = {
   family: service('family'),
   fwmark: service('fwmark') / 4,
   flags: service('flags') / 4,
-  schedulerId: service('schedulerId') / 4,
+  schedulerId: service('schedulerId'),
   orderFirst: service('orderFirst') / 4,
   orderCount: service('orderCount') / 4,
   persistentSec: service('persistentSec') / 4,
   netmask: service('netmask') / 4,
-  used: service('used') / 4,
+  used: service('used'),
+  changes: service('changes') / 4,
   incarnation: service('incarnation') / 4,
 } as const
 
@@ -59,6 +60,7 @@ const DESTINATION = {
   flags: offsetOf('destination', 'flags') / 4,
   used: offsetOf('destination', 'used') / 4,
   incarnation: offsetOf('destination', 'incarnation') / 4,
+  inserted: offsetOf('destination', 'inserted') / 4,
 } as const
 
 export type SysctlName = keyof typeof SYSCTL_INDEX
@@ -67,6 +69,8 @@ export type SysctlName = keyof typeof SYSCTL_INDEX
 export interface ServiceView {
   readonly slot: number
   readonly incarnation: number
+  /** Differs when a destination was added, edited or deleted, even to what it was. */
+  readonly changes: number
   /** SERVICE_FLAG bits. */
   readonly flags: number
   /** SCHEDULER_ID. */
@@ -85,7 +89,9 @@ export interface ServiceView {
   readonly weights: Int32Array
   /** Destination ports; 0 means the packet's. */
   readonly ports: Uint16Array
-  /** The destinations' records as they are in the block, to compare two snapshots. */
+  /** Differs when the destination was put into the list anew. */
+  readonly inserted: Uint32Array
+  /** The destinations' records as they are in the block. */
   readonly records: Int32Array
 }
 
@@ -171,25 +177,28 @@ export class SnapshotView {
   #readService(slot: number, previous: ServiceView | undefined): ServiceView | undefined {
     const words = this.#words
     const at = (words[HEADER.serviceOffset] >> 2) + slot * SERVICE_WORDS
-    if (words[at + SERVICE.used] === 0) return undefined
+    if (this.#bytes[at * 4 + SERVICE.used] === 0) return undefined
     const count = words[at + SERVICE.orderCount]
     const first = (words[HEADER.orderOffset] >> 2) + words[at + SERVICE.orderFirst]
     const slots = new Uint32Array(count)
     const weights = new Int32Array(count)
     const ports = new Uint16Array(count)
+    const inserted = new Uint32Array(count)
     const records = new Int32Array(count * DESTINATION_WORDS)
     for (let i = 0; i < count; i++) {
       const record = this.#destinationAt + words[first + i] * DESTINATION_WORDS
       slots[i] = words[first + i]
       weights[i] = words[record + DESTINATION.weight]
       ports[i] = this.#halves[record * 2 + DESTINATION.port]
+      inserted[i] = words[record + DESTINATION.inserted]
       records.set(words.subarray(record, record + DESTINATION_WORDS), i * DESTINATION_WORDS)
     }
     const view: ServiceView = {
       slot,
       incarnation: words[at + SERVICE.incarnation] >>> 0,
+      changes: words[at + SERVICE.changes] >>> 0,
       flags: words[at + SERVICE.flags] >>> 0,
-      schedulerId: words[at + SERVICE.schedulerId],
+      schedulerId: this.#bytes[at * 4 + SERVICE.schedulerId],
       port: this.#halves[at * 2 + SERVICE.port],
       fwmark: words[at + SERVICE.fwmark] >>> 0,
       persistentSec: words[at + SERVICE.persistentSec] >>> 0,
@@ -199,20 +208,17 @@ export class SnapshotView {
       slots,
       weights,
       ports,
+      inserted,
       records,
     }
     return previous !== undefined && sameService(previous, view) ? previous : view
   }
 }
 
-/** Whether two services have the same destinations, in the same order and equal in every field. */
-export function sameDestinations(a: ServiceView, b: ServiceView): boolean {
-  return sameWords(a.slots, b.slots) && sameWords(a.records, b.records)
-}
-
 function sameService(a: ServiceView, b: ServiceView): boolean {
   return (
     a.incarnation === b.incarnation &&
+    a.changes === b.changes &&
     a.flags === b.flags &&
     a.schedulerId === b.schedulerId &&
     a.port === b.port &&
@@ -221,7 +227,8 @@ function sameService(a: ServiceView, b: ServiceView): boolean {
     a.netmask === b.netmask &&
     a.family === b.family &&
     a.protocol === b.protocol &&
-    sameDestinations(a, b)
+    sameWords(a.slots, b.slots) &&
+    sameWords(a.records, b.records)
   )
 }
 

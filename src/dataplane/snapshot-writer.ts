@@ -359,6 +359,7 @@ function writeServices(block: BlockWriter, offset: number, listed: readonly Plac
       localFirst,
       localCount,
       used: 1,
+      changes: service.changes,
       incarnation: service.incarnation,
     })
     orderFirst += service.destinations.length
@@ -413,6 +414,8 @@ function makeDestinationRecord(destination: Destination, serviceSlot: number): U
     tunnelPort: destination.tunnel.port,
     used: 1,
     incarnation: destination.incarnation,
+    inserted: destination.inserted,
+    hashed: destination.hashed,
   })
   return writer.bytes
 }

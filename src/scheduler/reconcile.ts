@@ -6,18 +6,13 @@
  * |---|---|---|---|---|
  * | new service, scheduler changed | head | recompute | empty table | - |
  * | destination deleted | position to the predecessor | recompute | - | - |
- * | destination added, edited | - | recompute | - | - |
+ * | destination added, edited, even to what it was | - | recompute | - | - |
  * | service deleted | - | - | table given back | - |
  *
- * A destination that is in the service's list twice in a row unchanged is told apart from one that
- * was removed and added again by its place: new ones stand at the head (spec 1.1).
+ * What dh, sh and mh build from the list is a function of it, so there is nothing to be told.
  */
 import { SCHEDULER_ID } from '../dataplane/layout.js'
-import {
-  sameDestinations,
-  type ServiceView,
-  type SnapshotView,
-} from '../dataplane/snapshot-view.js'
+import type { ServiceView, SnapshotView } from '../dataplane/snapshot-view.js'
 import { assignTable, collectService, freeTable } from './address-table.js'
 import { packPosition, unpackPosition } from './rr.js'
 import { type SchedulerState, SERVICE_WORD } from './shared-state.js'
@@ -43,7 +38,7 @@ export function reconcileSchedulers(
       before.schedulerId !== after.schedulerId
     ) {
       resetState(state, slot, after, newView.generation)
-    } else if (!sameDestinations(before, after)) {
+    } else if (before.changes !== after.changes) {
       changeDestinations(state, before, after, newView.generation)
     }
   }
@@ -108,7 +103,7 @@ function changeDestinations(
       state.unlock(after.slot)
     }
   } else if (after.schedulerId === SCHEDULER_ID.rr) {
-    const stays = survivors(before.slots, after.slots)
+    const stays = survivors(before, after)
     if (!stays.includes(false)) return
     moveOffDeleted(words, at, before.slots, stays, generation)
   }
@@ -132,14 +127,8 @@ function moveOffDeleted(
   }
 }
 
-/** By old list index: whether the destination kept its place. Both lists are newest first. */
-function survivors(before: Uint32Array, after: Uint32Array): boolean[] {
-  const stays = new Array<boolean>(before.length).fill(false)
-  let next = after.length - 1
-  for (let i = before.length - 1; i >= 0 && next >= 0; i--) {
-    if (before[i] !== after[next]) continue
-    stays[i] = true
-    next--
-  }
-  return stays
+/** By old list index: whether the destination has been in the list all the time. */
+function survivors(before: ServiceView, after: ServiceView): boolean[] {
+  const now = new Map(Array.from(after.slots, (slot, i) => [slot, after.inserted[i]]))
+  return Array.from(before.slots, (slot, i) => now.get(slot) === before.inserted[i])
 }

@@ -1,7 +1,7 @@
 /** The reasons to drop a packet: one list for counters, metrics and people. */
 import assert from 'node:assert/strict'
 import { CounterBlocks } from '../../src/dataplane/counters.js'
-import { REASON_LANE_WORDS, reasonIndex, REASONS } from '../../src/dataplane/reasons.js'
+import { REASON_LANE_WORDS, reasonIndex, REASONS, reasonText } from '../../src/dataplane/reasons.js'
 import { allocateBlocks } from '../../src/dataplane/memory.js'
 
 describe('reasons to drop', () => {
@@ -11,6 +11,7 @@ describe('reasons to drop', () => {
     for (const [name, text] of REASONS) {
       assert.match(name, /^[a-z][a-z0-9]*(_[a-z0-9]+)*$/)
       assert.ok(text.length > 10 && text.length < 80, name)
+      assert.equal(reasonText(name), text)
     }
     assert.ok(names.length <= REASON_LANE_WORDS)
   })

@@ -1,10 +1,12 @@
 /** The model: operations, error codes and their order (spec 1.3, 1.4), trash (1.6), invariants. */
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
+import { sameAddress } from '../../src/control/model/address.js'
 import { apply } from '../../src/control/model/apply.js'
 import type { Command } from '../../src/control/model/commands.js'
 import { emptyConfig } from '../../src/control/model/config.js'
 import type { Config } from '../../src/control/model/config.js'
+import type { Destination, DestinationOptions } from '../../src/control/model/destination.js'
 import { diff, virtualAddresses } from '../../src/control/model/diff.js'
 import { enumerateServices, markServiceId, SERVICE_FLAGS } from '../../src/control/model/service.js'
 import { releaseRetired, TRASH_IDLE_MS, trashDestinations } from '../../src/control/model/trash.js'
@@ -157,6 +159,58 @@ describe('destinations', () => {
     assert.deepEqual(weights([add, edit(0), edit(3)]), [3, 3])
     const readd = addDestination(S, '198.18.1.1', { weight: 0 })
     assert.deepEqual(weights([add, deleteDestination(S, '198.18.1.1'), readd]), [0, 0])
+  })
+})
+
+describe('what schedulers and searches are told', () => {
+  const two = [addDestination(S, '198.18.1.1'), addDestination(S, '198.18.1.2')]
+  const start = configOf(two, WITH_SERVICE)
+  const edit = (address: string, changes: Partial<DestinationOptions> = {}): Command => {
+    const destination = { address: ip(address), port: 80 }
+    const options = { ...PLAIN, ...changes }
+    return { kind: 'editDestination', service: S, destination, options }
+  }
+  const changesOf = (config: Config): number => serviceIn(config, S).changes
+  const destination = (config: Config, address: string): Destination => {
+    const found = serviceIn(config, S).destinations.find((d) => sameAddress(d.address, ip(address)))
+    return found ?? assert.fail()
+  }
+
+  it('a destination was added, edited even to what it was, or deleted', () => {
+    for (const command of [
+      addDestination(S, '198.18.1.3'),
+      edit('198.18.1.1'),
+      deleteDestination(S, '198.18.1.1'),
+    ]) {
+      assert.ok(changesOf(configOf([command], start)) > changesOf(start), command.kind)
+    }
+    const options = serviceOptions(S, { persistentSec: 60 })
+    const edited = configOf([{ kind: 'editService', service: S, options }], start)
+    assert.equal(changesOf(edited), changesOf(start))
+    const actions = diff(start, configOf([edit('198.18.1.1')], start))
+    assert.deepEqual(
+      actions.map(({ kind }) => kind),
+      ['destinationChanged'],
+    )
+  })
+
+  it('a destination of the trash is a new one in the list, with its slot', () => {
+    const again = [deleteDestination(S, '198.18.1.1'), two[0]]
+    const [old, revived] = [start, configOf(again, start)].map((c) => destination(c, '198.18.1.1'))
+    assert.equal(revived.incarnation, old.incarnation)
+    assert.ok(revived.inserted > destination(start, '198.18.1.2').inserted)
+    assert.ok(revived.hashed > destination(start, '198.18.1.2').hashed)
+  })
+
+  it('a real server takes its place when it first has the masquerade method', () => {
+    const at = (config: Config): number => destination(config, '198.18.1.1').hashed
+    assert.equal(at(configOf([edit('198.18.1.1')], start)), at(start))
+    const direct = configOf([edit('198.18.1.1', { method: 'direct' })], start)
+    assert.equal(at(direct), at(start))
+    const other = configOf([addDestination(S, '198.18.1.1', { method: 'direct' })], WITH_SERVICE)
+    assert.equal(at(other), 0)
+    const later = configOf([two[1], edit('198.18.1.1')], other)
+    assert.ok(at(later) > destination(later, '198.18.1.2').hashed)
   })
 })
 

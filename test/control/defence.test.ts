@@ -1,7 +1,13 @@
 /** Load defences: the kernel's table of modes, written out anew, and who is told what and when. */
 import assert from 'node:assert/strict'
 import { Director } from '../../src/control/director.js'
-import { availablePages, availablePagesOf, pageBytes } from '../../src/control/host/memory.js'
+import {
+  availablePages,
+  availablePagesOf,
+  pageBytes,
+  syncQueueMax,
+  syncQueueMaxOf,
+} from '../../src/control/host/memory.js'
 import { defend } from '../../src/control/model/defence.js'
 import { defaultSysctls } from '../../src/control/model/sysctls.js'
 import { FakeClock, FakeDataplane, memoryLog } from '../support/fake-dataplane.js'
@@ -58,6 +64,22 @@ describe('load defences', () => {
     assert.equal(pageBytes(new Uint8Array(auxv.buffer)), 4096)
     assert.throws(() => pageBytes(new Uint8Array(16)), /no page size/)
     assert.ok(availablePages() > 0)
+  })
+
+  it('count a thirty-second of it for the queue of synchronisation', () => {
+    const zone = (name: string, managed: number, high: number, pages: number) =>
+      `Node 0, zone ${name}\n  pages free     ${pages}\n        high     ${high}\n` +
+      `        managed  ${managed}\n        protection: (0, 1, 2)\n      nr_free_pages 9\n` +
+      '  pagesets\n    cpu: 0\n              high:  375\n'
+    const text = [
+      zone('     DMA', 3840, 27, 3000),
+      zone('   DMA32', 100, 5876, 50),
+      zone('  Normal', 2555904, 19435, 1000),
+      zone(' Movable', 640000, 32, 1000),
+      zone('  Normal', 640, 0, 64).replace('Node 0', 'Node 1'),
+    ].join('')
+    assert.equal(syncQueueMaxOf(text), Math.floor((3840 - 27 + 2555904 - 19435 + 640) / 32))
+    assert.ok(syncQueueMax() > 0)
   })
 })
 

@@ -208,6 +208,48 @@ describe('director', () => {
     assert.deepEqual(director.config.destinationSlots.free, [slot])
   })
 
+  it('looks at the trash from the first removal on, while there is any', async () => {
+    const { director, clock } = rig()
+    const left = () => director.config.trash.length
+    const both = [addDestination(S, '198.18.1.1'), addDestination(S, '198.18.1.2')]
+    await director.execute([addService(S), ...both])
+    await clock.advance(59_000)
+    await director.execute([deleteDestination(S, '198.18.1.1')])
+    await clock.advance(126_000)
+    assert.equal(left(), 1)
+    await clock.advance(53_999)
+    assert.equal(left(), 1)
+    await clock.advance(1)
+    assert.equal(left(), 0)
+
+    await clock.advance(30_000)
+    await director.execute([deleteDestination(S, '198.18.1.2')])
+    await clock.advance(100_000)
+    await director.execute([addDestination(S, '198.18.1.2')])
+    assert.equal(left(), 0)
+    await director.execute([deleteDestination(S, '198.18.1.2')])
+    await clock.advance(179_999)
+    assert.equal(left(), 1)
+    await clock.advance(1)
+    assert.equal(left(), 0)
+  })
+
+  it('looks at the trash again after it could not, and not once stopped', async () => {
+    const { director, port, clock, log } = rig()
+    await director.execute([addService(S), addDestination(S, '198.18.1.1')])
+    await director.execute([deleteDestination(S, '198.18.1.1')])
+    const { slotsInUse } = port
+    port.slotsInUse = () => Promise.reject(new Error('no answer'))
+    await clock.advance(60_000)
+    assert.match(log.lines.at(-1) ?? '', /^warn removed destinations keep their slots for now: /)
+    port.slotsInUse = slotsInUse
+    await clock.advance(120_000)
+    assert.equal(director.config.trash.length, 1)
+    await director.stop()
+    await clock.advance(60_000)
+    assert.equal(director.config.trash.length, 1)
+  })
+
   it('ends connections of removed destinations only with expire_nodest_conn', async () => {
     const { director, port } = rig()
     const add = addDestination(S, '198.18.1.1')

@@ -16,6 +16,7 @@ import type { Host } from '../../src/control/main.js'
 import { emptyConfig } from '../../src/control/model/config.js'
 import type { Config } from '../../src/control/model/config.js'
 import { ControlError } from '../../src/control/model/errors.js'
+import { defaultSysctls } from '../../src/control/model/sysctls.js'
 import type { Probe } from '../../src/control/offload/kernel-dataplane.js'
 import { mergeSettings, parseRunFlags } from '../../src/control/run-options.js'
 import { FakeClock, FakeDataplane } from '../support/fake-dataplane.js'
@@ -86,6 +87,22 @@ describe('configuration file', () => {
     assert.equal(services[0].options.flags, 0x8000)
   })
 
+  it('gives a service its persistence engine', () => {
+    const text = 'services:\n  - udp: 198.18.0.1:5060\n    persistent: 60\n    pe: sip'
+    const { services } = parsed(text)
+    assert.equal(services[0].options.engine, 'sip')
+    const config = configOf(reconcile(emptyConfig(CAPACITY), [], services))
+    assert.deepEqual(reconcile(config, services, services), [])
+    const without = parsed(text.replace('pe: sip', '')).services
+    const edits = reconcile(config, services, without)
+    assert.deepEqual(
+      edits.map(({ kind }) => kind),
+      ['editService'],
+    )
+    const [edited] = [...configOf(edits, config).services.values()]
+    assert.equal(edited.engine, '')
+  })
+
   for (const [text, message] of [
     ['a: 1', 'uvs.yaml:1: a is not known here; known are: io'],
     ['services:\n  - tcp: 198.18.0.1', 'uvs.yaml:2: services[1] needs a port, or persistent'],
@@ -101,6 +118,8 @@ describe('configuration file', () => {
       'services:\n  - tcp: 198.18.0.1:80\n    destinations:\n      - weight: 1',
       'uvs.yaml:4: services[1].destinations[1] needs an address',
     ],
+    ['services: [{ udp: 198.18.0.1:5060, pe: rtp }]', 'services[1].pe must be one of sip'],
+    ['services: [{ fwmark: 5, family: ip6 }]', 'services[1].family must be one of ipv4, ipv6'],
     ['mh-index: 18', 'uvs.yaml:1: mh-index must be an integer from 8 to 17'],
     ['workers: 99', 'uvs.yaml:1: workers must be an integer from 1 to 16'],
     ['io: [', 'uvs.yaml:'],
@@ -287,6 +306,7 @@ function world(socket: string): World {
     stderr: '',
     kernel: { ok: false, problem: new ControlError('IPVS_ABSENT', 'no IPVS') },
     capacity: CAPACITY,
+    sysctlDefaults: defaultSysctls(4711),
     clock: new FakeClock(),
     defaultSocket: socket,
     version: '0.0.0',
@@ -359,6 +379,20 @@ describe('uvs run', () => {
     assert.equal(await done, 0)
     assert.equal(host.port.stopped, true)
     await assert.rejects(client.services())
+  })
+
+  it('takes settings by their whole names, of the file and of the command line', async () => {
+    const text = 'sysctls: { net.ipv4.vs.drop_entry: 3, net/ipv4/vs/sloppy_tcp: 1 }\n'
+    writeFileSync(path('uvs.yaml'), text)
+    const host = world(path('s'))
+    const set = ['--set', 'net.ipv4.vs.am_droprate=5', '--set', 'net.ipv4.vs.drop_entry=1']
+    const done = runDaemon(['--io', 'tun', '--config', path('uvs.yaml'), ...set], host)
+    await host.ready
+    const { sysctls } = host.started[0].config
+    assert.deepEqual([sysctls.drop_entry, sysctls.sloppy_tcp, sysctls.am_droprate], [1, 1, 5])
+    assert.equal(sysctls.sync_qlen_max, 4711)
+    host.stop()
+    assert.equal(await done, 0)
   })
 
   for (const [what, check] of [

@@ -17,6 +17,7 @@ import { writeSnapshot } from '../../src/dataplane/snapshot-writer.js'
 import { mappedBytes } from '../../src/control/model/address.js'
 import type { Config } from '../../src/control/model/config.js'
 import { markServiceId, SERVICE_FLAGS } from '../../src/control/model/service.js'
+import { SYSCTL_NAMES } from '../../src/control/model/sysctls.js'
 import {
   addDestination,
   addService,
@@ -112,6 +113,9 @@ describe('snapshot writer', () => {
     assert.equal(read.service(slot, 'flags'), SERVICE_FLAGS.PERSISTENT | SERVICE_FLAGS.HASHED)
     assert.equal(read.service(slot, 'netmask'), 0xffffff00)
     assert.equal(read.service(slot, 'orderCount'), 2)
+    assert.equal(read.service(slot, 'used'), 1)
+    assert.equal(read.service(slot, 'incarnation'), serviceIn(config, A).incarnation)
+    assert.equal(read.service(slot, 'changes'), serviceIn(config, A).changes)
     const six = serviceIn(config, B).slot
     assert.deepEqual([read.service(six, 'family'), read.service(six, 'protocol')], [6, 17])
     const mark = serviceIn(config, MARK).slot
@@ -148,6 +152,42 @@ describe('snapshot writer', () => {
     assert.equal(none.field('synproxy', none.header('synproxyOffset'), 'reuseStates'), 0)
   })
 
+  it('writes each setting of SYNPROXY to its own field', () => {
+    const synproxyOf = (name?: string, value = '') => {
+      const set = name === undefined ? [] : [{ kind: 'setSysctl', name, value } as const]
+      const written = reader(writeSnapshot(configOf(set), 1, HOST))
+      const at = written.header('synproxyOffset')
+      const names = Object.keys(RECORDS.synproxy.fields).filter((field) => field !== 'secret')
+      return Object.fromEntries(names.map((field) => [field, written.field('synproxy', at, field)]))
+    }
+    const usual = synproxyOf()
+    const bits = (...states: (keyof typeof TCP_STATE)[]) =>
+      states.reduce((sum, state) => sum | (1 << TCP_STATE[state]), 0)
+    assert.equal(usual.reuseStates, bits('CLOSE', 'TIME_WAIT'))
+    for (const [name, value, field, wanted] of [
+      ['init_mss', '1400', 'initMss', 1400],
+      ['ack_storm_thresh', '65535', 'dupAck', 65535],
+      ['ack_skb_store_thresh', '7', 'maxAckSaved', 7],
+      ['wscale', '14', 'windowScale', 14],
+      ['sack', '0', 'sack', 0],
+      ['timestamp', '256', 'timestamps', 1],
+      ['synack_ttl', '255', 'ttl', 255],
+      ['defer', '-256', 'defer', 1],
+      ['syn_retry', '255', 'synRetry', 255],
+      ['close_client_window', '2', 'closeClientWindow', 1],
+      ['conn_reuse', '0', 'reuseStates', 0],
+      ['conn_reuse_close', '0', 'reuseStates', bits('TIME_WAIT')],
+      ['conn_reuse_time_wait', '0', 'reuseStates', bits('CLOSE')],
+      ['conn_reuse_fin_wait', '1', 'reuseStates', bits('CLOSE', 'TIME_WAIT', 'FIN_WAIT')],
+      ['conn_reuse_close_wait', '1', 'reuseStates', bits('CLOSE', 'TIME_WAIT', 'CLOSE_WAIT')],
+      ['conn_reuse_last_ack', '1', 'reuseStates', bits('CLOSE', 'TIME_WAIT', 'LAST_ACK')],
+    ] as const) {
+      assert.deepEqual(synproxyOf(`synproxy_${name}`, value), { ...usual, [field]: wanted }, name)
+    }
+    const names = SYSCTL_NAMES.filter((name) => name.startsWith('synproxy_'))
+    assert.equal(names.length, 16, 'each is in the table above')
+  })
+
   it('lists destinations in list order, newest first', () => {
     const first = read.service(serviceIn(config, A).slot, 'orderFirst')
     const order = [0, 1].map((i) => read.word(read.header('orderOffset') + 4 * (first + i)))
@@ -173,6 +213,12 @@ describe('snapshot writer', () => {
     assert.deepEqual(
       ['flags', 'used', 'weight', 'port', 'serviceSlot'].map((f) => read.destination(gone, f)),
       [0, 1, 5, 8080, serviceIn(config, A).slot],
+    )
+    const identity = ['incarnation', 'inserted', 'hashed'] as const
+    const gue = serviceIn(config, A).destinations[0]
+    assert.deepEqual(
+      identity.map((f) => read.destination(tunnel, f)),
+      identity.map((f) => gue[f]),
     )
     assert.deepEqual(read.destinationAddress(gone), mappedBytes(ip('198.18.1.1')))
     const orphaned = configOf([{ kind: 'deleteService', service: A }], config)

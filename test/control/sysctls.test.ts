@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { readdirSync, readFileSync } from 'node:fs'
 import { Director } from '../../src/control/director.js'
+import { idleSentences } from '../../src/control/model/carried.js'
 import { emptyConfig } from '../../src/control/model/config.js'
 import {
   defaultSysctls,
@@ -31,7 +32,7 @@ const OTHER: Partial<Record<SysctlName, string>> = {
 function warned(name: SysctlName): boolean {
   const set = setSysctl(DEFAULTS, name, OTHER[name] ?? '2')
   assert.ok(set.ok, name)
-  const idle = idleSettings(DEFAULTS, set.value)
+  const idle = idleSettings(DEFAULTS, set.value, DEFAULTS)
   assert.ok(idle.length === 0 || (idle.length === 1 && idle[0] === name))
   return idle.length === 1
 }
@@ -87,12 +88,45 @@ describe('settings without effect', () => {
     await director.stop()
   })
 
+  it('have a default of the host where the kernel computes one', () => {
+    const host = defaultSysctls(4711)
+    assert.equal(host.sync_qlen_max, 4711)
+    assert.deepEqual(idleSettings(host, host, host), [])
+    const zero = setSysctl(host, 'sync_qlen_max', '0')
+    assert.ok(zero.ok)
+    assert.deepEqual(idleSettings(host, zero.value, host), ['sync_qlen_max'])
+    const config = emptyConfig(CAPACITY, host)
+    assert.deepEqual(idleSentences(undefined, config, []), [])
+  })
+
   it('say nothing when everything is at its default', () => {
-    assert.deepEqual(idleSettings(DEFAULTS, emptyConfig(CAPACITY).sysctls), [])
+    assert.deepEqual(idleSettings(DEFAULTS, emptyConfig(CAPACITY).sysctls, DEFAULTS), [])
   })
 })
 
 describe('settings', () => {
+  it('go by their whole name as well', () => {
+    for (const name of ['sloppy_tcp', 'net.ipv4.vs.sloppy_tcp', 'net/ipv4/vs/sloppy_tcp']) {
+      const set = setSysctl(DEFAULTS, name, '1')
+      assert.equal(set.ok && set.value.sloppy_tcp, 1, name)
+    }
+    const range = setSysctl(DEFAULTS, 'net.ipv4.vs.sync_threshold', '4 60')
+    assert.ok(range.ok)
+    assert.deepEqual(range.value.sync_threshold, [4, 60])
+    const unknown = setSysctl(DEFAULTS, 'net.ipv4.vs.nope', '1')
+    assert.match(unknown.ok ? '' : unknown.error.message, /^unknown setting "nope"; known are: /)
+  })
+
+  it('take any power of two for sync_ports, as ip_vs_ctl.c proc_do_sync_ports', () => {
+    for (const value of ['1', '64', '128', '1073741824']) {
+      const set = setSysctl(DEFAULTS, 'sync_ports', value)
+      assert.equal(set.ok && set.value.sync_ports, Number(value))
+    }
+    for (const value of ['0', '-1', '3', '96', '2147483648']) {
+      assert.ok(!setSysctl(DEFAULTS, 'sync_ports', value).ok, value)
+    }
+  })
+
   it('of the automatic defences are idle until memory is looked at', () => {
     for (const name of ['secure_tcp', 'drop_entry', 'drop_packet'] as const) {
       for (const [value, wanted] of [

@@ -44,9 +44,10 @@ describe('uvs screens', () => {
     assert.match(text, /\n {2}0 {3}running {2}1 {14}3 ms {7}0\n/)
     assert.match(text, /\n {2}tcp 198\.18\.0\.1:80 {2}rr {9}1 {13}4 {7}5 {9}0\n/)
     assert.match(text, /\n {2}fwmark 7 ipv6 /)
-    assert.match(text, /\n {2}table_full {2}9\n$/)
+    assert.match(text, /\n {2}table_full {2}9 {8}connection table full\n$/)
     const json = JSON.parse(await run('status --json')) as Record<string, unknown>
     assert.deepEqual(json.drops, { table_full: '9' })
+    assert.deepEqual(json.reasons, { table_full: 'connection table full' })
     assert.equal((json.serviceList as unknown[]).length, 2)
   })
 

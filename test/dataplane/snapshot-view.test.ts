@@ -58,6 +58,7 @@ describe('SnapshotView', () => {
       { ...A, netmask: 0xffff0000 },
       { ...A, scheduler: 'rr' as const },
       { ...A, incarnation: 2 },
+      { ...A, changes: 1 },
       { ...A, destinations: [...A.destinations].reverse() },
       { ...A, destinations: [A.destinations[0], { slot: 1, weight: 1 }] },
       { ...A, destinations: [A.destinations[0], { slot: 1, weight: 0, upperThreshold: 5 }] },

@@ -321,12 +321,17 @@ TEST(sip_core_the_newest_service_of_a_server_counts) {
   world.config.services.push_back(other);
   rig::DestinationText destination = world.config.destinations[0];
   destination.service = 1;
-  destination.incarnation = 2;
+  destination.hashed = 2;
   world.config.destinations.push_back(destination);
   world.Adopt();
   world.Send(world.FromServer("a", 0), 1);
   CHECK_EQ(world.misses, 0);
   world.Send(world.FromServer("a", 1), 1);
+  CHECK_EQ(world.misses, 1);
+  // The first one was removed and came back: its slot is the old one, its place is new.
+  world.config.destinations[0].hashed = 3;
+  world.Adopt();
+  world.Send(world.FromServer("a", 0), 1);
   CHECK_EQ(world.misses, 1);
 }
 

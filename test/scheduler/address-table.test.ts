@@ -53,6 +53,28 @@ for (const scheduler of ['lblc', 'lblcr'] as const) {
       assert.equal(freeEntries(rig), 1)
     })
 
+    it(`goes by ${scheduler}_expiration, as it is at the run, and by that alone`, () => {
+      const rig = rigFor(scheduler)
+      const service = { scheduler, destinations: [{ slot: 0 }, { slot: 1 }] }
+      const runs = (): number => {
+        for (let run = 1; run <= 30; run++) collect(rig)
+        return entries(rig)
+      }
+      const other = scheduler === 'lblc' ? 'lblcr' : 'lblc'
+      rig.burst([{ virtual: address(1) }])
+      rig.nowSec += 50
+      rig.burst([{ virtual: address(2) }])
+      rig.nowSec += 50
+      rig.publish({ services: [service], sysctls: { [`${other}_expiration`]: 0 } })
+      assert.equal(runs(), 2)
+      rig.publish({ services: [service], sysctls: { [`${scheduler}_expiration`]: 101 } })
+      assert.equal(runs(), 2)
+      rig.publish({ services: [service], sysctls: { [`${scheduler}_expiration`]: 100 } })
+      assert.equal(runs(), 1)
+      rig.publish({ services: [service], sysctls: { [`${scheduler}_expiration`]: 0 } })
+      assert.equal(runs(), 0)
+    })
+
     it('collects a third more than its excess, bucket by bucket, idle ones only', () => {
       const rig = rigFor(scheduler)
       const total = 16384 + 300

@@ -81,6 +81,8 @@ class World {
   readonly #protocol: number
   readonly #family: 4 | 6
   #nextSlot = 0
+  #changes = 0
+  readonly #inserted = new Map<slow.SlowDestination, number>()
 
   constructor(random: SeededRandom, which: Case) {
     this.#random = random
@@ -100,6 +102,7 @@ class World {
       lastWeight: d.lastWeight,
       upperThreshold: d.upperThreshold,
       lowerThreshold: d.lowerThreshold,
+      inserted: this.#inserted.get(d) ?? 0,
     })
     const service: ServiceSpec = {
       scheduler: this.#case.scheduler,
@@ -107,6 +110,7 @@ class World {
       family: this.#family,
       protocol: this.#protocol,
       destinations: this.list.map(spec),
+      changes: this.#changes,
     }
     this.rig.publish({
       services: [service],
@@ -154,29 +158,32 @@ class World {
     d.lastWeight = d.weight
     this.editThresholds(d)
     this.list.unshift(d)
+    this.#inserted.set(d, this.#changes + 1)
     this.changed()
   }
 
+  /** At times another one is added, or the same again, in the same change. */
   remove(): void {
     const d = this.#random.pick(this.list)
     this.model.onDelete?.(this.list, d)
     this.list.splice(this.list.indexOf(d), 1)
     d.available = false
     this.trash.push(d)
-    this.changed()
+    if (this.#random.oneIn(3)) this.add()
+    else this.changed()
   }
 
   edit(): void {
     const d = this.#random.pick(this.list)
-    const before = JSON.stringify(d)
     if (this.#random.oneIn(2)) {
       d.weight = this.weight()
       if (d.weight !== 0) d.lastWeight = d.weight
     } else this.editThresholds(d)
-    if (JSON.stringify(d) !== before) this.changed()
+    this.changed()
   }
 
   changed(): void {
+    this.#changes++
     this.model.onChange?.(this.list)
     this.publish()
   }
@@ -241,6 +248,8 @@ class World {
     if (kind === 0 && this.list.length < 9) this.add()
     else if (kind === 1 && this.list.length > 0) this.remove()
     else if (kind === 2 && this.list.length > 0) this.edit()
+    // An edit to what it was, as health checkers do.
+    else if (kind === 3 && this.list.length > 0) this.changed()
     else if (kind < 6) this.endSome()
     else if (kind < 8) this.rig.nowSec += this.#random.below(40)
     else this.burst()

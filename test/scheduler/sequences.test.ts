@@ -140,6 +140,16 @@ describe('wrr', () => {
     assert.equal(letters(rig.picks(3)), 'A A B')
   })
 
+  it('does so after an edit to what it was, and not after a change of the service alone', () => {
+    const rig = rigFor('wrr', 'A6 B4')
+    assert.equal(letters(rig.picks(2)), 'A A')
+    const service: ServiceSpec = { scheduler: 'wrr', destinations: list('A6 B4'), changes: 1 }
+    rig.publish({ services: [{ ...service, persistentSec: 0, changes: 7 }] })
+    assert.equal(letters(rig.picks(3)), 'A B A')
+    rig.publish({ services: [{ ...service, flags: 0x10, changes: 7 }] })
+    assert.equal(letters(rig.picks(2)), 'B A')
+  })
+
   it('is not disturbed by a change of another service', () => {
     const first: ServiceSpec = { slot: 0, scheduler: 'wrr', destinations: list('A4 B3 C2') }
     const rig = new SchedulerRig()

@@ -118,7 +118,15 @@ export class FakeClock implements Clock {
   monotonicMs = (): number => this.#nowMs
 
   every(periodMs: number, action: () => void): () => void {
-    const timer = { periodMs, dueMs: this.#nowMs + periodMs, action }
+    return this.#add(periodMs, periodMs, action)
+  }
+
+  after(delayMs: number, action: () => void): () => void {
+    return this.#add(delayMs, Infinity, action)
+  }
+
+  #add(delayMs: number, periodMs: number, action: () => void): () => void {
+    const timer = { periodMs, dueMs: this.#nowMs + delayMs, action }
     this.#timers.push(timer)
     return () => {
       this.#timers = this.#timers.filter((other) => other !== timer)

@@ -27,7 +27,7 @@ import {
   type SchedulerBlocks,
   SchedulerState,
 } from '../../src/scheduler/shared-state.js'
-import { buildSnapshot, type SnapshotSpec } from './snapshot-block.js'
+import { buildSnapshot, type ServiceSpec, type SnapshotSpec } from './snapshot-block.js'
 
 export interface MissSpec {
   /** 16 bytes; see `ip`. */
@@ -133,6 +133,8 @@ export class SchedulerRig {
   tables: MaglevTables = NO_TABLES
   nowSec = 1000
   #generation = 0
+  /** The last one of each slot, with its numbers. */
+  readonly #published = new Map<number, Required<Pick<ServiceSpec, 'changes'>> & ServiceSpec>()
 
   /** The worker side uses `lane`, main's side the last lane of the blocks. */
   constructor(
@@ -164,13 +166,34 @@ export class SchedulerRig {
 
   /** Main's part of publishing: thresholds and scheduler state; returns the view to adopt. */
   reconcile(spec: Omit<SnapshotSpec, 'generation'>): SnapshotView {
-    const block = buildSnapshot({ ...spec, generation: ++this.#generation })
+    const generation = ++this.#generation
+    const services = spec.services.map((service) => this.#numbered(service, generation))
+    const block = buildSnapshot({ ...spec, services, generation })
     const view = new SnapshotView(block, this.view)
     this.mainLoad.adoptForPublish(view)
     reconcileSchedulers(this.view, view, this.mainState)
     this.view = view
     this.tables = tablesAtOnce(view, this.tables)
     return view
+  }
+
+  /**
+   * What the model says of a change, unless the service says it itself: `changes` moves when the
+   * list is another one, `inserted` when a destination was not in the list before.
+   */
+  #numbered(service: ServiceSpec, generation: number): ServiceSpec {
+    const slot = service.slot ?? 0
+    const before = this.#published.get(slot)
+    const old = new Map(before?.destinations.map((d) => [d.slot, d.inserted]))
+    const destinations = service.destinations.map((d) => ({
+      ...d,
+      inserted: d.inserted ?? old.get(d.slot) ?? generation,
+    }))
+    const isSame = JSON.stringify(before?.destinations) === JSON.stringify(destinations)
+    const changes = service.changes ?? (isSame && before ? before.changes : generation)
+    const numbered = { ...service, destinations, changes }
+    this.#published.set(slot, numbered)
+    return numbered
   }
 
   /** The worker's part; `tables` are those of `view`. */

@@ -26,6 +26,7 @@ export interface DestinationSpec {
   upperThreshold?: number
   lowerThreshold?: number
   incarnation?: number
+  inserted?: number
 }
 
 export interface ServiceSpec {
@@ -42,6 +43,7 @@ export interface ServiceSpec {
   persistentSec?: number
   netmask?: number
   incarnation?: number
+  changes?: number
 }
 
 export interface SnapshotSpec {
@@ -111,12 +113,13 @@ function writeService(data: DataView, at: number, spec: ServiceSpec, orderFirst:
   data.setUint8(at + offsetOf('service', 'family'), family)
   put('fwmark', fwmark)
   put('flags', (spec.flags ?? 0) | persistent | SERVICE_FLAG.HASHED)
-  put('schedulerId', SCHEDULER_ID[spec.scheduler])
+  data.setUint8(at + offsetOf('service', 'schedulerId'), SCHEDULER_ID[spec.scheduler])
+  data.setUint8(at + offsetOf('service', 'used'), 1)
   put('orderFirst', orderFirst)
   put('orderCount', spec.destinations.length)
   put('persistentSec', spec.persistentSec ?? 0)
   put('netmask', spec.netmask ?? (family === 4 ? 0xffffffff : 128))
-  put('used', 1)
+  put('changes', spec.changes ?? 0)
   put('incarnation', spec.incarnation ?? 1)
 }
 
@@ -139,4 +142,5 @@ function writeDestination(
   put('flags', DESTINATION_FLAG.AVAILABLE)
   put('used', 1)
   put('incarnation', spec.incarnation ?? 1)
+  put('inserted', spec.inserted ?? 1)
 }

@@ -120,6 +120,8 @@ export interface StatusView {
   readonly rates: RatesView
   /** Reason name -> packets, reasons that never occurred left out. */
   readonly drops: Readonly<Record<string, string>>
+  /** Reason name -> what it means, of those that occurred. */
+  readonly reasons: Readonly<Record<string, string>>
 }
 
 /** A mark rule as iptables-save prints it, and what it is for. */

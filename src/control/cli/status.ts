@@ -40,7 +40,7 @@ function serviceName(service: ServiceView): string {
 
 /** One screen: ports, workers, services, rates, drops by reason. */
 export function formatStatus(status: StatusView, services: readonly ServiceView[]): string {
-  const { io, interfaces, workers, drops } = status
+  const { io, interfaces, workers, drops, reasons } = status
   const ports = interfaces.length > 0 ? ` on ${interfaces.join(', ')}` : ''
   const parts = [
     `uvs ${status.version}, pid ${status.pid}, up ${status.uptimeSec} s, ${io}${ports}\n`,
@@ -65,9 +65,9 @@ export function formatStatus(status: StatusView, services: readonly ServiceView[
     ]),
   ]
   if (services.length > 0) parts.push('\nservices\n', serviceTable(services))
-  const reasons = Object.entries(drops)
-  if (reasons.length > 0) {
-    parts.push('\npackets not forwarded\n', table([['reason', 'packets'], ...reasons]))
+  const rows = Object.entries(drops).map(([name, count]) => [name, count, reasons[name]])
+  if (rows.length > 0) {
+    parts.push('\npackets not forwarded\n', table([['reason', 'packets', 'meaning'], ...rows]))
   }
   return parts.join('')
 }

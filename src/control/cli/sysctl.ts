@@ -1,11 +1,9 @@
 /** `uvs sysctl`: the settings of net.ipv4.vs of a running director, shown and set. */
 import type { InfoView } from '../api/views.js'
+import { sysctlName } from '../model/sysctls.js'
 import type { CliEnvironment } from './environment.js'
 
 type Value = InfoView['sysctls'][string]
-
-/** sysctl(8) and /proc/sys write the whole name; here the last part is enough. */
-const PREFIX = /^net[./]ipv4[./]vs[./]/
 
 function textOf(value: Value): string {
   return typeof value === 'object' ? value.join(' ') : String(value)
@@ -22,7 +20,7 @@ export async function runSysctl(
 ): Promise<number> {
   const asked = words.map((word) => {
     const [, name, value] = /^([^=]*)(?:=(.*))?$/s.exec(word) ?? ['', word, undefined]
-    return { name: name.trim().replace(PREFIX, ''), value }
+    return { name: sysctlName(name), value }
   })
   const failed = new Map<string, string>()
   const sets = asked.flatMap(({ name, value }) =>

@@ -17,7 +17,7 @@ UVS_SOCKET names the control socket (default /run/uvs/uvs.sock).
 const COMMANDS: Readonly<Record<string, string>> = {
   run: `usage: uvs run [options]
 
-  --config FILE          configuration file (YAML)
+  --config FILE          configuration file (YAML; docs/configuration.md)
   --rules FILE           services to start with, as ipvsadm-save wrote them
   --io af_packet|tun     where packets come from (default af_packet)
   --iface IF[,IF...]     interfaces to work on, with af_packet
@@ -53,7 +53,7 @@ Options, output and exit statuses are those of ipvsadm 1.31; see "uvs ipvsadm --
 `,
   status: `usage: uvs status [--json] [--socket PATH]
 
-Ports, workers, services, rates, and packets that were not forwarded by reason.
+Ports, workers, services, rates, and packets that were not forwarded, by reason and what it means.
 `,
   conns: `usage: uvs conns [filters] [--json] [--socket PATH]
 

@@ -1,27 +1,5 @@
 /**
- * Our own configuration file, YAML:
- *
- *     io: af_packet            # or tun
- *     offload: off             # or kernel, auto
- *     foreign: leave           # or remove: with offload, services of others in the kernel
- *     interfaces: [eth0]
- *     workers: 2
- *     mh-index: 12             # size of mh's tables, as the kernel's CONFIG_IP_VS_MH_TAB_INDEX
- *     lip: 198.18.9.1-198.18.9.4
- *     ftp-ports: [21]          # virtual ports of the FTP helper
- *     sysctls: { expire_nodest_conn: 1 }
- *     fullnat: { toa: true, random-isn: true, uoa: opp, uoa-trail: 0 }   # uoa: or ipo
- *     timeouts: { tcp: 900, tcp-fin: 120, udp: 300 }
- *     services:
- *       - tcp: 198.18.0.1:80   # or udp: ..., or fwmark: 5 (and family: ipv6)
- *         scheduler: wlc
- *         persistent: 300      # seconds
- *         destinations:
- *           - address: 198.18.1.1:80
- *             method: masquerade
- *             weight: 3
- *     marks:                   # firewall marks, in the words of iptables (uvs help mark)
- *       - -d 198.18.0.1 -p tcp --dport 443 --set-mark 5
+ * Our own configuration file, YAML; docs/configuration.md names every key of it.
  *
  * Pure: text in, settings and services out, or a message with the line.
  */
@@ -87,13 +65,18 @@ export class Node {
     return new Node(value, [...this.path, key], this.#fail)
   }
 
-  /** The mapping's own keys, all of which must be `known`. */
-  keys(known: readonly string[]): string[] {
+  /** The mapping's own keys. */
+  mapping(): string[] {
     const { value } = this
     if (typeof value !== 'object' || value === null || Array.isArray(value)) {
       return this.fail('must be a mapping')
     }
-    const keys = Object.keys(value)
+    return Object.keys(value)
+  }
+
+  /** The same, all of which must be `known`. */
+  keys(known: readonly string[]): string[] {
+    const keys = this.mapping()
     const unknown = keys.find((key) => !known.includes(key))
     if (unknown === undefined) return keys
     return this.child(unknown).fail(`is not known here; known are: ${known.join(', ')}`)
@@ -244,8 +227,7 @@ function decodePorts(node: Node): number[] {
 }
 
 function decodeSysctls(node: Node): Record<string, string> {
-  if (typeof node.value !== 'object' || node.value === null) return node.fail('must be a mapping')
-  const names = Object.keys(node.value)
+  const names = node.mapping()
   return Object.fromEntries(names.map((name) => [name, node.child(name).text()]))
 }
 

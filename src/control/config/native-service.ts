@@ -5,7 +5,7 @@ import { PROXY_PROTOCOLS } from '../model/fullnat.js'
 import type { ProxyProtocol } from '../model/fullnat.js'
 import { PLAIN_TUNNEL, TUNNEL_CHECKSUMS, TUNNEL_TYPES } from '../model/destination.js'
 import type { DestinationId, DestinationOptions, Method, Tunnel } from '../model/destination.js'
-import { hostNetmask, markServiceId, SERVICE_FLAGS } from '../model/service.js'
+import { ENGINES, hostNetmask, markServiceId, SERVICE_FLAGS } from '../model/service.js'
 import type { Protocol, ServiceId, ServiceOptions } from '../model/service.js'
 import type { Node } from './native-format.js'
 
@@ -32,6 +32,7 @@ const SERVICE_KEYS = [
   'flags',
   'persistent',
   'netmask',
+  'pe',
   'one-packet',
   'synproxy',
   'proxy-protocol',
@@ -57,6 +58,8 @@ const METHOD_NAMES: Readonly<Record<string, Method>> = {
   dr: 'direct',
   fullnat: 'fullnat',
 }
+
+const FAMILIES = ['ipv4', 'ipv6'] as const
 
 const PERSISTENT_MAX_SEC = 86400 * 31
 const U16 = 0xffff
@@ -94,7 +97,7 @@ export function decodeService(node: Node): DesiredService {
       netmask: node.has('netmask')
         ? decodeNetmask(node.child('netmask'), family)
         : hostNetmask(family),
-      engine: '',
+      engine: node.has('pe') ? node.child('pe').choice(ENGINES) : '',
       // In YAML 1.1 `off` is false.
       proxyProtocol: node.has('proxy-protocol') ? decodeProxy(node.child('proxy-protocol')) : 'off',
     },
@@ -112,8 +115,8 @@ function decodeId(node: Node): ServiceId {
   if (named.length !== 1) node.fail('needs exactly one of tcp, udp, sctp, fwmark')
   const [key] = named
   if (key === 'fwmark') {
-    const family: Family = node.has('family') && node.child('family').text() === 'ipv6' ? 6 : 4
-    return markServiceId(node.child(key).integer(1, 0xffffffff), family)
+    const isV6 = node.has('family') && node.child('family').choice(FAMILIES) === 'ipv6'
+    return markServiceId(node.child(key).integer(1, 0xffffffff), isV6 ? 6 : 4)
   }
   return { protocol: key as Protocol, ...decodeEndpoint(node.child(key), 0), fwmark: 0 }
 }

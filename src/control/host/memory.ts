@@ -1,4 +1,4 @@
-/** How much memory the host has free, in pages, as IPVS counts it (spec 3.11). */
+/** How much memory the host has, in pages, as IPVS counts it (spec 3.11, 11). */
 import { readFileSync } from 'node:fs'
 
 /** Type of the page size in the auxiliary vector (getauxval(3), elf.h AT_PAGESZ). */
@@ -30,4 +30,28 @@ export function availablePages(): number {
     readFileSync('/proc/meminfo', 'utf8'),
     pageBytes(readFileSync('/proc/self/auxv')),
   )
+}
+
+/** Zones that memory of processes comes from where all memory is mapped (gfp_zone of GFP_USER). */
+const BUFFER_ZONES: ReadonlySet<string> = new Set(['DMA', 'DMA32', 'Normal'])
+
+/** The default of sync_qlen_max, from the text of /proc/zoneinfo. Kernel: nr_free_buffer_pages. */
+export function syncQueueMaxOf(zoneinfo: string): number {
+  let pages = 0
+  for (const zone of zoneinfo.split(/^Node +\d+, +zone +/m)) {
+    if (!BUFFER_ZONES.has(/^\S*/.exec(zone)![0])) continue
+    const field = (name: string): number =>
+      Number(new RegExp(`^ +${name} +(\\d+)$`, 'm').exec(zone)?.[1] ?? 0)
+    pages += Math.max(0, field('managed') - field('high'))
+  }
+  return Math.floor(pages / 32)
+}
+
+/** The same of this host; 0 where a container hides the file: nothing follows the setting yet. */
+export function syncQueueMax(): number {
+  try {
+    return syncQueueMaxOf(readFileSync('/proc/zoneinfo', 'utf8'))
+  } catch {
+    return 0
+  }
 }

@@ -45,15 +45,29 @@ export function addDestination(
   const placed = revive(config, service, id) ?? create(config, id)
   if (!placed.ok) return placed
   const { base, config: next } = placed.value
+  const inserted = config.nextIncarnation
   const destination: Destination = {
     ...base,
     ...options,
     ...id,
     lastWeight: nextLastWeight(true, options.weight, 0),
+    inserted,
+    hashed: options.method === 'masquerade' ? inserted : 0,
   }
   const destinations = [destination, ...service.destinations]
   const methods = checkMethods({ ...service, destinations })
-  return methods.ok ? success(withService(next, { ...service, destinations })) : methods
+  return methods.ok ? success(withDestinations(next, service, destinations)) : methods
+}
+
+/** The configuration with another list of one service, of which its scheduler is told. */
+function withDestinations(
+  config: Config,
+  service: Service,
+  destinations: readonly Destination[],
+): Config {
+  const changes = config.nextIncarnation
+  const next = withService(config, { ...service, destinations, changes })
+  return { ...next, nextIncarnation: changes + 1 }
 }
 
 type Identity = Pick<Destination, 'slot' | 'incarnation' | 'statisticsEpoch'>
@@ -68,8 +82,10 @@ function revive(config: Config, service: Service, id: DestinationId): Placed | u
     return success({ base: { slot, incarnation, statisticsEpoch }, config: next })
   }
   // The service was deleted and created again: connections continue, statistics start at zero.
-  const base = { slot, incarnation, statisticsEpoch: config.nextIncarnation }
-  return success({ base, config: { ...next, nextIncarnation: config.nextIncarnation + 1 } })
+  return success({
+    base: { slot, incarnation, statisticsEpoch: config.nextIncarnation },
+    config: next,
+  })
 }
 
 function create(config: Config, id: DestinationId): Placed {
@@ -86,7 +102,7 @@ function create(config: Config, id: DestinationId): Placed {
   const incarnation = config.nextIncarnation
   return success({
     base: { slot: taken.slot, incarnation, statisticsEpoch: incarnation },
-    config: { ...config, destinationSlots: taken.pool, nextIncarnation: incarnation + 1 },
+    config: { ...config, destinationSlots: taken.pool },
   })
 }
 
@@ -110,9 +126,11 @@ export function editDestination(
   if (at < 0) return unknown(service, id)
   const old = service.destinations[at]
   const lastWeight = nextLastWeight(false, options.weight, old.lastWeight)
-  const destinations = service.destinations.with(at, { ...old, ...options, lastWeight })
+  const isNew = old.hashed === 0 && options.method === 'masquerade'
+  const hashed = isNew ? config.nextIncarnation : old.hashed
+  const destinations = service.destinations.with(at, { ...old, ...options, lastWeight, hashed })
   const methods = checkMethods({ ...service, destinations })
-  return methods.ok ? success(withService(config, { ...service, destinations })) : methods
+  return methods.ok ? success(withDestinations(config, service, destinations)) : methods
 }
 
 /** Removal always goes through the trash, referenced or not. */
@@ -125,7 +143,7 @@ export function deleteDestination(
   if (gone === undefined) return unknown(service, id)
   const destinations = service.destinations.filter((other) => other !== gone)
   return success(
-    withService(trashDestinations(config, service, [gone]), { ...service, destinations }),
+    withDestinations(trashDestinations(config, service, [gone]), service, destinations),
   )
 }
 

@@ -162,6 +162,7 @@ function addService(config: Config, id: ServiceId, options: ServiceOptions): Res
     flags: options.flags | SERVICE_FLAGS.HASHED,
     slot: taken.slot,
     incarnation: config.nextIncarnation,
+    changes: config.nextIncarnation,
     proxyProtocol: options.proxyProtocol ?? 'off',
     localAddresses: [],
     destinations: [],

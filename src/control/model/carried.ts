@@ -8,7 +8,7 @@ import type { Destination } from './destination.js'
 import { ControlError } from './errors.js'
 import { SERVICE_FLAGS, serviceKey } from './service.js'
 import type { Service } from './service.js'
-import { defaultSysctls, idleSettings } from './sysctls.js'
+import { idleSettings } from './sysctls.js'
 
 /** Who forwards: packet workers, with or without a link layer, or the kernel. */
 export type Carrier = 'af_packet' | 'tun' | 'kernel'
@@ -76,8 +76,9 @@ export function idleSentences(
   after: Config,
   ports: readonly string[],
 ): string[] {
-  const settings = idleSettings(before?.sysctls ?? defaultSysctls(), after.sysctls).map((name) => {
-    const value = String(after.sysctls[name]).replace(',', ' ')
+  const { sysctls, sysctlDefaults: defaults } = after
+  const settings = idleSettings(before?.sysctls ?? defaults, sysctls, defaults).map((name) => {
+    const value = String(sysctls[name]).replace(',', ' ')
     return `${name}=${value} is accepted but has no effect yet`
   })
   const daemons = after.daemons

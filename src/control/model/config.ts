@@ -38,7 +38,7 @@ export interface Config {
   readonly retiredServiceSlots: readonly number[]
   readonly serviceSlots: SlotPool
   readonly destinationSlots: SlotPool
-  /** Next value for incarnations and epochs. */
+  /** Next value for incarnations, epochs and whatever else only has to differ or to grow. */
   readonly nextIncarnation: number
   readonly localAddressCapacity: number
   readonly maglevIndex: number
@@ -51,6 +51,7 @@ export interface Config {
   /** Running halves of the synchronisation daemon, master first; at most one of each. */
   readonly daemons: readonly SyncDaemon[]
   readonly sysctls: Sysctls
+  readonly sysctlDefaults: Sysctls
   /** In the order in which new flows meet them; those of the two families never meet. */
   readonly markRules: readonly MarkRule[]
 }
@@ -60,8 +61,8 @@ export const DEFAULT_TIMEOUTS: Timeouts = { tcpSec: 900, tcpFinSec: 120, udpSec:
 export const DEFAULT_FTP_PORTS: readonly number[] = [21]
 export const FTP_PORTS_MAX = 8
 
-/** No services, everything at its default. */
-export function emptyConfig(capacity: Capacity): Config {
+/** No services, everything at its default; `sysctls` are the defaults of the host. */
+export function emptyConfig(capacity: Capacity, sysctls = defaultSysctls()): Config {
   return {
     services: CopyMap.empty(),
     trash: Trash.empty(),
@@ -76,7 +77,8 @@ export function emptyConfig(capacity: Capacity): Config {
     fullnat: FULLNAT_DEFAULTS,
     timeouts: DEFAULT_TIMEOUTS,
     daemons: [],
-    sysctls: defaultSysctls(),
+    sysctls,
+    sysctlDefaults: sysctls,
     markRules: [],
   }
 }

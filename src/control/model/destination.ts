@@ -45,6 +45,13 @@ export interface Destination extends DestinationId, DestinationOptions {
   readonly slot: number
   /** Changes when the slot is given to another destination. */
   readonly incarnation: number
+  /** Moves when it is put into its service's list, also when it comes back from the trash. */
+  readonly inserted: number
+  /**
+   * The place among real servers of one address, of which the newest is found: moves when it first
+   * has the masquerade method since it was inserted; 0 before. Kernel: ip_vs_ctl.c ip_vs_rs_hash.
+   */
+  readonly hashed: number
   /** Changes when its traffic counters start again from zero. */
   readonly statisticsEpoch: number
 }

@@ -81,7 +81,7 @@ function diffDestinations(
 }
 
 function optionsText(service: Service): string {
-  return JSON.stringify({ ...service, destinations: undefined })
+  return JSON.stringify({ ...service, destinations: undefined, changes: undefined })
 }
 
 /** Addresses the director answers for: those of address services, without repetition. */

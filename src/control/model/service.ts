@@ -82,6 +82,8 @@ export interface Service extends Omit<ServiceOptions, 'scheduler'> {
   readonly slot: number
   /** Unique per service object; also tells which of two services is newer. */
   readonly incarnation: number
+  /** Moves when a destination is added, edited or deleted: the kernel's hooks of schedulers. */
+  readonly changes: number
   /** FULLNAT source addresses, in the order they were added. */
   readonly localAddresses: readonly Address[]
   /** Newest first. */

@@ -108,8 +108,7 @@ const FOLLOWED: ReadonlySet<SysctlName> = new Set<SysctlName>([
 ])
 
 /** Settings that differ from `before` and from their default, and that nothing follows. */
-export function idleSettings(before: Sysctls, after: Sysctls): SysctlName[] {
-  const defaults = defaultSysctls()
+export function idleSettings(before: Sysctls, after: Sysctls, defaults: Sysctls): SysctlName[] {
   return SYSCTL_NAMES.filter((name) => {
     const value = String(after[name])
     if (value === String(before[name]) || value === String(defaults[name])) return false
@@ -117,12 +116,15 @@ export function idleSettings(before: Sysctls, after: Sysctls): SysctlName[] {
   })
 }
 
-/** Every setting at the kernel's default. */
-export function defaultSysctls(): Sysctls {
+/**
+ * Every setting at the kernel's default. That of `sync_qlen_max` is the host's: a part of its
+ * memory (host/memory.ts).
+ */
+export function defaultSysctls(syncQueueMax = 0): Sysctls {
   const scalars = Object.fromEntries(
     Object.entries(TABLE).map(([name, [value]]) => [name, value]),
   ) as Record<ScalarSysctl, number>
-  return { ...scalars, sync_threshold: [3, 50], est_cpulist: '' }
+  return { ...scalars, sync_qlen_max: syncQueueMax, sync_threshold: [3, 50], est_cpulist: '' }
 }
 
 const RANGES: Readonly<Record<Kind, readonly [number, number]>> = {
@@ -132,7 +134,7 @@ const RANGES: Readonly<Record<Kind, readonly [number, number]>> = {
   mode3: [0, 3],
   retries: [0, 3],
   version: [0, 1],
-  powerOfTwo: [1, 64],
+  powerOfTwo: [1, 0x40000000],
   nice: [-20, 19],
   mss: [64, 65535],
   shift: [0, 14],
@@ -141,8 +143,17 @@ const RANGES: Readonly<Record<Kind, readonly [number, number]>> = {
   times: [0, 255],
 }
 
+/** sysctl(8) and /proc/sys write the whole name; here the last part is enough. */
+const PREFIX = /^net[./]ipv4[./]vs[./]/
+
+/** The last part of a setting's name, with or without `net.ipv4.vs.` in front of it. */
+export function sysctlName(text: string): string {
+  return text.trim().replace(PREFIX, '')
+}
+
 /** Sets one value from its text; a value outside its range leaves everything unchanged. */
-export function setSysctl(sysctls: Sysctls, name: string, text: string): Result<Sysctls> {
+export function setSysctl(sysctls: Sysctls, fullName: string, text: string): Result<Sysctls> {
+  const name = sysctlName(fullName)
   if (name === 'sync_threshold') return setThreshold(sysctls, text)
   if (name === 'est_cpulist') return setProcessors(sysctls, text)
   if (!isScalar(name)) {

@@ -10,7 +10,7 @@ import type { Service, ServiceId } from './service.js'
 import { releaseSlots } from './slots.js'
 import { Trash } from './trash-bin.js'
 
-/** How often the trash is looked through, and how long an idle entry stays. Kernel: ip_vs_ctl.c. */
+/** How often the trash is looked through while there is any, and how long an idle entry stays. */
 export const TRASH_PERIOD_MS = 60_000
 export const TRASH_IDLE_MS = 120_000
 

@@ -22,7 +22,7 @@ import { refusalOf } from '../model/carried.js'
 import type { Config, Timeouts } from '../model/config.js'
 import { ControlError } from '../model/errors.js'
 import type { ErrorCode } from '../model/errors.js'
-import { defaultSysctls, SYSCTL_NAMES } from '../model/sysctls.js'
+import { SYSCTL_NAMES } from '../model/sysctls.js'
 import type { SysctlName } from '../model/sysctls.js'
 import { ERRNO } from '../netlink/errno.js'
 import { matchesFilter } from '../row-filter.js'
@@ -308,8 +308,8 @@ class KernelDataplane implements RunningDataplane {
   }
 
   /** Settings that the operator has set, or has set back; the host's others stay. */
-  async #applySettings({ sysctls }: Config, before: Config | undefined): Promise<SysctlName[]> {
-    const defaults = defaultSysctls()
+  async #applySettings(config: Config, before: Config | undefined): Promise<SysctlName[]> {
+    const { sysctls, sysctlDefaults: defaults } = config
     const changed: SysctlName[] = []
     for (const name of SYSCTL_NAMES) {
       const value = settingText(sysctls[name])
@@ -322,8 +322,9 @@ class KernelDataplane implements RunningDataplane {
   }
 
   idle(before: Config | undefined, after: Config): readonly string[] {
+    const old = before?.sysctls ?? after.sysctlDefaults
     const isNew = (name: SysctlName): boolean =>
-      settingText(after.sysctls[name]) !== settingText((before?.sysctls ?? defaultSysctls())[name])
+      settingText(after.sysctls[name]) !== settingText(old[name])
     return SYSCTL_NAMES.filter(isNew)
       .filter((name) => !existsSync(`/proc/sys/${SYSCTL_FOLDER}/${name}`))
       .map((name) => `this kernel has no setting ${name}`)

@@ -32,8 +32,9 @@ export class FtpFolder {
 
 /**
  * Starts vsftpd on port 21 for both families, anonymous, uploads to `pub`, which is given to the
- * user that Debian's package makes for it. Passive ports are `passive` and the 999 above: servers of
- * one service must not have the same ones, because the second to announce one to a client takes it.
+ * user that Debian's package makes for it. Passive ports are `passive` and the 999 above: servers
+ * of one service must not have the same ones, because the second to announce one to a client takes
+ * it.
  */
 export async function startFtp(real: Host, folder: FtpFolder, passive: number): Promise<void> {
   const settings = {

@@ -16,6 +16,11 @@ function syns(s: Builder, ...ends: readonly string[]): void {
   for (const client of ends) s.tcp(client, '$V1:80').send('S')
 }
 
+/** Connections of earlier scenarios are gone, and the trash is empty: its timer is armed anew. */
+function emptyTrash(s: Builder): void {
+  s.wait(1300)
+}
+
 const TWO = ['-r $R1 -g', '-r $R2 -g']
 const TWO_NAT = ['-r $R1:80 -m', '-r $R2:80 -m']
 
@@ -135,6 +140,37 @@ const REMOVED = [
     s.ipvsadm('-d -u $V1:53 -r $R2')
     s.wait(250)
     s.ipvsadm('-a -u $V1:53 -r $R2 -g')
+    s.stats()
+  }),
+
+  scenario('removed for 150 s: it comes back as it was; for 200 s: as a new one', (s) => {
+    emptyTrash(s)
+    s.ipvsadm('--set 0 0 2')
+    s.service('-u $V1:53 -s rr', ...TWO)
+    for (const n of [1, 2, 3]) s.udp(`$C${n}:5000`, '$V1:53').send()
+    s.stats()
+    for (const sec of [150, 200]) {
+      s.ipvsadm('-d -u $V1:53 -r $R2')
+      s.wait(sec)
+      s.ipvsadm('-a -u $V1:53 -r $R2 -g')
+      s.stats()
+    }
+  }),
+
+  scenario('removed behind another one: forgotten with it, before its own time', (s) => {
+    emptyTrash(s)
+    s.ipvsadm('--set 0 0 2')
+    s.service('-u $V1:53 -s rr', ...TWO, '-r $R3 -g')
+    for (const n of [1, 2, 3, 4, 5, 6]) s.udp(`$C${n}:5000`, '$V1:53').send()
+    s.stats()
+    s.ipvsadm('-d -u $V1:53 -r $R2')
+    s.wait(50)
+    s.ipvsadm('-d -u $V1:53 -r $R3')
+    s.wait(110)
+    s.ipvsadm('-a -u $V1:53 -r $R2 -g')
+    s.stats()
+    s.wait(30)
+    s.ipvsadm('-a -u $V1:53 -r $R3 -g')
     s.stats()
   }),
 

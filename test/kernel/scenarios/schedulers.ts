@@ -111,6 +111,17 @@ const ROUND_ROBIN = [
     s.connections()
   }),
 
+  scenario('wrr: an edit to what it was, within a round', (s) => {
+    s.service('-t $V1:80 -s wrr', ...THREE)
+    halfOpen(s, 1, 2)
+    s.ipvsadm('-e -t $V1:80 -r $R1 -g -w 1')
+    halfOpen(s, 3, 5)
+    s.ipvsadm('-e -t $V1:80 -r $R3 -g -w 3')
+    halfOpen(s, 6, 12)
+    s.list()
+    s.connections()
+  }),
+
   scenario('wrr: added, quiesced, removed within a round', (s) => {
     s.service('-t $V1:80 -s wrr', ...THREE)
     halfOpen(s, 1, 2)
@@ -415,7 +426,7 @@ const CHANGED = [
     s.connections()
   }),
 
-  scenario('-E: the same scheduler again starts its round anew', (s) => {
+  scenario('-E: the same scheduler again goes on with its round', (s) => {
     s.service('-t $V1:80 -s wrr', ...THREE)
     s.service('-t $V2:80 -s rr', ...EQUAL)
     halfOpen(s, 1, 2)
