@@ -180,6 +180,25 @@ describe('reconcile', () => {
     assert.deepEqual([...result.services.keys()].sort(), ['tcp 198.18.0.1:80', 'tcp 198.18.0.7:80'])
     assert.equal(result.services.get('tcp 198.18.0.1:80')?.destinations.length, 1)
   })
+
+  it('changes flags and methods that exclude each other together', () => {
+    const services = (flags: string, method: string) =>
+      parsed(`services:
+  - { fwmark: 5, ${flags}, destinations: [{ address: 198.18.1.1:80, method: ${method} }] }`)
+        .services
+    const sets = [
+      services('one-packet: false', 'fullnat'),
+      services('one-packet: true', 'direct'),
+      services('synproxy: true', 'nat'),
+    ]
+    for (const [from, to] of [...sets, ...sets.toReversed()].map((set, i, all) => [
+      set,
+      all[(i + 1) % all.length],
+    ])) {
+      const old = configOf(reconcile(emptyConfig(CAPACITY), [], from))
+      assert.deepEqual(reconcile(configOf(reconcile(old, from, to), old), to, to), [])
+    }
+  })
 })
 
 describe('flags', () => {

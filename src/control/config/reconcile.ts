@@ -13,6 +13,9 @@ import { SERVICE_FLAGS, serviceKey } from '../model/service.js'
 import type { Service, ServiceOptions } from '../model/service.js'
 import type { DesiredService } from './native-service.js'
 
+/** What not every forwarding method goes with (methods.ts). */
+const METHOD_FLAGS = SERVICE_FLAGS.SYNPROXY | SERVICE_FLAGS.ONE_PACKET
+
 /** Commands that bring `config` to `after`; none when nothing differs. */
 export function reconcile(
   config: Config,
@@ -65,14 +68,21 @@ function serviceCommands(
   wanted: DesiredService,
 ): PublicCommand[] {
   const { id: service, options } = wanted
-  const commands: PublicCommand[] = []
-  if (present === undefined) commands.push({ kind: 'addService', service, options })
-  else if (!sameOptions(present, options)) commands.push({ kind: 'editService', service, options })
-  return [
-    ...commands,
+  const parts = [
     ...localCommands(present, before, wanted),
     ...destinationCommands(present, before, wanted),
   ]
+  if (present === undefined) return [{ kind: 'addService', service, options }, ...parts]
+  if (sameOptions(present, options)) return parts
+  const edit = (flags: number): PublicCommand => ({
+    kind: 'editService',
+    service,
+    options: { ...options, flags },
+  })
+  // Flags that exclude a method: gone before a destination gets it, there after it has lost it.
+  const late = options.flags & ~present.flags & METHOD_FLAGS
+  if (late === 0) return [edit(options.flags), ...parts]
+  return [edit(options.flags & ~late), ...parts, edit(options.flags)]
 }
 
 function sameOptions(present: Service, wanted: ServiceOptions): boolean {
