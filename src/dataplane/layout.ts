@@ -400,7 +400,7 @@ export const RECORDS = {
       used: ['u32', 48],
       incarnation: ['u32', 52],
       inserted: ['u32', 56], // moves when it is put into its service's list
-      hashed: ['u32', 60], // when it could first be found as a real server since; 0: never
+      hashed: ['u32', 60], // of real servers at one address the highest is found
     },
   },
   /** What SYNPROXY goes by (spec 12.9): the same for all workers, secrets for a director's life. */

@@ -6,6 +6,7 @@ import { apply } from '../../src/control/model/apply.js'
 import type { Command } from '../../src/control/model/commands.js'
 import { emptyConfig } from '../../src/control/model/config.js'
 import type { Config } from '../../src/control/model/config.js'
+import { PLAIN_TUNNEL } from '../../src/control/model/destination.js'
 import type { Destination, DestinationOptions } from '../../src/control/model/destination.js'
 import { diff, virtualAddresses } from '../../src/control/model/diff.js'
 import { enumerateServices, markServiceId, SERVICE_FLAGS } from '../../src/control/model/service.js'
@@ -202,15 +203,20 @@ describe('what schedulers and searches are told', () => {
     assert.ok(revived.hashed > destination(start, '198.18.1.2').hashed)
   })
 
-  it('a real server takes its place when it first has the masquerade method', () => {
+  it('a real server takes its place anew with its method and its tunnel', () => {
     const at = (config: Config): number => destination(config, '198.18.1.1').hashed
-    assert.equal(at(configOf([edit('198.18.1.1')], start)), at(start))
-    const direct = configOf([edit('198.18.1.1', { method: 'direct' })], start)
-    assert.equal(at(direct), at(start))
-    const other = configOf([addDestination(S, '198.18.1.1', { method: 'direct' })], WITH_SERVICE)
-    assert.equal(at(other), 0)
-    const later = configOf([two[1], edit('198.18.1.1')], other)
-    assert.ok(at(later) > destination(later, '198.18.1.2').hashed)
+    const after = (changes: Partial<DestinationOptions>, config: Config): Config =>
+      configOf([edit('198.18.1.1', changes)], config)
+    assert.equal(at(after({ weight: 7, upperThreshold: 9 }, start)), at(start))
+    const direct = after({ method: 'direct' }, start)
+    const back = after({}, direct)
+    assert.ok(at(direct) > destination(start, '198.18.1.2').hashed)
+    assert.ok(at(back) > at(direct))
+    const gue = { ...PLAIN_TUNNEL, type: 'gue', port: 6080 } as const
+    const tunnel = after({ tunnel: gue }, start)
+    assert.ok(at(tunnel) > at(start))
+    assert.equal(at(after({ tunnel: { ...gue, checksum: 'csum' } }, tunnel)), at(tunnel))
+    assert.ok(at(after({ tunnel: { ...gue, port: 6081 } }, tunnel)) > at(tunnel))
   })
 })
 

@@ -52,7 +52,7 @@ export function addDestination(
     ...id,
     lastWeight: nextLastWeight(true, options.weight, 0),
     inserted,
-    hashed: options.method === 'masquerade' ? inserted : 0,
+    hashed: inserted,
   }
   const destinations = [destination, ...service.destinations]
   const methods = checkMethods({ ...service, destinations })
@@ -126,11 +126,16 @@ export function editDestination(
   if (at < 0) return unknown(service, id)
   const old = service.destinations[at]
   const lastWeight = nextLastWeight(false, options.weight, old.lastWeight)
-  const isNew = old.hashed === 0 && options.method === 'masquerade'
-  const hashed = isNew ? config.nextIncarnation : old.hashed
+  const hashed = isSamePlace(old, options) ? old.hashed : config.nextIncarnation
   const destinations = service.destinations.with(at, { ...old, ...options, lastWeight, hashed })
   const methods = checkMethods({ ...service, destinations })
   return methods.ok ? success(withDestinations(config, service, destinations)) : methods
+}
+
+/** Whether an edit leaves it where it stands among real servers. Kernel: ip_vs_rs_unhash. */
+function isSamePlace(old: Destination, { method, tunnel }: DestinationOptions): boolean {
+  const { type, port } = old.tunnel
+  return old.method === method && type === tunnel.type && port === tunnel.port
 }
 
 /** Removal always goes through the trash, referenced or not. */

@@ -48,8 +48,9 @@ export interface Destination extends DestinationId, DestinationOptions {
   /** Moves when it is put into its service's list, also when it comes back from the trash. */
   readonly inserted: number
   /**
-   * The place among real servers of one address, of which the newest is found: moves when it first
-   * has the masquerade method since it was inserted; 0 before. Kernel: ip_vs_ctl.c ip_vs_rs_hash.
+   * The place among real servers of one address, of which the newest is found: moves when it is put
+   * into its service's list, and with its method, tunnel type or tunnel port. Kernel: ip_vs_ctl.c
+   * __ip_vs_update_dest.
    */
   readonly hashed: number
   /** Changes when its traffic counters start again from zero. */
