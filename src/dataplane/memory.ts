@@ -69,7 +69,7 @@ export function allocateBlocks(workers: number, connections: number): SharedBloc
     misses: bytes(workers * LIMITS.BURST * RECORDS.miss.bytes),
     missTexts: bytes(workers * LIMITS.BURST * LIMITS.TEXT_SLOT),
     tables: Array.from({ length: workers }, () => bytes(connectionTableBytes(connections))),
-    templates: allocateTemplates(),
+    templates: allocateTemplates(crypto.getRandomValues(new Int32Array(2))),
     scheduler: allocateSchedulerBlocks(),
   }
 }

@@ -8,6 +8,7 @@ import {
   VERDICT,
 } from '../../src/dataplane/layout.js'
 import { TemplateKey } from '../../src/scheduler/persistence/engine.js'
+import { keyedHash } from '../../src/scheduler/persistence/keyed-hash.js'
 import { allocateRigBlocks, ip, type MissSpec, SchedulerRig } from '../support/scheduler-rig.js'
 import type { DestinationSpec, ServiceSpec, SnapshotSpec } from '../support/snapshot-block.js'
 
@@ -31,6 +32,30 @@ function endAll(rig: SchedulerRig, count: number): void {
 }
 
 describe('template keys', () => {
+  it('meet in one bucket under one seed and not under another', () => {
+    const rig = rigFor()
+    const service = rig.services.service(0)
+    assert.ok(service)
+    const lowBits = (client: string, seed: number): number => {
+      const key = new TemplateKey(Int32Array.of(seed, 5))
+      rig.burst([from(client)])
+      rig.misses.select(0)
+      key.compute(rig.misses, service)
+      return key.hash & 15
+    }
+    const clients = Array.from({ length: 200 }, (_, i) => `198.18.7.${i}`)
+    const together = clients.filter((client) => lowBits(client, 1) === 3)
+    assert.ok(together.length >= 4)
+    assert.ok(new Set(together.map((client) => lowBits(client, 2))).size > 2)
+  })
+
+  // The vectors of the kernel's lib/siphash_kunit.c for 32-bit machines, of 0, 4 and 8 bytes.
+  it('are hashed with HalfSipHash-1-3', () => {
+    const words = Int32Array.of(0x03020100, 0x07060504)
+    const hashes = [0, 1, 2].map((n) => keyedHash(words[0], words[1], words, n, n << 26) >>> 0)
+    assert.deepEqual(hashes, [0x5814c896, 0x7e059ea6, 0x577999b1])
+  })
+
   it('one template per client: same client, same destination', () => {
     const rig = rigFor()
     const a = from('198.18.0.1')
@@ -347,7 +372,7 @@ describe('templates, other', () => {
     assert.equal(rig.mainState.releaseLocks(dead), 1)
     rig.mainState.lock(0)
     rig.mainState.unlock(0)
-    const key = new TemplateKey()
+    const key = rig.templates.newKey()
     const service = rig.services.service(0)
     assert.ok(service)
     rig.misses.select(0)

@@ -112,7 +112,7 @@ export function allocateRigBlocks(workers = 1, templateCapacity = 1024): RigBloc
     load: new Int32Array(new SharedArrayBuffer(loadBlockWords(lanes) * 4)),
     destinationState: new Int32Array(new SharedArrayBuffer(LIMITS.DESTINATIONS * 4)),
     schedulerBlocks: allocateSchedulerBlocks(),
-    templateBlocks: allocateTemplates(templateCapacity),
+    templateBlocks: allocateTemplates(Int32Array.of(1, 2), templateCapacity),
   }
 }
 

@@ -18,6 +18,7 @@ import { LIMITS, SERVICE_FLAG } from '../../dataplane/layout.js'
 import { byteSwap } from '../../dataplane/address-words.js'
 import type { MissBatch } from '../../dataplane/miss-batch.js'
 import type { ServiceView } from '../../dataplane/snapshot-view.js'
+import { keyedHash } from './keyed-hash.js'
 
 const FTP_PORT = 21
 /** Bytes 8 to 11 of an IPv4-mapped address as a little-endian word (RFC 4291 2.5.5.2). */
@@ -45,6 +46,12 @@ export class TemplateKey {
   keepsPort = false
   /** Bits of the whole key, signed 32-bit. */
   hash = 0
+  readonly #seed: Int32Array
+
+  /** `seed`: two words, those of the table it is for. */
+  constructor(seed: Int32Array) {
+    this.#seed = seed
+  }
 
   /** Computes the key for the selected miss of a persistent service. */
   compute(miss: MissBatch, service: ServiceView): void {
@@ -63,7 +70,7 @@ export class TemplateKey {
     }
     this.textBytes = 0
     if ((service.flags & SERVICE_FLAG.SIP) !== 0) this.#takeText(miss)
-    else this.#hashWords(this.words, KEY_ADDRESS_WORDS, this.#scalars())
+    else this.hash = this.#hashOf(this.words, KEY_ADDRESS_WORDS, this.#scalars())
   }
 
   /** Words of `text` in use. */
@@ -75,7 +82,11 @@ export class TemplateKey {
     this.textBytes = miss.texts[miss.textAt] & 0xff
     const count = this.textWords
     for (let i = 0; i < count; i++) this.text[i] = miss.texts[miss.textAt + i]
-    this.#hashWords(this.text, count, 0)
+    this.hash = this.#hashOf(this.text, count, 0)
+  }
+
+  #hashOf(words: Int32Array, count: number, last: number): number {
+    return keyedHash(this.#seed[0], this.#seed[1], words, count, last)
   }
 
   #scalars(): number {
@@ -106,16 +117,5 @@ export class TemplateKey {
     this.words[KEY_VIRTUAL + 1] = 0
     this.words[KEY_VIRTUAL + 2] = four ? MAPPED_WORD : 0
     this.words[KEY_VIRTUAL + 3] = four ? byteSwap(fwmark) : 0
-  }
-
-  /** Mixes with the finaliser of MurmurHash3 (public domain), one round per word. */
-  #hashWords(words: Int32Array, count: number, start: number): void {
-    let hash = start
-    for (let i = 0; i < count; i++) {
-      hash = Math.imul(hash ^ words[i], 0x85ebca6b)
-      hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35)
-      hash ^= hash >>> 16
-    }
-    this.hash = hash
   }
 }

@@ -13,7 +13,7 @@ import type { LoadView } from '../../dataplane/load-view.js'
 import type { MissBatch } from '../../dataplane/miss-batch.js'
 import type { ServiceView } from '../../dataplane/snapshot-view.js'
 import { type Bound, NO_DESTINATION } from '../scheduler.js'
-import { TemplateKey } from './engine.js'
+import type { TemplateKey } from './engine.js'
 import type { TemplateTable } from './templates.js'
 
 /** Answers misses of persistent services; one per worker. */
@@ -23,12 +23,13 @@ export class PersistentSchedule {
   readonly #misses: MissBatch
   readonly #load: LoadView
   readonly #templates: TemplateTable
-  readonly #key = new TemplateKey()
+  readonly #key: TemplateKey
 
   constructor(misses: MissBatch, load: LoadView, templates: TemplateTable) {
     this.#misses = misses
     this.#load = load
     this.#templates = templates
+    this.#key = templates.newKey()
   }
 
   /** Writes verdict and template of the selected miss. The load is prepared for the service. */

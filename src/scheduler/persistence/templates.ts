@@ -25,7 +25,7 @@ import type { LoadView } from '../../dataplane/load-view.js'
 import type { MissBatch } from '../../dataplane/miss-batch.js'
 import type { ServiceView, SnapshotView } from '../../dataplane/snapshot-view.js'
 import { acquire, release, releaseLocksOf } from '../lock.js'
-import { KEY_ADDRESS_WORDS, KEY_TEXT_WORDS, type TemplateKey } from './engine.js'
+import { KEY_ADDRESS_WORDS, KEY_TEXT_WORDS, TemplateKey } from './engine.js'
 
 /** Templates of one director unless configured otherwise. */
 export const TEMPLATES_MAX = 1 << 20
@@ -63,10 +63,12 @@ const POOL_LOCK = 0
 const FREE = 1
 const FRESH = 2
 const USED_COUNT = 3
+/** Two words. */
+const SEED = 4
 const BUCKET_WORDS = 2
 const BUCKET_HEAD = 1
 
-/** The blocks of the table; all zero is the empty table. */
+/** The blocks of the table; all zero but for the seed is the empty table. */
 export interface TemplateBlocks {
   /** `template` records by index; the core borrows this one. */
   readonly entries: Int32Array
@@ -75,14 +77,19 @@ export interface TemplateBlocks {
   readonly index: Int32Array
 }
 
-/** Main: allocates a table for `capacity` templates, with a bucket for every two. */
-export function allocateTemplates(capacity = TEMPLATES_MAX): TemplateBlocks {
+/**
+ * Main: allocates a table for `capacity` templates, with a bucket for every two. `seed`: two random
+ * words, which spread keys over the buckets.
+ */
+export function allocateTemplates(seed: Int32Array, capacity = TEMPLATES_MAX): TemplateBlocks {
   const buckets = 2 ** Math.ceil(Math.log2(Math.max(2, capacity / 2)))
   const shared = (words: number): Int32Array => new Int32Array(new SharedArrayBuffer(words * 4))
+  const index = shared(HEADER_WORDS + buckets * BUCKET_WORDS)
+  index.set(seed, SEED)
   return {
     entries: shared(capacity * ENTRY_WORDS),
     texts: shared(capacity * KEY_TEXT_WORDS),
-    index: shared(HEADER_WORDS + buckets * BUCKET_WORDS),
+    index,
   }
 }
 
@@ -144,6 +151,11 @@ export class TemplateTable {
     this.#capacity = blocks.entries.length / ENTRY_WORDS
     this.#lane = lane
     this.#load = load
+  }
+
+  /** A key to search this table with. */
+  newKey(): TemplateKey {
+    return new TemplateKey(this.#index.slice(SEED, SEED + 2))
   }
 
   /** Locks the key's bucket and returns it; everything below wants it. */
