@@ -1,22 +1,16 @@
 /** The flags of `uvs run` and what they mean together with the configuration file. Pure. */
 import { parseArgs } from 'node:util'
 import { parseLocalRanges } from './config/local-ranges.js'
-import type { Settings } from './config/native-format.js'
+import { FOREIGN, IO_KINDS, OFFLOADS } from './config/native-format.js'
+import type { Offload, Settings } from './config/native-format.js'
 import type { ForeignServices, IoKind } from './dataplane-port.js'
 import type { LogFormat } from './log.js'
 import type { Address } from './model/address.js'
 import { DEFAULT_FTP_PORTS, FTP_PORTS_MAX } from './model/config.js'
-import { ControlError } from './model/errors.js'
 import { MAGLEV_INDEX_DEFAULT, MAGLEV_INDEX_MAX, MAGLEV_INDEX_MIN } from './model/maglev-size.js'
 
 /** Wrong usage: one clear line, exit status 2. */
 export class UsageError extends Error {}
-
-/** Whether the kernel's own IPVS forwards; `auto`: where it can. */
-export type Offload = 'off' | 'kernel' | 'auto'
-
-export const OFFLOADS: readonly Offload[] = ['off', 'kernel', 'auto']
-export const FOREIGN: readonly ForeignServices[] = ['leave', 'remove']
 
 export interface RunFlags {
   readonly config: string | undefined
@@ -25,7 +19,7 @@ export interface RunFlags {
   readonly http: { readonly host: string; readonly port: number } | undefined
   readonly logFormat: LogFormat | undefined
   readonly sysctls: readonly (readonly [name: string, value: string])[]
-  readonly io: string | undefined
+  readonly io: IoKind | undefined
   readonly interfaces: readonly string[] | undefined
   readonly workers: number | undefined
   readonly tun: string | undefined
@@ -84,7 +78,7 @@ export function parseRunFlags(argv: readonly string[], defaultSocket: string): R
     http: values.http === undefined ? undefined : listenAddress(values.http),
     logFormat: choice('--log-format', values['log-format'], ['text', 'json']),
     sysctls: (values.set ?? []).map(assignment),
-    io: choice('--io', values.io, ['af_packet', 'tun']),
+    io: choice('--io', values.io, IO_KINDS),
     interfaces: values.iface?.flatMap((list) => list.split(',')).filter((name) => name !== ''),
     workers: numberFrom('--workers', values.workers, 1, WORKERS_MAX),
     tun: values.tun,
@@ -154,22 +148,9 @@ function listenAddress(text: string): { host: string; port: number } {
   throw new UsageError(`--http takes ADDR:PORT, not "${text}"`)
 }
 
-function fileChoice<T extends string>(
-  key: string,
-  value: string | undefined,
-  choices: readonly T[],
-): T | undefined {
-  const found = choices.find((name) => name === value)
-  if (value === undefined || found !== undefined) return found
-  throw new ControlError('CONFIG_BAD', `${key} must be ${choices.join(' or ')}, not "${value}"`)
-}
-
 /** Everything the data plane needs; throws ControlError or UsageError. */
 export function mergeSettings(flags: RunFlags, file: Settings, cpus: number): RunSettings {
   const io = flags.io ?? file.io ?? 'af_packet'
-  if (io !== 'af_packet' && io !== 'tun') {
-    throw new ControlError('CONFIG_BAD', `io must be af_packet or tun, not "${io}"`)
-  }
   const interfaces = flags.interfaces ?? file.interfaces ?? []
   const lip = flags.lip ?? file.lip
   const local = lip === undefined ? undefined : parseLocalRanges(lip)
@@ -182,8 +163,8 @@ export function mergeSettings(flags: RunFlags, file: Settings, cpus: number): Ru
     announce: flags.announce ?? file.announce ?? true,
     localAddresses: local?.value ?? [],
     ftpPorts: flags.ftpPorts ?? file.ftpPorts ?? DEFAULT_FTP_PORTS,
-    offload: flags.offload ?? fileChoice('offload', file.offload, OFFLOADS) ?? 'off',
-    foreign: flags.foreign ?? fileChoice('foreign', file.foreign, FOREIGN) ?? 'leave',
+    offload: flags.offload ?? file.offload ?? 'off',
+    foreign: flags.foreign ?? file.foreign ?? 'leave',
     maglevIndex: flags.maglevIndex ?? file.maglevIndex ?? MAGLEV_INDEX_DEFAULT,
   }
 }

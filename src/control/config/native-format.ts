@@ -5,6 +5,7 @@
  */
 import { LineCounter, parseDocument } from 'yaml'
 import type { Document } from 'yaml'
+import type { ForeignServices, IoKind } from '../dataplane-port.js'
 import { FTP_PORTS_MAX } from '../model/config.js'
 import { UOA_FORMS, UOA_TRAIL_MAX } from '../model/fullnat.js'
 import type { FullnatSettings } from '../model/fullnat.js'
@@ -13,19 +14,26 @@ import type { Result } from '../model/errors.js'
 import { MAGLEV_INDEX_MAX, MAGLEV_INDEX_MIN } from '../model/maglev-size.js'
 import { MarkProblem, parseMarkWords, splitWords } from '../model/mark-parse.js'
 import type { MarkRule } from '../model/mark-rule.js'
+import { parseLocalRanges } from './local-ranges.js'
 import { decodeService } from './native-service.js'
 import type { DesiredService } from './native-service.js'
 
+export const IO_KINDS: readonly IoKind[] = ['af_packet', 'tun']
+export const FOREIGN: readonly ForeignServices[] = ['leave', 'remove']
+/** Whether the kernel's own IPVS forwards; `auto`: where it can. */
+export const OFFLOADS = ['off', 'kernel', 'auto'] as const
+export type Offload = (typeof OFFLOADS)[number]
+
 export interface Settings {
-  readonly io?: string
+  readonly io?: IoKind
   readonly interfaces?: readonly string[]
   readonly workers?: number
   readonly tun?: string
   readonly announce?: boolean
   readonly lip?: string
   readonly ftpPorts?: readonly number[]
-  readonly offload?: string
-  readonly foreign?: string
+  readonly offload?: Offload
+  readonly foreign?: ForeignServices
   readonly maglevIndex?: number
   readonly fullnat?: Partial<FullnatSettings>
   readonly sysctls: Readonly<Record<string, string>>
@@ -195,29 +203,34 @@ function decodeSettings(root: Node): Settings {
   const optional = <T>(key: (typeof TOP)[number], read: (node: Node) => T) =>
     root.has(key) ? { [key]: read(root.child(key)) } : {}
   return {
-    ...optional('io', (node) => node.text()),
+    ...optional('io', (node) => node.choice(IO_KINDS)),
     ...optional('interfaces', (node) => node.items().map((item) => item.text())),
     ...optional('workers', (node) => node.integer(1, WORKERS_MAX)),
-    ...optional('tun', (node) => node.text()),
-    ...optional('offload', (node) => (node.value === false ? 'off' : node.text())),
-    ...optional('foreign', (node) => node.text()),
+    ...optional('tun', decodeInterface),
+    ...optional('offload', (node) => (node.value === false ? 'off' : node.choice(OFFLOADS))),
+    ...optional('foreign', (node) => node.choice(FOREIGN)),
     ...(root.has('mh-index')
       ? { maglevIndex: root.child('mh-index').integer(MAGLEV_INDEX_MIN, MAGLEV_INDEX_MAX) }
       : {}),
     ...optional('announce', (node) => node.boolean()),
-    ...optional('lip', (node) =>
-      Array.isArray(node.value)
-        ? node
-            .items()
-            .map((item) => item.text())
-            .join()
-        : node.text(),
-    ),
+    ...optional('lip', decodeLocal),
     ...(root.has('ftp-ports') ? { ftpPorts: decodePorts(root.child('ftp-ports')) } : {}),
     ...optional('fullnat', decodeFullnat),
     ...optional('timeouts', decodeTimeouts),
     sysctls: root.has('sysctls') ? decodeSysctls(root.child('sysctls')) : {},
   }
+}
+
+function decodeInterface(node: Node): string {
+  const name = node.text()
+  return /^[^\s/]{1,15}$/.test(name) ? name : node.fail('must be an interface name')
+}
+
+function decodeLocal(node: Node): string {
+  const texts = Array.isArray(node.value) ? node.items().map((item) => item.text()) : [node.text()]
+  const lip = texts.join()
+  const ranges = parseLocalRanges(lip)
+  return ranges.ok ? lip : node.fail(`is wrong: ${ranges.error.message}`)
 }
 
 function decodePorts(node: Node): number[] {
