@@ -121,9 +121,15 @@ for (const workers of [2, 4]) {
       const snapshot = publishOn(blocks, services)
       const job = { mode: 'clients' as const, blocks, snapshots: [snapshot], count: 40 }
       const team = await assemble(workers, 40, { ...job, rounds: 500, churn: true })
-      await team.start()
-
       const rig = new SchedulerRig(blocks)
+      let isOver = false
+      const ended = team.start().finally(() => (isOver = true))
+      // Long after they are due, so that whatever has no slave just now goes.
+      for (; !isOver; await new Promise((resolve) => setImmediate(resolve))) {
+        rig.sweeper.sweep(0x7ffffff0)
+      }
+      await ended
+
       const used = rig.rows().filter((row) => (row.state & TEMPLATE_STATE.USED) !== 0)
       assert.equal(used.length, rig.templates.usedCount)
       assert.ok(used.every((row) => row.connections === 0))

@@ -328,13 +328,17 @@ export class TemplateTable {
       const at = this.#at(ref)
       if ((this.#entries[at + STATE] & TEMPLATE_STATE.USED) === 0) continue
       left--
-      if (mayBeOver(ref) && this.#freeOne(ref, this.#entries[at + BUCKET], isOver)) freed++
+      if (mayBeOver(ref) && this.#freeOne(ref, isOver)) freed++
     }
     return freed
   }
 
-  /** Frees a template if it is in `bucket` and over. */
-  #freeOne(ref: number, bucket: number, isOver: (ref: number) => boolean): boolean {
+  /** Frees a template if it is still in the bucket it says, and over. */
+  #freeOne(ref: number, isOver: (ref: number) => boolean): boolean {
+    const at = this.#at(ref)
+    // An ordered read: `create` writes the bucket first, and a new entry has none before.
+    if ((Atomics.load(this.#entries, at + STATE) & TEMPLATE_STATE.USED) === 0) return false
+    const bucket = this.#entries[at + BUCKET]
     acquire(this.#index, bucket, this.#lane)
     let previous = 0
     let here = this.#index[bucket + BUCKET_HEAD]
