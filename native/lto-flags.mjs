@@ -4,5 +4,5 @@
 import { spawnSync } from 'node:child_process'
 import { env } from 'node:process'
 
-const { stdout } = spawnSync(env.CXX ?? 'g++', ['--version'], { encoding: 'utf8', shell: true })
+const { stdout } = spawnSync(env.CXX || 'g++', ['--version'], { encoding: 'utf8', shell: true })
 if (stdout?.includes('Free Software Foundation')) console.log('-flto=2')
