@@ -27,12 +27,7 @@ export function addDestination(
   id: DestinationId,
   options: DestinationOptions,
 ): Result<Config> {
-  const family = checkFamily(
-    service.id.address.family,
-    id,
-    options.method,
-    config.daemons.length > 0,
-  )
+  const family = checkFamily(service.id, id, options.method, config.daemons.length > 0)
   if (!family.ok) return family
   const checked = checkDestination(options)
   if (!checked.ok) return checked
@@ -113,12 +108,7 @@ export function editDestination(
   id: DestinationId,
   options: DestinationOptions,
 ): Result<Config> {
-  const family = checkFamily(
-    service.id.address.family,
-    id,
-    options.method,
-    config.daemons.length > 0,
-  )
+  const family = checkFamily(service.id, id, options.method, config.daemons.length > 0)
   if (!family.ok) return family
   const checked = checkDestination(options)
   if (!checked.ok) return checked

@@ -1,6 +1,6 @@
 /** Destinations (real servers) and the rules for one destination's attributes (spec 1.4). */
 import { formatEndpoint, isUsableUnicast } from './address.js'
-import type { Address, Family } from './address.js'
+import type { Address } from './address.js'
 import { failure, success } from './errors.js'
 import type { Result } from './errors.js'
 import type { ServiceId } from './service.js'
@@ -96,16 +96,17 @@ export function checkDestination(options: DestinationOptions): Result<null> {
 
 /**
  * Mixed families are possible only where the outer packet is of its own family: tunnels; where
- * headers are translated: FULLNAT from IPv6 to IPv4; and not while the synchronisation daemon runs,
- * whose messages cannot say it.
+ * headers are translated: TCP and UDP by FULLNAT from IPv6 to IPv4; and not while the
+ * synchronisation daemon runs, whose messages cannot say it.
  */
 export function checkFamily(
-  service: Family,
+  service: ServiceId,
   id: DestinationId,
   method: Method,
   synchronised: boolean,
 ): Result<null> {
-  if (id.address.family === service) return success(null)
+  const { family } = service.address
+  if (id.address.family === family) return success(null)
   if (synchronised) {
     return failure(
       'DAEMON_MIXED_FAMILIES',
@@ -113,11 +114,13 @@ export function checkFamily(
         'stop the synchronisation daemon first',
     )
   }
-  if (method === 'tunnel' || (method === 'fullnat' && service === 6)) return success(null)
+  const isSctp = service.fwmark === 0 && service.protocol === 'sctp'
+  const isTranslated = method === 'fullnat' && family === 6 && !isSctp
+  if (method === 'tunnel' || isTranslated) return success(null)
   return failure(
     'FAMILY_MIXED',
     'a destination of another address family than its service needs the tunnel method, or, to ' +
-      'reach IPv4 from IPv6, fullnat',
+      'reach IPv4 from IPv6 by TCP or UDP, fullnat',
   )
 }
 
