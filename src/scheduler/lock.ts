@@ -15,13 +15,19 @@ const WAIT_MS = 1
 
 /** Takes the lock at `words[at]` for `lane`. Not reentrant: that is a broken invariant. */
 export function acquire(words: Int32Array, at: number, lane: number): void {
+  tryAcquire(words, at, lane, Infinity)
+}
+
+/** The same; false when it is still held after `waits` waits of WAIT_MS. */
+export function tryAcquire(words: Int32Array, at: number, lane: number, waits: number): boolean {
   const owner = lane + 1
-  for (;;) {
+  for (let waited = 0; ; waited++) {
     for (let i = 0; i < SPIN_COUNT_MAX; i++) {
       const held = Atomics.compareExchange(words, at, 0, owner)
-      if (held === 0) return
+      if (held === 0) return true
       if (held === owner) throw new Error(`lane ${lane} already holds the lock at word ${at}`)
     }
+    if (waited >= waits) return false
     const held = Atomics.load(words, at)
     if (held !== 0) Atomics.wait(words, at, held, WAIT_MS)
   }

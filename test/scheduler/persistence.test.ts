@@ -363,6 +363,23 @@ describe('templates, other', () => {
     assert.notEqual(rig.templateRef(0), 0)
   })
 
+  it('that a worker keeps hold main up for a moment only', () => {
+    const rig = rigFor()
+    rig.burst([{}])
+    endAll(rig, 1)
+    const service = rig.services.service(0)
+    assert.ok(service)
+    const key = rig.templates.newKey()
+    rig.misses.select(0)
+    key.compute(rig.misses, service)
+    const bucket = rig.templates.lock(key)
+    assert.equal(rig.sweeper.sweep(rig.nowSec + 1000), 0)
+    assert.equal(rig.rows().length, 0)
+    rig.templates.unlock(bucket)
+    assert.equal(rig.rows().length, 1)
+    assert.equal(rig.sweeper.sweep(rig.nowSec + 1000), 1)
+  })
+
   it('frees the locks of a dead lane', () => {
     const rig = rigFor()
     rig.burst([{}])

@@ -24,7 +24,7 @@ import { offsetOf, RECORDS, TEMPLATE_STATE } from '../../dataplane/layout.js'
 import type { LoadView } from '../../dataplane/load-view.js'
 import type { MissBatch } from '../../dataplane/miss-batch.js'
 import type { ServiceView, SnapshotView } from '../../dataplane/snapshot-view.js'
-import { acquire, release, releaseLocksOf } from '../lock.js'
+import { acquire, release, releaseLocksOf, tryAcquire } from '../lock.js'
 import { KEY_ADDRESS_WORDS, KEY_TEXT_WORDS, TemplateKey } from './engine.js'
 
 /** Templates of one director unless configured otherwise. */
@@ -56,6 +56,12 @@ const PACKETS = word('packets')
 const SERVICE_INCARNATION = word('serviceIncarnation')
 const DESTINATION_INCARNATION = word('destinationIncarnation')
 const BUCKET = word('bucket')
+
+/**
+ * How long main waits for a bucket, in waits of a lock. A worker that hangs keeps it, and main is
+ * the one who finds out and ends the worker.
+ */
+const MAIN_WAITS = 20
 
 /** Words of `index`: a cache line of bookkeeping, then two words per bucket. */
 const HEADER_WORDS = 16
@@ -339,7 +345,7 @@ export class TemplateTable {
     // An ordered read: `create` writes the bucket first, and a new entry has none before.
     if ((Atomics.load(this.#entries, at + STATE) & TEMPLATE_STATE.USED) === 0) return false
     const bucket = this.#entries[at + BUCKET]
-    acquire(this.#index, bucket, this.#lane)
+    if (!tryAcquire(this.#index, bucket, this.#lane, MAIN_WAITS)) return false
     let previous = 0
     let here = this.#index[bucket + BUCKET_HEAD]
     while (here !== 0 && here !== ref) {
@@ -353,12 +359,15 @@ export class TemplateTable {
     return isFreed
   }
 
-  /** Control: every template, bucket by bucket; the lock is not held during `onRow`. */
+  /**
+   * Control: every template, bucket by bucket; the lock is not held during `onRow`. A bucket that a
+   * worker keeps is left out.
+   */
   read(onRow: (row: TemplateRow) => void): void {
     for (let bucket = HEADER_WORDS; bucket < this.#index.length; bucket += BUCKET_WORDS) {
       if (Atomics.load(this.#index, bucket + BUCKET_HEAD) === 0) continue
       const rows: TemplateRow[] = []
-      acquire(this.#index, bucket, this.#lane)
+      if (!tryAcquire(this.#index, bucket, this.#lane, MAIN_WAITS)) continue
       for (let ref = this.#index[bucket + BUCKET_HEAD]; ref !== 0;) {
         rows.push(this.#row(ref))
         ref = this.#entries[this.#at(ref) + NEXT]
