@@ -13,6 +13,7 @@ import { writeComparison } from './compare/write.js'
 import { MAGLEV_INDEX_DEFAULT } from '../src/control/model/maglev-size.js'
 import { movedPercentages } from './maglev-trials.js'
 import { runNet } from './net/net.js'
+import { usageInstead } from './support/usage.js'
 import { figureOf, markdownTable, type Figure, type SuiteOptions } from './report.js'
 
 /** One trial: what to run and what its number is called. */
@@ -151,4 +152,4 @@ async function main(): Promise<number> {
   return 0
 }
 
-process.exitCode = await main()
+process.exitCode = await main().catch(usageInstead(USAGE))

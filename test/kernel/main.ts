@@ -8,9 +8,13 @@
  */
 import { parseArgs } from 'node:util'
 import { guestProblem } from '../../bench/kernel/rig.js'
+import { usageInstead } from '../../bench/support/usage.js'
 import { runRandomly, runScenarios } from './run.js'
 import { SCENARIOS } from './scenarios/index.js'
 import { courseText, type Outcome, outcomeText, staleEntries, verdictOf } from './verdict.js'
+
+const USAGE = `usage: test:kernel [--only TEXT] [--show]
+       test:kernel --random STEPS [--seed N]`
 
 const LIMIT_SEC = 3600
 
@@ -31,7 +35,14 @@ async function main(): Promise<number> {
     console.error(`SKIPPED: no scenario was run, because there is no guest here: ${problem}`)
     return process.env.CI === 'true' ? 1 : 0
   }
-  if (values.random !== undefined) return random(Number(values.random), Number(values.seed))
+  if (values.random !== undefined) {
+    const [steps, seed] = [Number(values.random), Number(values.seed)]
+    if (Number.isSafeInteger(steps) && steps > 0 && Number.isSafeInteger(seed)) {
+      return random(steps, seed)
+    }
+    console.error(USAGE)
+    return 2
+  }
   const outcomes: Outcome[] = []
   const counts = { equal: 0, documented: 0, different: 0 }
   let since = performance.now()
@@ -89,4 +100,4 @@ async function random(steps: number, firstSeed: number): Promise<number> {
   return different > 0 ? 1 : 0
 }
 
-process.exitCode = await main()
+process.exitCode = await main().catch(usageInstead(USAGE))
