@@ -134,6 +134,7 @@ class Core {
   void add_call(uint16_t number, uint16_t service_slot, uint16_t flags, uint32_t mark);
   bool begin_outbound(uint16_t number);
   bool made_meanwhile(const MissRecord& miss, const Packet& packet, uint32_t* id);
+  bool announced_meanwhile(const MissRecord& miss, uint32_t* id);
   void resolve_one(uint32_t record);
   bool create(const MissRecord& miss, uint32_t* id);
   bool choose_local(const MissRecord& miss, const ServiceRecord& service, NewConn* wanted);

@@ -12,6 +12,11 @@ namespace {
 constexpr uint16_t kFtpPort = 21;
 constexpr uint16_t kFtpDataPort = 20;
 
+FlowKey flow_of(const MissRecord& miss) {
+  return FlowKey{miss.client_address, miss.virtual_address, Be16::of(miss.client_port),
+                 Be16::of(miss.virtual_port), miss.protocol};
+}
+
 // 127.0.0.0/8, ::1.
 bool is_loopback(const Addr& address) {
   const uint8_t one[16] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1};
@@ -167,12 +172,24 @@ bool Core::is_hosts(const Packet& packet, uint16_t slot) {
   return is_host_address(packet.key.destination);
 }
 
+// Whether the same burst has announced this flow (FTP's PORT, spec 6.2): both are one connection,
+// as they are where the announcement comes in a burst of its own.
+bool Core::announced_meanwhile(const MissRecord& miss, uint32_t* id) {
+  if (!snapshot_.has_ftp() || miss.protocol != kProtoTcp) [[likely]]
+    return false;
+  *id = table_.find_directed(flow_of(miss), false);
+  if (*id == kNoConn) return false;
+  tracker_.release_template(miss.template_ref);
+  return true;
+}
+
 void Core::resolve_one(uint32_t record) {
   const MissRecord& miss = batch_.record(record);
   uint16_t number = batch_.first(record);
   uint32_t id;
   const bool outbound = (miss.flags & kMissOutbound) != 0;
-  const bool made = outbound && made_meanwhile(miss, packets_[number], &id);
+  const bool made =
+      outbound ? made_meanwhile(miss, packets_[number], &id) : announced_meanwhile(miss, &id);
   if (!made && miss.verdict == kVerdictNone && bypass(miss, number)) return;
   if (!made && (miss.verdict < 0 || !create(miss, &id))) {
     for (; number != MissBatch::kEnd; number = batch_.next(number)) {
@@ -271,8 +288,7 @@ bool Core::create(const MissRecord& miss, uint32_t* id) {
     return false;
   }
   NewConn wanted{};
-  wanted.in = FlowKey{miss.client_address, miss.virtual_address, Be16::of(miss.client_port),
-                      Be16::of(miss.virtual_port), miss.protocol};
+  wanted.in = flow_of(miss);
   wanted.destination = destination->address;
   wanted.destination_slot = static_cast<uint16_t>(slot);
   wanted.method = destination->method;

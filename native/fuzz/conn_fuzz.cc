@@ -32,7 +32,8 @@ struct Known {
   uint32_t id;
   uint32_t due;
   NewConn wanted;
-  uint32_t number;  // in the order of creation
+  uint32_t number[2];  // in the order in which keys were got, of request and reply key
+  bool hidden;
 };
 
 NewConn wanted_by(const Operation& op) {
@@ -73,7 +74,7 @@ class Model {
   }
 
   void step(const Operation& op) {
-    switch (op.what % 8) {
+    switch (op.what % 12) {
       case 0:
       case 1:
       case 2: create(op); break;
@@ -81,9 +82,16 @@ class Model {
       case 4: refresh(op); break;
       case 5: advance(op.ticks % 64); break;
       case 6: advance(op.ticks); break;
+      case 7: create_again(op); break;
+      case 8: create_portless(op); break;
+      case 9: call(op); break;
+      case 10: hide(op); break;
       default: attach();  // a successor takes over
     }
-    look_up(wanted_by(op));
+    NewConn wanted = wanted_by(op);
+    look_up(wanted);
+    wanted.in.source_port = Be16{};
+    look_up(wanted);
   }
 
   // Every connection is still there and ends when it must.
@@ -101,22 +109,78 @@ class Model {
 
   void create(const Operation& op) {
     const NewConn wanted = wanted_by(op);
-    // The core asks first; two entries of one key never come to be.
-    if (table_->find(wanted.in, table_->hash(wanted.in)) != kNoEntry) return;
+    // The core asks first; one key comes twice only where the newer takes it.
+    if (table_->find(wanted.in, table_->hash(wanted.in)) == kNoEntry) create(op, wanted);
+  }
+
+  bool create(const Operation& op, const NewConn& wanted) {
     const uint32_t due = tick_ + 1 + op.ticks;
     uint32_t id = kNoConn;
     const CreateError error = table_->create(wanted, due, &id);
     require((error == CreateError::kTableFull) == (known_.size() == capacity_));
-    if (error != CreateError::kNone) return;
-    known_.push_back({id, due, wanted, created_++});
+    if (error != CreateError::kNone) return false;
+    const bool hidden = (wanted.flags & kConnOnePacket) != 0;
+    known_.push_back({id, due, wanted, {numbers_, numbers_}, hidden});
+    numbers_++;
+    return true;
   }
 
-  // Replies belong to the newest of those whose reply key is the same.
-  const Known* owner_of(const FlowKey& reply) const {
+  // What a destination begins, or a datagram that is a connection of its own.
+  void create_again(const Operation& op) {
+    NewConn wanted = wanted_by(op);
+    if ((op.what & 128) != 0) wanted.flags = kConnOnePacket;
+    if (create(op, wanted)) table_->take_request_key(known_.back().id);
+  }
+
+  // What a destination announces.
+  void create_portless(const Operation& op) {
+    NewConn wanted = wanted_by(op);
+    wanted.in.source_port = Be16{};
+    wanted.flags = kConnNoClientPort;
+    create(op, wanted);
+  }
+
+  // The client of an announced connection calls.
+  void call(const Operation& op) {
+    const FlowKey key = wanted_by(op).in;
+    if (table_->find(key, table_->hash(key)) != kNoEntry) return;
+    const uint32_t entry = table_->find_portless(key);
+    Known* newest = nullptr;
+    uint32_t portless = 0;
+    for (Known& known : known_) {
+      if ((known.wanted.flags & kConnNoClientPort) == 0) continue;
+      portless++;
+      FlowKey from_any = key;
+      from_any.source_port = Be16{};
+      if (known.hidden || !same(known.wanted.in, from_any)) continue;
+      if (newest == nullptr || newest->number[0] < known.number[0]) newest = &known;
+    }
+    require(portless == table_->portless());
+    require(entry == (newest == nullptr ? kNoEntry : newest->id << 1));
+    if (newest == nullptr) return;
+    table_->set_client_port(newest->id, key.source_port);
+    newest->wanted.in.source_port = key.source_port;
+    newest->wanted.flags = 0;
+    newest->number[0] = newest->number[1] = numbers_++;
+  }
+
+  void hide(const Operation& op) {
+    if (known_.empty()) return;
+    Known& known = known_[op.ticks % known_.size()];
+    table_->hide(known.id);
+    known.hidden = true;
+  }
+
+  // A key belongs to the newest of those who have it.
+  const Known* owner_of(const FlowKey& key, uint32_t direction) const {
     const Known* newest = nullptr;
     for (const Known& known : known_) {
-      if (!has_reply_key(known.wanted.method) || !same(reply_key(known.wanted), reply)) continue;
-      if (newest == nullptr || newest->number < known.number) newest = &known;
+      const NewConn& wanted = known.wanted;
+      if (known.hidden || (direction == 1 && !has_reply_key(wanted.method))) continue;
+      if (!same(direction == 0 ? wanted.in : reply_key(wanted), key)) continue;
+      if (newest == nullptr || newest->number[direction] < known.number[direction]) {
+        newest = &known;
+      }
     }
     return newest;
   }
@@ -155,27 +219,26 @@ class Model {
     known_.pop_back();
   }
 
-  // The entry found belongs to a connection of this very key, and is found if there is one.
+  // The entry found is that of the key's owner, and there if there is one.
   void look_up(const NewConn& wanted) {
     for (const FlowKey& key : {wanted.in, reply_key(wanted)}) {
       const uint32_t entry = table_->find(key, table_->hash(key));
-      const Known* owner = owner_of(key);
-      bool found = false;
-      bool expected = false;
-      for (const Known& known : known_) {
-        const bool in = same(known.wanted.in, key);
-        const bool out = &known == owner;
-        expected |= in || out;
-        found |= (in && entry == known.id << 1) || (out && entry == (known.id << 1 | 1));
+      const Known* in = owner_of(key, 0);
+      const Known* out = owner_of(key, 1);
+      const bool found = (in != nullptr && entry == in->id << 1) ||
+                         (out != nullptr && entry == (out->id << 1 | 1));
+      require(found == (in != nullptr || out != nullptr) && (entry == kNoEntry) == !found);
+      for (const bool reply : {false, true}) {
+        const Known* owner = reply ? out : in;
+        require(table_->find_directed(key, reply) == (owner == nullptr ? kNoConn : owner->id));
       }
-      require(found == expected && (entry == kNoEntry) == !expected);
     }
     require(table_->size() == known_.size());
   }
 
   uint32_t capacity_;
   uint32_t tick_;
-  uint32_t created_ = 0;
+  uint32_t numbers_ = 0;
   rig::Blocks blocks_;
   std::unique_ptr<ConnTable> table_;
   std::vector<Known> known_;

@@ -1,7 +1,7 @@
 // Fuzz target: a whole core under any order of frames, verdicts, time, configurations, hops and
 // ports that refuse. Whatever happens: loads say what the table holds, templates count their
-// slaves, every frame lent is given back, nothing is sent that no description could have made
-// longer than its buffer, and no assertion fails.
+// slaves, keys lead to one connection each, every frame lent is given back, nothing is sent that no
+// description could have made longer than its buffer, and no assertion fails.
 //
 // Input: operations of eight bytes; a raw frame takes as many more bytes as it says.
 #include <cerrno>
@@ -410,6 +410,17 @@ class World {
     rig_->port(op.c % 2).limit_tx(op.d % 8, op.e % 2 == 0 ? EAGAIN : EMSGSIZE);
   }
 
+  // Each key leads to one connection, and those that do not have it know.
+  static void check_keys(const ConnTable& table, uint32_t id) {
+    const Conn& conn = table.at(id);
+    if (conn.flags & kConnHidden) return;
+    const uint32_t requests = table.find_directed(table.in_key(conn), false);
+    require(requests != kNoConn && (requests == id) == ((conn.flags & kConnRequestTaken) == 0));
+    if (!has_reply_key(conn.method)) return;
+    const uint32_t replies = table.find_directed(table.out_key(conn), true);
+    require(replies != kNoConn && (replies == id) == ((conn.flags & kConnReplyTaken) == 0));
+  }
+
   void check() {
     require(rig_->port(0).lent == 0 && rig_->port(1).lent == 0);
     const ConnTable& table = rig_->core().table();
@@ -421,6 +432,7 @@ class World {
     int32_t slaves[2] = {};
     for (uint32_t id = 0; id < table.high_water(); id++) {
       if (!table.live(id)) continue;
+      check_keys(table, id);
       const uint32_t ref = rig_->core().table().cold(id).template_ref;
       if (ref != 0) slaves[ref - 1]++;
     }

@@ -357,11 +357,17 @@ void Reassembly::lend_first(uint16_t number, Packet* first) const {
   first->key.destination = datagram.key.destination;
   first->key.protocol = datagram.protocol;
   first->ttl = 64;
-  if (datagram.protocol == kProtoTcp || datagram.protocol == kProtoUdp) {
-    first->kind = PacketKind::kFlow;
-  } else if (datagram.protocol == (datagram.key.family == 4 ? kProtoIcmp : kProtoIcmp6) &&
-             datagram.first_bytes >= kIcmpBytes) {
-    first->kind = PacketKind::kIcmp;
+  switch (datagram.protocol) {
+    case kProtoTcp:
+    case kProtoUdp:
+    case kProtoSctp: first->kind = PacketKind::kFlow; return;
+    case kProtoEsp:
+    case kProtoAh: first->kind = PacketKind::kIpsec; return;
+    case kProtoIcmp:
+    case kProtoIcmp6:
+      if (datagram.first_bytes >= kIcmpBytes) first->kind = PacketKind::kIcmp;
+      return;
+    default: return;
   }
 }
 

@@ -170,24 +170,31 @@ TEST(fragments_of_others_are_the_hosts_in_fragments) {
 }
 
 TEST(fragments_that_do_not_come_are_waited_for_and_told) {
-  for (const bool six : {false, true}) {
-    for (const bool first : {false, true}) {
-      World world(kMethodMasquerade, six, kProtoUdp);
-      const std::vector<Bytes> in = FragmentsOf(IpOf(Long(world.Request())), 1400);
-      PassAll(world, {in[first ? 0 : 1]});
-      world.rig.pass_ms(six ? 59'000 : 29'000);
-      CHECK_EQ(world.Taken().size(), 0);
-      world.rig.pass_ms(2'000);
-      const std::vector<Sent> sent = world.Taken();
-      CHECK_EQ(world.rig.reason(Reason::kFragmentTimeout), 1);
-      REQUIRE(CHECK_EQ(sent.size(), first ? 1 : 0));
-      if (!first) continue;
-      const Bytes& ip = sent[0].ip;
-      CHECK_EQ(WrongIn(ip), "");
-      CHECK_EQ(Part(ip, six ? 8 : 12, six ? 16 : 4), test::AddressBytes(world.ends.service));
-      CHECK_EQ(ip[six ? 40 : 20], six ? 3 : 11);
-      CHECK_EQ(ip[six ? 41 : 21], 1);
-      CHECK_EQ(Part(ip, six ? 48 : 28, 100), Part(in[0], 0, 100));
+  for (const uint8_t protocol : {kProtoUdp, kProtoSctp, kProtoEsp}) {
+    for (const bool six : {false, true}) {
+      for (const bool first : {false, true}) {
+        World world(kMethodMasquerade, six, protocol == kProtoEsp ? kProtoUdp : protocol);
+        Text text = Long(world.Request());
+        text.protocol = protocol;
+        const Bytes ipsec =
+            six ? test::Ip6Packet(text, text.payload) : test::Ip4Packet(text, text.payload);
+        const Bytes whole = protocol == kProtoEsp ? ipsec : IpOf(text);
+        const std::vector<Bytes> in = FragmentsOf(whole, 1400);
+        PassAll(world, {in[first ? 0 : 1]});
+        world.rig.pass_ms(six ? 59'000 : 29'000);
+        CHECK_EQ(world.Taken().size(), 0);
+        world.rig.pass_ms(2'000);
+        const std::vector<Sent> sent = world.Taken();
+        CHECK_EQ(world.rig.reason(Reason::kFragmentTimeout), 1);
+        REQUIRE(CHECK_EQ(sent.size(), first ? 1 : 0));
+        if (!first) continue;
+        const Bytes& ip = sent[0].ip;
+        CHECK_EQ(WrongIn(ip), "");
+        CHECK_EQ(Part(ip, six ? 8 : 12, six ? 16 : 4), test::AddressBytes(world.ends.service));
+        CHECK_EQ(ip[six ? 40 : 20], six ? 3 : 11);
+        CHECK_EQ(ip[six ? 41 : 21], 1);
+        CHECK_EQ(Part(ip, six ? 48 : 28, 100), Part(in[0], 0, 100));
+      }
     }
   }
 }

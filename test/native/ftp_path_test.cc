@@ -464,6 +464,34 @@ TEST(ftp_new_life_forgets_the_numbers) {
 
 // A director that is the host of its virtual address too: ports that no data connection is expected
 // on are its own (spec 5.4).
+// The client is ahead of its own command: what it begins and what is announced is one connection.
+TEST(ftp_call_in_the_burst_of_its_announcement) {
+  for (const int32_t verdict : {1, kVerdictNone}) {
+    FtpWorld world;
+    world.Connect();
+    Text call = world.Request(kTcpSyn);
+    call.destination_port = 20;
+    call.source_port = 41000;
+    world.Inject(call);
+    world.Inject(world.Client("PORT 198,18,0,7,160,40\r\n"));
+    TemplateRecord& record = world.blocks.templates.get()[0];
+    const uint32_t misses = world.rig.run([&](const MissRecord& miss) {
+      const_cast<MissRecord&>(miss).template_ref = 1;
+      record.connections++;
+      return verdict;
+    });
+    CHECK_EQ(misses, 1);
+    CHECK_EQ(record.connections, 0);
+    REQUIRE(world.At(20).size() == 1);
+    CHECK_EQ(world.ExtraOf(20)->master, world.At(21).at(0) + 1);
+    CHECK_EQ(world.Data(20).in_packets, 1);
+    CHECK_EQ(world.Taken().size(), 2);
+    CHECK_EQ(world.rig.load(0).inactive, 0);
+    CHECK_EQ(world.rig.load(0).active, 2);
+    CHECK_EQ(world.rig.load(1).inactive + world.rig.load(1).active, 0);
+  }
+}
+
 TEST(ftp_other_ports_are_the_hosts) {
   for (const bool own : {false, true}) {
     FtpWorld world;
