@@ -97,7 +97,8 @@ void Core::expire_fragments() {
     counters_.count(Reason::kFragmentTimeout);
     if (first.kind == PacketKind::kBad) continue;
     const FlowKey& key = first.key;
-    const bool here = snapshot_.is_virtual(key.destination);
+    // The host has it still when the service is gone.
+    const bool here = snapshot_.is_virtual(key.destination) || is_host_address(key.destination);
     const Addr& from = here ? key.destination : hops_->at(hops_->find(key.source, now)).source;
     answered |= egress_.answer(first, IcmpError::kReassemblyTime, 0, from, now) != 0;
   }

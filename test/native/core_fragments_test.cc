@@ -199,6 +199,21 @@ TEST(fragments_that_do_not_come_are_waited_for_and_told) {
   }
 }
 
+TEST(fragments_of_a_removed_service_are_told_of_by_the_address_they_went_to) {
+  for (const bool six : {false, true}) {
+    World world(kMethodMasquerade, six, kProtoUdp);
+    PassAll(world, {FragmentsOf(IpOf(Long(world.Request())), 1400)[0]});
+    const uint16_t slot = six ? rig::RigHops::kIn6 : rig::RigHops::kIn4;
+    world.rig.hops().exceptions.push_back({test::Address(world.ends.service), slot});
+    world.rig.hops().set_state(slot, HopState::kLocal);
+    REQUIRE(world.rig.adopt(rig::ConfigText{}));
+    world.rig.pass_ms(61'000);
+    const std::vector<Sent> sent = world.Taken();
+    REQUIRE(CHECK_EQ(sent.size(), 1));
+    CHECK_EQ(Part(sent[0].ip, six ? 8 : 12, six ? 16 : 4), test::AddressBytes(world.ends.service));
+  }
+}
+
 TEST(fragments_refused_are_counted) {
   World world(kMethodMasquerade, false, kProtoUdp);
   const Bytes ip = IpOf(Long(world.Request()));
