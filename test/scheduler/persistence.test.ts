@@ -380,6 +380,25 @@ describe('templates, other', () => {
     assert.equal(rig.sweeper.sweep(rig.nowSec + 1000), 1)
   })
 
+  it('that a worker was putting a template into when it died are swept all the same', () => {
+    const rig = rigFor()
+    rig.burst([{}])
+    endAll(rig, 1)
+    const key = rig.templates.newKey()
+    const service = rig.services.service(0)
+    assert.ok(service)
+    rig.misses.select(0)
+    key.compute(rig.misses, service)
+    const bucket = rig.templates.lock(key)
+    // In use, and not yet in its chain.
+    rig.templateBlocks.index[bucket + 1] = 0
+    rig.templates.unlock(bucket)
+    assert.equal(rig.sweeper.sweep(rig.nowSec + 1000), 0)
+    rig.burst([{}])
+    endAll(rig, 1)
+    assert.equal(rig.sweeper.sweep(rig.nowSec + 1000), 1)
+  })
+
   it('frees the locks of a dead lane', () => {
     const rig = rigFor()
     rig.burst([{}])

@@ -339,42 +339,55 @@ export class TemplateTable {
     return freed
   }
 
-  /** Frees a template if it is still in the bucket it says, and over. */
+  /** Frees a template if it is over. */
   #freeOne(ref: number, isOver: (ref: number) => boolean): boolean {
-    const at = this.#at(ref)
-    // An ordered read: `create` writes the bucket first, and a new entry has none before.
-    if ((Atomics.load(this.#entries, at + STATE) & TEMPLATE_STATE.USED) === 0) return false
-    const bucket = this.#entries[at + BUCKET]
-    if (!tryAcquire(this.#index, bucket, this.#lane, MAIN_WAITS)) return false
-    let previous = 0
-    let here = this.#index[bucket + BUCKET_HEAD]
-    while (here !== 0 && here !== ref) {
-      previous = here
-      here = this.#entries[this.#at(here) + NEXT]
-    }
-    // Another thread may have freed it, and given it to another bucket.
-    const isFreed = here !== 0 && isOver(ref)
+    const bucket = this.#lockThatOf(ref)
+    if (bucket === 0) return false
+    const previous = this.#previous(bucket, ref)
+    const isFreed = previous >= 0 && isOver(ref)
     if (isFreed) this.#unlink(bucket, previous, ref)
     release(this.#index, bucket)
     return isFreed
   }
 
   /**
-   * Control: every template, bucket by bucket; the lock is not held during `onRow`. A bucket that a
+   * Control: every template, in no order; the lock is not held during `onRow`. One whose bucket a
    * worker keeps is left out.
    */
   read(onRow: (row: TemplateRow) => void): void {
-    for (let bucket = HEADER_WORDS; bucket < this.#index.length; bucket += BUCKET_WORDS) {
-      if (Atomics.load(this.#index, bucket + BUCKET_HEAD) === 0) continue
-      const rows: TemplateRow[] = []
-      if (!tryAcquire(this.#index, bucket, this.#lane, MAIN_WAITS)) continue
-      for (let ref = this.#index[bucket + BUCKET_HEAD]; ref !== 0;) {
-        rows.push(this.#row(ref))
-        ref = this.#entries[this.#at(ref) + NEXT]
-      }
+    for (let ref = 1; ref <= this.referenceCount; ref++) {
+      const bucket = this.#lockThatOf(ref)
+      if (bucket === 0) continue
+      const row = this.#row(ref)
       release(this.#index, bucket)
-      rows.forEach(onRow)
+      onRow(row)
     }
+  }
+
+  /** Main: locks the bucket of a template; 0 where it is free, or a worker keeps the bucket. */
+  #lockThatOf(ref: number): number {
+    const at = this.#at(ref)
+    const isUsed = (): boolean =>
+      // An ordered read: `create` writes the bucket first, and a new entry has none before.
+      (Atomics.load(this.#entries, at + STATE) & TEMPLATE_STATE.USED) !== 0
+    if (!isUsed()) return 0
+    const bucket = this.#entries[at + BUCKET]
+    if (!tryAcquire(this.#index, bucket, this.#lane, MAIN_WAITS)) return 0
+    // Another thread may have freed it meanwhile, and given it to another bucket.
+    if (isUsed() && this.#entries[at + BUCKET] === bucket) return bucket
+    release(this.#index, bucket)
+    return 0
+  }
+
+  /** The one before `ref` in its locked bucket, 0 for none; -1: a worker died as it put it in. */
+  #previous(bucket: number, ref: number): number {
+    let previous = 0
+    for (let here = this.#index[bucket + BUCKET_HEAD]; here !== ref;) {
+      if (here === 0) return -1
+      previous = here
+      here = this.#entries[this.#at(here) + NEXT]
+    }
+    return previous
   }
 
   /** Main: frees the locks a dead worker's lane still holds; returns how many. */
