@@ -42,6 +42,17 @@ describe('differential tests: comparing', () => {
     assert.equal(found([first]).length, 1)
   })
 
+  it('takes what timers of fragments send in any order', () => {
+    const told = (id: number) => ({ text: `to client: director > C icmp 11/1 rest 0 quotes ${id}` })
+    const other = { text: 'to client: director > C icmp 3/3 rest 0' }
+    assert.deepEqual(
+      compare(['wait'], [[told(2), other, told(1)]], [[told(1), other, told(2)]]),
+      [],
+    )
+    assert.equal(compare(['wait'], [[told(2), other]], [[other, told(2)]]).length, 1)
+    assert.equal(compare(['wait'], [[told(2)]], [[told(1)]]).length, 1)
+  })
+
   it('finds a timer that is off, missing or of another state', () => {
     const timers = (text: string, leftSec?: number) =>
       found([recorded[0], [leftSec === undefined ? { text } : { text, leftSec }]])

@@ -25,6 +25,12 @@ export interface Difference {
  */
 const TOLERANCE_SEC = 2
 
+/**
+ * "Reassembly time exceeded" and "host unreachable": sent by timers, and the kernel's of half a
+ * minute run out in any order if they were set within two seconds (kernel/time/timer.c).
+ */
+const BY_TIMER = / icmp (11|3)\/1 /
+
 /** What differs, step by step; empty when the two did the same. */
 export function compare(
   titles: readonly string[],
@@ -32,7 +38,7 @@ export function compare(
   uvs: Observation,
 ): Difference[] {
   return titles.flatMap((title, step) => {
-    const [here, there] = [kernel[step] ?? [], uvs[step] ?? []]
+    const [here, there] = [inOrder(kernel[step] ?? []), inOrder(uvs[step] ?? [])]
     if (here.length === there.length && here.every((one, i) => isSame(one, there[i]))) return []
     const [onlyKernel, onlyUvs] = [without(here, there), without(there, here)]
     // The same lines in another order: then the order is what differs.
@@ -40,6 +46,13 @@ export function compare(
     const lines = (all: readonly Seen[], only: readonly Seen[]) => (isOrder ? all : only).map(line)
     return [{ step, title, kernel: lines(here, onlyKernel), uvs: lines(there, onlyUvs) }]
   })
+}
+
+/** With what timers sent sorted, each in a place that one of them has. */
+function inOrder(list: readonly Seen[]): readonly Seen[] {
+  const sorted = list.filter(({ text }) => BY_TIMER.test(text))
+  sorted.sort((a, b) => (a.text < b.text ? -1 : 1))
+  return list.map((one) => (BY_TIMER.test(one.text) ? (sorted.shift() as Seen) : one))
 }
 
 function isSame(a: Seen, b: Seen): boolean {

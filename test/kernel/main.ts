@@ -4,7 +4,8 @@
  * exit status is 1 when anything is different or a documented difference does not occur any more.
  *
  * `npm run test:kernel -- --random STEPS [--seed N]`: random operations instead, the seed counting
- * up from guest to guest. The last line is `N random steps: N lists, N different`.
+ * up from guest to guest. The last line is `N random steps: N lists, N at the edge of
+ * a timer, N different`.
  */
 import { parseArgs } from 'node:util'
 import { guestProblem } from '../../bench/kernel/rig.js'
@@ -69,7 +70,7 @@ async function main(): Promise<number> {
 }
 
 async function random(steps: number, firstSeed: number): Promise<number> {
-  let [done, lists, different] = [0, 0, 0]
+  let [done, lists, different, atEdge] = [0, 0, 0, 0]
   for (let seed = firstSeed; done < steps; seed++) {
     const wanted = Math.min(STEPS_PER_GUEST, steps - done)
     let worst: Outcome | undefined
@@ -83,6 +84,7 @@ async function random(steps: number, firstSeed: number): Promise<number> {
         if (verdictOf(outcome) === 'different') worst = outcome
         if (worst === undefined) {
           lists++
+          if (outcome.atEdge === true) atEdge++
           here += outcome.steps
           const sec = (performance.now() - started) / 1000
           console.log(`${sec.toFixed(1).padStart(6)} s  ${outcome.name}: ${here} steps so far`)
@@ -96,7 +98,8 @@ async function random(steps: number, firstSeed: number): Promise<number> {
     }
     done += wanted
   }
-  console.log(`${done} random steps: ${lists} lists, ${different} different`)
+  const verdicts = `${atEdge} at the edge of a timer, ${different} different`
+  console.log(`${done} random steps: ${lists} lists, ${verdicts}`)
   return different > 0 ? 1 : 0
 }
 

@@ -14,6 +14,7 @@ import {
   type PacketOptions,
   type Scenario,
   type SctpFlow,
+  type Step,
   type TcpFlow,
   type UdpFlow,
 } from './language.js'
@@ -198,6 +199,17 @@ export function stepsOf(name: string, operations: readonly Operation[]): Scenari
   return { name, steps: maker.steps }
 }
 
+/**
+ * The same with every wait half as long again. The kernel's timers may run out up to an eighth late
+ * (docs/compat.md), so a list that looks at a connection in that time sees it on one side only;
+ * what else differs does so with other waits too.
+ */
+export function slower({ name, steps }: Scenario): Scenario {
+  const longer = (step: Step): Step =>
+    step.kind === 'wait' ? { ...step, sec: Math.ceil(step.sec * 1.5) } : step
+  return { name: `${name}, slower`, steps: steps.map(longer) }
+}
+
 class Maker {
   readonly #s = new Builder()
   readonly #tcp = new Map<string, TcpFlow>()
@@ -281,7 +293,10 @@ class Maker {
         const tcp = this.#tcpFlow(flow)
         if (one.kind === 'open') return tcp.open()
         if (one.kind === 'close') return tcp.close()
-        const flags = pick(FLAGS, one.what)
+        const drawn = pick(FLAGS, one.what)
+        // Different by docs/compat.md: an answer to the host's own connection, if anything.
+        const isHosts = fromClient && drawn === 'SA' && PLACES[flow.at.place].called > 1023
+        const flags = isHosts ? 'S' : drawn
         const options: PacketOptions = flags.startsWith('P') ? { payload: 'payload' } : {}
         return fromClient ? tcp.send(flags, options) : tcp.answer(flags, options)
       }

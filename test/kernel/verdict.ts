@@ -11,6 +11,8 @@ export interface Outcome {
   /** The scenario could not be carried out: a mistake in it, or a director that has died. */
   readonly failure?: string
   readonly guestSec: number
+  /** Of a random list: something differed, and did not with longer waits (random.ts). */
+  readonly atEdge?: boolean
   /** How many it has. */
   readonly steps: number
   /** What the kernel did, by step: its title and what was seen. */

@@ -205,12 +205,8 @@ export const FRAGMENTS = [
     // Shorter than they might be, so that an overlapping one fits the cable too.
     const [a, b, c] = parts(bytes, 1400)
     send(111, a, { start: b.start - 8, end: b.end }, b, c)
-    // Timers of the kernel of half a minute that are set within two seconds run out in any order.
-    s.wait(3)
     send(112, b, { start: 0, end: b.start + 8 }, a, c)
-    s.wait(3)
     send(113, c, b, { start: 8, end: b.start + 16 }, a)
-    s.wait(3)
     send(114, a, b, { start: 8, end: b.start + 8 }, c)
     s.connections()
     s.stats()
