@@ -6,6 +6,7 @@
 #include "classify/snapshot.h"
 #include "conn/conn_table.h"
 #include "core_wrap.h"
+#include "host_wrap.h"
 #include "io_wrap.h"
 #include "raw_socket_wrap.h"
 
@@ -61,6 +62,7 @@ class Addon : public Napi::Addon<Addon> {
   Addon(Napi::Env env, Napi::Object exports) {
     register_io(env, exports);
     register_raw_socket(env, exports);
+    register_host(env, exports);
     exports.Set("Core", CoreWrap::define(env));
     exports.Set("layoutHash", Napi::Number::New(env, kLayoutHash));
     exports.Set("connectionTableBytes", Napi::Function::New(env, table_bytes));

@@ -105,6 +105,8 @@ const char* rt_text(RtCode code) {
     case RtCode::kOverrun: return "the kernel's notifications came too fast: all is read again";
     case RtCode::kNothing: return "no notification waits";
     case RtCode::kTimeout: return "the kernel did not answer in time; it is asked again";
+    case RtCode::kInterrupted:
+      return "interfaces or addresses change faster than they can be listed: try again";
     case RtCode::kMalformed: return "the kernel's answer makes no sense: report this as a bug";
     case RtCode::kSystem: break;
   }
@@ -188,6 +190,7 @@ RtStatus RtSocket::receive(uint32_t* bytes, int flags) {
 RtStatus RtSocket::exchange(uint8_t* request, uint32_t bytes,
                             void (*visit)(void* context, const RtMessage& message), void* context) {
   if (const RtStatus status = send(request, bytes); !status.ok()) return status;
+  bool interrupted = false;  // include/net/netlink.h nl_dump_check_consistent
   for (;;) {
     uint32_t got = 0;
     if (const RtStatus status = receive(&got, 0); !status.ok()) return status;
@@ -195,7 +198,10 @@ RtStatus RtSocket::exchange(uint8_t* request, uint32_t bytes,
     while (walk.next()) {
       const RtMessage& message = walk.message();
       if (message.sequence != sequence_) continue;
-      if (message.type == NLMSG_DONE) return {};
+      interrupted = interrupted || (message.flags & NLM_F_DUMP_INTR) != 0;
+      if (message.type == NLMSG_DONE) {
+        return {interrupted ? RtCode::kInterrupted : RtCode::kOk, 0};
+      }
       if (message.type == NLMSG_ERROR) {
         int error = 0;
         if (!parse_error(message, &error)) return {RtCode::kMalformed, 0};

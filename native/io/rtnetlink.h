@@ -15,6 +15,7 @@ enum class RtCode : uint8_t {
   kOverrun,      // notifications were lost: treat everything as changed
   kNothing,      // no message waits
   kTimeout,      // the kernel did not answer in time
+  kInterrupted,  // a list changed while it was read, so it may lack entries: ask again
   kMalformed,    // an answer that makes no sense
   kSystem,       // anything else: see `error`
 };
@@ -55,7 +56,8 @@ class RtSocket {
   // One interface by its index; kNotFound when there is none.
   RtStatus link(uint32_t ifindex, LinkInfo* out);
 
-  // Calls visit(context, item) for every link, address or neighbour of the namespace.
+  // Calls visit(context, item) for every link, address or neighbour of the namespace, or for some
+  // of them when the list changes meanwhile (kInterrupted).
   RtStatus links(void (*visit)(void* context, const LinkInfo& link), void* context);
   RtStatus addresses(void (*visit)(void* context, const AddressInfo& address), void* context);
   RtStatus neighbours(void (*visit)(void* context, const NeighbourInfo& neighbour), void* context);

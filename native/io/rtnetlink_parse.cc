@@ -3,10 +3,9 @@
 // Formats: rtnetlink(7), linux/rtnetlink.h, linux/neighbour.h, linux/if_link.h.
 #include "io/rtnetlink_parse.h"
 
+#include <linux/if_arp.h>
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
-#include <net/if.h>
-#include <net/if_arp.h>
 #include <sys/socket.h>
 
 #include <cstring>
@@ -117,6 +116,18 @@ NeighbourState neighbour_state(uint16_t state) {
   return state & NUD_FAILED ? NeighbourState::kFailed : NeighbourState::kResolving;
 }
 
+// Devices that decapsulate (net/ipv4/ipip.c, ip_gre.c, net/ipv6/sit.c, ip6_tunnel.c, ip6_gre.c).
+bool tunnel_link(uint16_t type) {
+  switch (type) {
+    case ARPHRD_TUNNEL:
+    case ARPHRD_TUNNEL6:
+    case ARPHRD_SIT:
+    case ARPHRD_IPGRE:
+    case ARPHRD_IP6GRE: return true;
+    default: return false;
+  }
+}
+
 }  // namespace
 
 bool RtWalk::next() {
@@ -176,6 +187,7 @@ bool parse_link(const RtMessage& message, LinkInfo* out) {
   out->loopback = (header.ifi_flags & IFF_LOOPBACK) != 0;
   out->no_arp = (header.ifi_flags & IFF_NOARP) != 0;
   out->up = (header.ifi_flags & IFF_UP) != 0;
+  out->tunnel = tunnel_link(header.ifi_type);
   Attribute attribute;
   for (AttributeWalk walk = attributes<ifinfomsg>(message); walk.next(&attribute);) {
     if (attribute.type == IFLA_IFNAME && attribute.bytes != 0) {

@@ -44,6 +44,7 @@ struct LinkInfo {
   bool loopback;
   bool no_arp;  // IFF_NOARP: neighbours are not asked for
   bool up;      // administratively up
+  bool tunnel;  // a layer-3 tunnel: what comes out of it was inside other packets
   uint32_t mtu;
 };
 

@@ -154,8 +154,8 @@ export interface DataplanePort {
   readonly defences?: Defences
   /** A sentence for each thing in `after`, new since `before`, that has no effect here. */
   idle(before: Config | undefined, after: Config): readonly string[]
-  /** MTU of an interface of the host by name; undefined: there is none. */
-  interfaceMtu(name: string): Promise<number | undefined>
+  /** MTU of an interface of the host by name; undefined: there is none. Throws a ControlError. */
+  interfaceMtu(name: string): number | undefined
 }
 
 export type IoKind = 'af_packet' | 'tun'

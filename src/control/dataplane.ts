@@ -38,7 +38,7 @@ import type {
   RunningDataplane,
 } from './dataplane-port.js'
 import { HostSide } from './host/host-side.js'
-import { readInterfaces } from './host/interfaces.js'
+import { readInterfaces } from './host/read-interfaces.js'
 import { availablePages } from './host/memory.js'
 import { addressFromMapped } from './model/address.js'
 import { maglevSlots, maglevTurnBits } from './model/maglev-size.js'
@@ -265,8 +265,8 @@ class Dataplane implements DataplanePort {
     return idleSentences(before, after, this.info().ports)
   }
 
-  async interfaceMtu(name: string): Promise<number | undefined> {
-    return (await readInterfaces()).find((one) => one.name === name)?.mtu
+  interfaceMtu(name: string): number | undefined {
+    return readInterfaces().find((one) => one.name === name)?.mtu
   }
 
   restartWorker(worker: number): void {

@@ -150,7 +150,7 @@ export class Director {
   async #carryOut(batch: readonly Waiting[]): Promise<Outcome[]> {
     const asked = batch.flatMap((w) => w.commands)
     try {
-      const commands = await this.#complete(asked)
+      const commands = this.#complete(asked)
       return await (batch[0].atomic ? this.#changeWhole(commands) : this.#change(commands))
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error)
@@ -160,19 +160,19 @@ export class Director {
   }
 
   /** What commands need to know of the host, so that applying them is pure. */
-  async #complete(commands: readonly Command[]): Promise<readonly Command[]> {
+  #complete(commands: readonly Command[]): readonly Command[] {
     const completed = [...commands]
     for (const [i, command] of commands.entries()) {
       if (command.kind !== 'startDaemon') continue
-      completed[i] = { ...command, mtu: await this.#mtuOf(command.daemon.interface) }
+      completed[i] = { ...command, mtu: this.#mtuOf(command.daemon.interface) }
     }
     return completed
   }
 
   /** An interface that cannot be asked about is as if it was not there. */
-  async #mtuOf(name: string): Promise<number | undefined> {
+  #mtuOf(name: string): number | undefined {
     try {
-      return await this.#options.port.interfaceMtu(name)
+      return this.#options.port.interfaceMtu(name)
     } catch (error) {
       this.#options.log.warn(`the interface ${name} cannot be looked at: ${String(error)}`)
       return undefined

@@ -173,11 +173,23 @@ export type RawSocketOptions =
   /** AF_PACKET of one interface: whole frames, those that it sends itself left out. */
   | { readonly kind: 'packet'; readonly interface: string }
 
+/** An interface of this network namespace (native/host_wrap.h). */
+export interface NativeInterface {
+  readonly ifindex: number
+  readonly name: string
+  readonly up: boolean
+  readonly mtu: number
+  /** What comes out of it was inside other packets: tunl0, gre0, sit0, ip6tnl0... */
+  readonly isTunnel: boolean
+  readonly addresses: readonly { readonly text: string; readonly prefixBits: number }[]
+}
+
 interface Addon {
   readonly Core: new (options: CoreOptions) => NativeCore
   readonly PortSet: new (options: PortSetOptions) => NativePortSet
   readonly RawSocket: new (options: RawSocketOptions) => NativeRawSocket
   readonly layoutHash: number
+  hostInterfaces(): readonly NativeInterface[]
   connectionTableBytes(connections: number): number
   lineOffset(block: Uint8Array): number
   /** Empty string: good; otherwise what is wrong with the block. */
@@ -205,6 +217,11 @@ export function openPorts(options: PortSetOptions): NativePortSet {
 /** Opens a descriptor for control protocols. Throws a coded error (EPERM, EADDRINUSE...). */
 export function openRawSocket(options: RawSocketOptions): NativeRawSocket {
   return new addon.RawSocket(options)
+}
+
+/** Every interface of this network namespace. Throws a coded error of the system. */
+export function hostInterfaces(): readonly NativeInterface[] {
+  return addon.hostInterfaces()
 }
 
 const LINE_BYTES = 64

@@ -56,7 +56,9 @@ describe('director: zeroing', () => {
 describe('director: an interface that cannot be looked at', () => {
   it('is an answer, and the next command gets its turn', async () => {
     const port = new FakeDataplane()
-    port.interfaceMtu = () => Promise.reject(new Error('EAGAIN'))
+    port.interfaceMtu = () => {
+      throw new Error('EAGAIN')
+    }
     const director = directorOf(port)
     const none = { syncId: 0, maxLength: 0, group: undefined, port: 0, ttl: 0 }
     const daemon = { ...none, role: 'master', interface: 'eth0' } as const

@@ -1,11 +1,13 @@
 // The netlink client: messages taken apart (whole, cut short, damaged), and the real kernel asked.
 #include "io/rtnetlink.h"
 
+#include <linux/if_arp.h>
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
 
 #include <cstring>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -91,6 +93,35 @@ TEST(gateway_of_the_other_family) {
   RouteInfo route;
   REQUIRE(parse_route(walk.message(), &route));
   CHECK(route.has_gateway && route.gateway == Address("fe80::1"));
+}
+
+TEST(tunnel_links) {
+  const struct {
+    uint16_t type;
+    bool wanted;
+  } cases[] =
+      {
+          {ARPHRD_TUNNEL, true},    {ARPHRD_TUNNEL6, true}, {ARPHRD_SIT, true},
+          {ARPHRD_IPGRE, true},     {ARPHRD_IP6GRE, true},  {ARPHRD_ETHER, false},
+          {ARPHRD_NONE, false},  // TUN: what comes out of it was not inside anything
+          {ARPHRD_LOOPBACK, false},
+      };
+  for (const auto& one : cases) {
+    Bytes attributes;
+    Attribute(attributes, IFLA_IFNAME, Bytes{'g', 'r', 'e', '1', 0});
+    Attribute(attributes, IFLA_MTU, Number(1476));
+    ifinfomsg fixed{};
+    fixed.ifi_type = one.type;
+    fixed.ifi_index = 4;
+    const Bytes bytes = Message(RTM_NEWLINK, fixed, attributes);
+    RtWalk walk(bytes.data(), bytes.size());
+    REQUIRE(walk.next());
+    LinkInfo link;
+    REQUIRE(parse_link(walk.message(), &link));
+    CHECK_EQ(link.tunnel, one.wanted);
+    CHECK_EQ(std::string(link.name), "gre1");
+    CHECK(link.mtu == 1476 && link.ifindex == 4 && !link.up);
+  }
 }
 
 TEST(neighbour_states) {
@@ -229,6 +260,36 @@ TEST(links_and_addresses_of_the_kernel) {
     CHECK(socket->link(a->ifindex, &one).ok());
     CHECK_EQ(std::string(one.name), "near0");
     CHECK(socket->link(4711, &one).code == RtCode::kNotFound);
+  });
+}
+
+struct Interrupting {
+  std::set<Bytes> addresses;
+  bool change;  // at the next address
+};
+
+TEST(a_list_that_changes_while_it_is_read_is_told_apart) {
+  test::InNamespace([] {
+    test::FarSide far;
+    // More than the kernel prepares before the first of them is read.
+    test::Shell(
+        "for i in $(seq 0 9); do for j in $(seq 0 199); do "
+        "echo address add 198.19.$i.$j/32 dev near0; done; done | ip -batch -");
+    const auto socket = std::make_unique<RtSocket>();
+    REQUIRE(socket->open_requests().ok());
+    const auto visit = [](void* at, const AddressInfo& one) {
+      auto* seen = static_cast<Interrupting*>(at);
+      seen->addresses.insert(Bytes(one.address.bytes, one.address.bytes + 16));
+      if (!seen->change) return;
+      seen->change = false;
+      test::Shell("ip address add 198.19.10.1/32 dev near0");
+    };
+    Interrupting seen{{}, true};
+    CHECK(socket->addresses(visit, &seen).code == RtCode::kInterrupted);
+    // The next list is whole, and nothing of the last one is in it.
+    seen = {{}, false};
+    CHECK(socket->addresses(visit, &seen).ok());
+    CHECK(seen.addresses.size() >= 2003);
   });
 }
 

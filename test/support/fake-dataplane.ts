@@ -95,8 +95,8 @@ export class FakeDataplane implements RunningDataplane {
     return idleSentences(before, after, this.info().ports)
   }
 
-  interfaceMtu(name: string): Promise<number | undefined> {
-    return Promise.resolve(name === 'fake0' ? 1500 : undefined)
+  interfaceMtu(name: string): number | undefined {
+    return name === 'fake0' ? 1500 : undefined
   }
 
   restartWorker(worker: number): void {

@@ -7,7 +7,7 @@ import type { DataplaneOptions } from '../dataplane-port.js'
 import type { Config } from '../model/config.js'
 import { ControlError } from '../model/errors.js'
 import { runIp } from './command.js'
-import { ownAddresses, readInterfaces, type HostInterface } from './interfaces.js'
+import { ownAddresses, type HostInterface } from './interfaces.js'
 import { cleanLeftovers, cleanRules, livingDevice } from './leftovers.js'
 import { requirePrivileges } from './privileges.js'
 import {
@@ -18,6 +18,7 @@ import {
   type HostView,
   type PortRange,
 } from './quiet.js'
+import { readInterfaces } from './read-interfaces.js'
 import {
   enableForwarding,
   openTunDevice,
@@ -65,7 +66,7 @@ export class HostSide {
    */
   static async prepare(options: DataplaneOptions): Promise<HostSide> {
     await requirePrivileges(options.io)
-    const interfaces = await readInterfaces()
+    const interfaces = readInterfaces()
     if (options.io === 'af_packet') checkInterfaces(options.interfaces, interfaces)
     const file = await settingsFile()
     const other = await livingDevice()
@@ -105,7 +106,7 @@ export class HostSide {
     if (this.#seen?.config === config) return this.#seen.view
     const { io, interfaces, announce } = this.#options
     const view: HostView = {
-      interfaces: await readInterfaces(),
+      interfaces: readInterfaces(),
       ports: io === 'af_packet' ? interfaces : [],
       ephemeralPorts: await ephemeralPorts(),
       unprivilegedStart: await unprivilegedStart(),

@@ -5,7 +5,7 @@
  */
 import type { Family } from '../model/address.js'
 import { runIp, type RunIp } from './command.js'
-import { asArray, asRecord } from './interfaces.js'
+import { asArray, asRecord } from './json.js'
 import { SavedSettings } from './settings.js'
 import { cleanText, FAMILIES, type FoundRule, TABLE } from './tun-rules.js'
 

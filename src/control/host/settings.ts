@@ -4,7 +4,7 @@
  */
 import { mkdir, readdir, readFile, readlink, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { asRecord } from './interfaces.js'
+import { asRecord } from './json.js'
 
 const FOLDER = '/run/uvs'
 const SYSCTL_ROOT = '/proc/sys'

@@ -14,7 +14,7 @@ import type {
   RunningDataplane,
   TrafficBook,
 } from '../dataplane-port.js'
-import { readInterfaces } from '../host/interfaces.js'
+import { readInterfaces } from '../host/read-interfaces.js'
 import { cleanLeftovers, livingDevice } from '../host/leftovers.js'
 import { SavedSettings, settingsFile } from '../host/settings.js'
 import type { Log } from '../log.js'
@@ -382,8 +382,8 @@ class KernelDataplane implements RunningDataplane {
     return { io: 'kernel', interfaces: [], ports: [], tableSize: this.#tableSize }
   }
 
-  async interfaceMtu(name: string): Promise<number | undefined> {
-    return (await readInterfaces()).find((one) => one.name === name)?.mtu
+  interfaceMtu(name: string): number | undefined {
+    return readInterfaces().find((one) => one.name === name)?.mtu
   }
 
   /** There are no workers. */

@@ -8,7 +8,7 @@ import * as fs from 'node:fs'
 import { dirname, join } from 'node:path'
 import { openRawSocket } from '../../dataplane/native.js'
 import type { NativeRawSocket } from '../../dataplane/native.js'
-import { asArray, asRecord } from '../host/interfaces.js'
+import { asArray, asRecord } from '../host/json.js'
 import type { Timeouts } from '../model/config.js'
 import { ControlError } from '../model/errors.js'
 

@@ -5,7 +5,6 @@ import { addressFromMapped } from '../../../src/control/model/address.js'
 import { PLAIN_TUNNEL, type Method, type Tunnel } from '../../../src/control/model/destination.js'
 import { parseMarkWords, splitWords } from '../../../src/control/model/mark-parse.js'
 import { markServiceId, SERVICE_FLAGS } from '../../../src/control/model/service.js'
-import { parseInterfaces } from '../../../src/control/host/interfaces.js'
 import {
   BY_ADDRESS,
   CLASSIFIER_KIND,
@@ -24,18 +23,19 @@ import {
   serviceId,
 } from '../fixtures.js'
 
-/** `ip -j address` in short: name -> addresses with prefix length. */
+/** Interfaces in short: name -> addresses with prefix length. */
 function interfaces(names: Record<string, readonly string[]>): HostView['interfaces'] {
-  const items = Object.entries(names).map(([ifname, addresses], i) => ({
+  return Object.entries(names).map(([name, addresses], i) => ({
     ifindex: i + 1,
-    ifname,
-    flags: ['UP'],
-    addr_info: addresses.map((text) => {
-      const [local, bits] = text.split('/')
-      return { local, prefixlen: Number(bits) }
+    name,
+    up: true,
+    mtu: 1500,
+    isTunnel: false,
+    addresses: addresses.map((text) => {
+      const [address, bits] = text.split('/')
+      return { address: ip(address), prefixBits: Number(bits) }
     }),
   }))
-  return parseInterfaces(JSON.stringify(items))
 }
 
 const HOST: HostView = {
@@ -420,31 +420,5 @@ describe('FULLNAT local ports', () => {
     assert.deepEqual(portsWith('198.18.0.254'), [5000, 32767])
     assert.deepEqual(portsWith('198.18.0.254', 5000, 20000), [20001, 65535])
     assert.deepEqual(portsWith('198.18.0.254', 1024, 65535), [5000, 65535])
-  })
-})
-
-describe('interfaces of the host', () => {
-  it('are read from what `ip -j address` prints, and nothing else is believed', () => {
-    const text = JSON.stringify([
-      {},
-      {
-        ifindex: 2,
-        ifname: 'eth0',
-        flags: ['UP'],
-        mtu: 1500,
-        link_type: 'ether',
-        addr_info: [{ local: 'x', prefixlen: 3 }, 7],
-      },
-      { ifindex: 3, ifname: 'b', addr_info: [{ local: '198.18.0.1', prefixlen: 33 }] },
-      { ifindex: 4, ifname: 'gre1', mtu: 1476, link_type: 'gre' },
-      null,
-    ])
-    assert.deepEqual(parseInterfaces(text), [
-      { ifindex: 2, name: 'eth0', up: true, mtu: 1500, isTunnel: false, addresses: [] },
-      { ifindex: 3, name: 'b', up: false, mtu: 0, isTunnel: false, addresses: [] },
-      { ifindex: 4, name: 'gre1', up: false, mtu: 1476, isTunnel: true, addresses: [] },
-    ])
-    assert.deepEqual(parseInterfaces(''), [])
-    assert.throws(() => parseInterfaces('no'), /iproute2/)
   })
 })
