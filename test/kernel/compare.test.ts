@@ -26,6 +26,20 @@ describe('differential tests: comparing', () => {
     assert.deepEqual(found([recorded[0], [{ text: 'TCP ESTABLISHED', leftSec: 888 }]]), [])
   })
 
+  it('lets a template be late that was set anew each minute, and nothing else', () => {
+    const differ = (text: string, left: number, other: number, sinceSec: number) =>
+      compare(['list'], [[{ text, leftSec: left }]], [[{ text, leftSec: other }]], [sinceSec])
+        .length > 0
+    const template = 'TCP ASSURED [2001:db8::]:0 [2001:db8:2::1]:80 [2001:db8:1::2]:80'
+    assert.equal(differ(template, 52, 49, 59), true)
+    assert.equal(differ(template, 52, 49, 60), false)
+    assert.equal(differ(template, 52, 47, 119), true)
+    assert.equal(differ(template, 52, 40, 3600), false)
+    assert.equal(differ(template, 53, 40, 3600), true)
+    assert.equal(differ(template, 63, 60, 3600), true)
+    assert.equal(differ('TCP ESTABLISHED 198.18.0.1:1 198.18.0.2:80 a', 52, 49, 3600), true)
+  })
+
   it('finds another destination, packets too many and too few, another order', () => {
     const [first, second] = recorded
     const onlyFirst = (lines: readonly string[]) => found([lines.map((text) => ({ text })), second])

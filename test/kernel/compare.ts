@@ -26,26 +26,47 @@ export interface Difference {
 const TOLERANCE_SEC = 2
 
 /**
+ * A template that holds connections is set to a minute each time it runs out (ip_vs_conn.c
+ * ip_vs_conn_expire); the kernel's timers of a minute run out up to 512 ticks late, and that adds
+ * up.
+ */
+const REARM_SEC = 60
+const LATE_SEC = 512 / 250
+const LATE_MAX_SEC = 10
+const TEMPLATE = /^\S+ \S+ \S+:0 /
+
+/**
  * "Reassembly time exceeded" and "host unreachable": sent by timers, and the kernel's of half a
  * minute run out in any order if they were set within two seconds (kernel/time/timer.c).
  */
 const BY_TIMER = / icmp (11|3)\/1 /
 
-/** What differs, step by step; empty when the two did the same. */
+/**
+ * What differs, step by step; empty when the two did the same. `sinceSec` tells for each step how
+ * much time has passed.
+ */
 export function compare(
   titles: readonly string[],
   kernel: Observation,
   uvs: Observation,
+  sinceSec: readonly number[] = [],
 ): Difference[] {
   return titles.flatMap((title, step) => {
     const [here, there] = [inOrder(kernel[step] ?? []), inOrder(uvs[step] ?? [])]
-    if (here.length === there.length && here.every((one, i) => isSame(one, there[i]))) return []
-    const [onlyKernel, onlyUvs] = [without(here, there), without(there, here)]
+    const lateSec = lateness(sinceSec[step] ?? 0)
+    const isEqual = here.every((one, i) => isSame(one, there[i], lateSec))
+    if (here.length === there.length && isEqual) return []
+    const [onlyKernel, onlyUvs] = [without(here, there, lateSec), without(there, here, lateSec)]
     // The same lines in another order: then the order is what differs.
     const isOrder = onlyKernel.length === 0 && onlyUvs.length === 0
     const lines = (all: readonly Seen[], only: readonly Seen[]) => (isOrder ? all : only).map(line)
     return [{ step, title, kernel: lines(here, onlyKernel), uvs: lines(there, onlyUvs) }]
   })
+}
+
+/** How late the kernel's template may be that was set anew all the time. */
+function lateness(sinceSec: number): number {
+  return Math.min(Math.floor(sinceSec / REARM_SEC) * LATE_SEC, LATE_MAX_SEC)
 }
 
 /** With what timers sent sorted, each in a place that one of them has. */
@@ -55,16 +76,18 @@ function inOrder(list: readonly Seen[]): readonly Seen[] {
   return list.map((one) => (BY_TIMER.test(one.text) ? (sorted.shift() as Seen) : one))
 }
 
-function isSame(a: Seen, b: Seen): boolean {
-  if (a.text !== b.text || (a.leftSec === undefined) !== (b.leftSec === undefined)) return false
-  return Math.abs((a.leftSec ?? 0) - (b.leftSec ?? 0)) <= TOLERANCE_SEC
+function isSame(a: Seen, b: Seen | undefined, lateSec: number): boolean {
+  if (a.text !== b?.text || (a.leftSec === undefined) !== (b.leftSec === undefined)) return false
+  const [left, other] = [a.leftSec ?? 0, b.leftSec ?? 0]
+  const isRearmed = TEMPLATE.test(a.text) && Math.max(left, other) <= REARM_SEC
+  return Math.abs(left - other) <= TOLERANCE_SEC + (isRearmed ? lateSec : 0)
 }
 
 /** Those of `list` that have no partner of their own in `other`. */
-function without(list: readonly Seen[], other: readonly Seen[]): Seen[] {
+function without(list: readonly Seen[], other: readonly Seen[], lateSec: number): Seen[] {
   const rest = [...other]
   return list.filter((one) => {
-    const at = rest.findIndex((partner) => isSame(one, partner))
+    const at = rest.findIndex((partner) => isSame(one, partner, lateSec))
     if (at >= 0) rest.splice(at, 1)
     return at < 0
   })

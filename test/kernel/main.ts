@@ -81,7 +81,10 @@ async function random(steps: number, firstSeed: number): Promise<number> {
       steps: wanted,
       limitSec: LIMIT_SEC,
       onOutcome(outcome) {
-        if (verdictOf(outcome) === 'different') worst = outcome
+        if (verdictOf(outcome) === 'different') {
+          if (worst === undefined) console.log(`${outcomeText(outcome)}\n    making it smaller...`)
+          worst = outcome
+        }
         if (worst === undefined) {
           lists++
           if (outcome.atEdge === true) atEdge++
