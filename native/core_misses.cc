@@ -287,9 +287,8 @@ bool Core::create(const MissRecord& miss, uint32_t* id) {
     tracker_.release_template(miss.template_ref);
     return false;
   }
-  NewConn wanted{};
-  wanted.in = flow_of(miss);
-  wanted.destination = destination->address;
+  // In place: a copy of what was just written in pieces waits for each of them.
+  NewConn wanted{.in = flow_of(miss), .destination = destination->address};
   wanted.destination_slot = static_cast<uint16_t>(slot);
   wanted.method = destination->method;
   wanted.template_ref = miss.template_ref;

@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-#include "forward/address_hash.h"
+#include "address_hash.h"
 
 namespace uvs {
 namespace {

@@ -3,16 +3,29 @@
 
 #include <cassert>
 
+#include "address_hash.h"
+
 namespace uvs {
 
 uint32_t AddressTable::bucket_of(const Addr& address) {
-  // Addresses here come from the operator's configuration, so a plain mix is enough.
-  const uint64_t mixed =
-      (address.high() ^ (address.low() * 0x9e3779b97f4a7c15u)) * 0xd6e8feb86659fd93u;
-  return static_cast<uint32_t>(mixed >> 40) % kAddressBuckets;
+  // Addresses here come from the operator's configuration, so nobody has to be kept from guessing.
+  return static_cast<uint32_t>(hash_address(address)) % kAddressBuckets;
 }
 
 uint16_t AddressTable::acquire(const Addr& address) {
+  uint16_t& recent = recent_[address.bytes[15]];
+  Entry& again = memory_->entries[recent];
+  if (again.references != 0 && again.address == address) [[likely]] {
+    again.references++;
+    return recent;
+  }
+  recent = find_or_add(address);
+  if (recent != kNoAddress) return recent;
+  recent = 0;
+  return kNoAddress;
+}
+
+uint16_t AddressTable::find_or_add(const Addr& address) {
   uint16_t& head = memory_->buckets[bucket_of(address)];
   for (uint16_t at = head; at != 0; at = memory_->entries[at - 1].next) {
     Entry& entry = memory_->entries[at - 1];

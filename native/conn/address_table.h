@@ -36,9 +36,15 @@ class AddressTable {
   uint16_t acquire(const Addr& address);
   void release(uint16_t index);
 
- private:
   static uint32_t bucket_of(const Addr& address);
+
+ private:
+  uint16_t find_or_add(const Addr& address);
+
   Memory* memory_ = nullptr;
+  // Indexes found last, by the last byte of the address: most connections name an address that one
+  // before them has named. Never trusted: what they name may have gone.
+  uint16_t recent_[256] = {};
 };
 
 }  // namespace uvs

@@ -31,15 +31,15 @@ namespace uvs {
 struct NewConn {
   FlowKey in;  // client -> virtual, as received
   Addr destination;
-  Be16 destination_port;
-  Addr local;  // FULLNAT only
-  Be16 local_port;
-  uint16_t destination_slot;
-  uint16_t flags;
-  uint8_t method;
-  uint8_t state;
-  uint32_t template_ref;
-  uint32_t fwmark;
+  Be16 destination_port{};
+  Addr local{};  // FULLNAT only
+  Be16 local_port{};
+  uint16_t destination_slot = 0;
+  uint16_t flags = 0;
+  uint8_t method = 0;
+  uint8_t state = 0;
+  uint32_t template_ref = 0;
+  uint32_t fwmark = 0;
 };
 
 enum class CreateError : uint8_t { kNone, kTableFull, kAddressTableFull };

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "forward/address_hash.h"
+#include "address_hash.h"
 #include "parse/arp.h"
 #include "parse/checksum.h"
 #include "parse/ether.h"

@@ -7,7 +7,7 @@
 #include <cassert>
 #include <cstring>
 
-#include "forward/address_hash.h"
+#include "address_hash.h"
 #include "forward/forward.h"
 
 namespace uvs {

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <memory>
 
-#include "forward/address_hash.h"
+#include "address_hash.h"
 #include "limits.h"
 
 namespace uvs {

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cassert>
 
-#include "forward/address_hash.h"
+#include "address_hash.h"
 #include "parse/checksum.h"
 #include "parse/ether.h"
 #include "parse/icmp.h"

@@ -199,14 +199,10 @@ export class LoadView {
    */
   picked(slot: number, protocol: number, onePacket: boolean): void {
     this.prepareSlot(slot)
-    if (onePacket) {
-      this.#judge(slot, this.total(slot) + 1)
-      this.#judge(slot, this.total(slot))
-      return
-    }
-    if (protocol === PROTOCOL_TCP) this.activeOf[slot]++
+    if (onePacket) this.#judge(slot, this.activeOf[slot] + this.inactiveOf[slot] + 1)
+    else if (protocol === PROTOCOL_TCP) this.activeOf[slot]++
     else this.inactiveOf[slot]++
-    this.#judge(slot, this.total(slot))
+    this.#judge(slot, this.activeOf[slot] + this.inactiveOf[slot])
   }
 
   /** Adds to the own lane's count of templates (written by this thread only). */

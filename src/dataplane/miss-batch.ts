@@ -42,7 +42,6 @@ export class MissBatch {
   readonly #halves: Uint16Array
   readonly #bytes: Uint8Array
   #at = 0
-  #textAt = 0
 
   /**
    * `block` holds MISS_BLOCK_BYTES bytes from `byteOffset`, which is a multiple of four; `texts`
@@ -65,12 +64,11 @@ export class MissBatch {
   /** Moves the cursor to record `index` of this burst, 0 to LIMITS.BURST - 1. */
   select(index: number): void {
     this.#at = index * RECORD_WORDS
-    this.#textAt = index * TEXT_WORDS
   }
 
   /** Word index of the record's text in `texts`. */
   get textAt(): number {
-    return this.#textAt
+    return (this.#at / RECORD_WORDS) * TEXT_WORDS
   }
 
   /** Word index of the client address in `words`. */
@@ -98,7 +96,8 @@ export class MissBatch {
    * destination, which is the client where an ICMP error quotes a reply (spec 5.7.2).
    */
   get destinationAddressAt(): number {
-    return (this.flags & MISS_FLAG.ICMP) === 0 ? this.virtualAddressAt : this.clientAddressAt
+    const isQuoted = (this.#halves[this.#at * 2 + FLAGS] & MISS_FLAG.ICMP) !== 0
+    return this.#at + (isQuoted ? CLIENT_ADDRESS : VIRTUAL_ADDRESS)
   }
 
   /** fold(address at destinationAddressAt), signed 32-bit. */

@@ -76,9 +76,11 @@ export class ScheduleBatch {
       this.#persistent.answer(service, bound)
       return
     }
-    if ((misses.flags & MISS_FLAG.OUTBOUND) !== 0) {
+    const flags = misses.flags
+    const isOnePacket = (flags & MISS_FLAG.ONE_PACKET) !== 0
+    if ((flags & MISS_FLAG.OUTBOUND) !== 0) {
       // Its destination sent it: there is nothing to choose (spec 4.5).
-      this.#load.picked(misses.verdict, misses.protocol, this.#isOnePacket())
+      this.#load.picked(misses.verdict, misses.protocol, isOnePacket)
       return
     }
     // Only a persistent port-0 service takes ports that are not its own (spec 5.3).
@@ -88,12 +90,6 @@ export class ScheduleBatch {
     }
     const chosen = bound.pick(misses, this.#load)
     misses.setVerdict(chosen)
-    if (chosen >= 0) {
-      this.#load.picked(chosen, misses.protocol, this.#isOnePacket())
-    }
-  }
-
-  #isOnePacket(): boolean {
-    return (this.#misses.flags & MISS_FLAG.ONE_PACKET) !== 0
+    if (chosen >= 0) this.#load.picked(chosen, misses.protocol, isOnePacket)
   }
 }

@@ -47,6 +47,12 @@ export const DOCUMENTED: readonly Documented[] = [
     kernel: /255|Invalid operation/,
     uvs: /exit status 0|198\.18\.1\.255/,
   },
+  {
+    scenario: 'edit from masquerading to direct routing: both kinds of connections go on',
+    behaviour: 'several methods at one destination',
+    kernel: /arp request 198\.18\.1\.254 asks for 198\.18\.1\d\d|icmp 3\/1 rest 0 quotes 40/,
+    uvs: /to server: director > R1 .* tcp 40000 > 80 S?A? seq|^nothing$/,
+  },
   ...NARROWED.map((scenario) => ({
     scenario,
     behaviour: "the first ICMP error that narrows a tunnel's path",

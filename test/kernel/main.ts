@@ -3,8 +3,8 @@
  * IPVS, a line for each. The last line is `N scenarios: N equal, N documented, N different`; the
  * exit status is 1 when anything is different or a documented difference does not occur any more.
  *
- * `npm run test:kernel -- --random STEPS [--seed N]`: random operations instead, the seed counting
- * up from guest to guest. The last line is `N random steps of N: N lists, N at the edge of
+ * `npm run test:kernel -- --random STEPS [--seed N] [--list N]`: random operations instead, the
+ * seed counting up from guest to guest, beginning with list N of the first. The last line is `N random steps of N: N lists, N at the edge of
  * a timer, N different`.
  */
 import { parseArgs } from 'node:util'
@@ -15,7 +15,7 @@ import { SCENARIOS } from './scenarios/index.js'
 import { courseText, type Outcome, outcomeText, staleEntries, verdictOf } from './verdict.js'
 
 const USAGE = `usage: test:kernel [--only TEXT] [--show]
-       test:kernel --random STEPS [--seed N]`
+       test:kernel --random STEPS [--seed N] [--list N]`
 
 const LIMIT_SEC = 3600
 
@@ -29,6 +29,7 @@ async function main(): Promise<number> {
       show: { type: 'boolean', default: false },
       random: { type: 'string' },
       seed: { type: 'string', default: '1' },
+      list: { type: 'string', default: '1' },
     },
   })
   const problem = guestProblem()
@@ -37,9 +38,10 @@ async function main(): Promise<number> {
     return process.env.CI === 'true' ? 1 : 0
   }
   if (values.random !== undefined) {
-    const [steps, seed] = [Number(values.random), Number(values.seed)]
-    if (Number.isSafeInteger(steps) && steps > 0 && Number.isSafeInteger(seed)) {
-      return random(steps, seed)
+    const numbers = [values.random, values.seed, values.list].map(Number)
+    const [steps, seed, list] = numbers
+    if (numbers.every(Number.isSafeInteger) && steps > 0 && list > 0) {
+      return random(steps, seed, list)
     }
     console.error(USAGE)
     return 2
@@ -69,7 +71,7 @@ async function main(): Promise<number> {
   return counts.different + stale.length > 0 || outcomes.length === 0 ? 1 : 0
 }
 
-async function random(steps: number, firstSeed: number): Promise<number> {
+async function random(steps: number, firstSeed: number, firstList: number): Promise<number> {
   let [asked, done, lists, different, atEdge] = [0, 0, 0, 0, 0]
   for (let seed = firstSeed; asked < steps; seed++) {
     const wanted = Math.min(STEPS_PER_GUEST, steps - asked)
@@ -78,11 +80,14 @@ async function random(steps: number, firstSeed: number): Promise<number> {
     const started = performance.now()
     await runRandomly({
       seed,
+      firstList: seed === firstSeed ? firstList : 1,
       steps: wanted,
       limitSec: LIMIT_SEC,
       onOutcome(outcome) {
         if (verdictOf(outcome) === 'different') {
-          if (worst === undefined) console.log(`${outcomeText(outcome)}\n    making it smaller...`)
+          if (worst === undefined) {
+            console.log(`${courseText(outcome)}\n${outcomeText(outcome)}\n    making it smaller...`)
+          }
           worst = outcome
         }
         if (worst === undefined) {

@@ -55,7 +55,6 @@ interface ServiceChoice {
 
 interface DestinationChoice {
   readonly server: number
-  readonly method: number
   readonly weight: number
   readonly thresholds: number
   /** -a or -e; either may be refused. */
@@ -158,7 +157,6 @@ const service: fc.Arbitrary<ServiceChoice> = fc.record({
 })
 const destination: fc.Arbitrary<DestinationChoice> = fc.record({
   server: fc.nat({ max: SERVERS - 1 }),
-  method: index,
   weight: index,
   thresholds: index,
   isNew: fc.boolean(),
@@ -264,7 +262,7 @@ class Maker {
   }
 
   #setDestination(where: At, how: DestinationChoice): void {
-    const method = pick(METHODS, how.method)
+    const method = methodOf(where, how.server)
     // Only masquerading maps ports.
     const port = method === '-m' && how.server % 2 === 1 ? 8080 : portOf(where)
     const server = serverText(where, how.server, port)
@@ -397,6 +395,14 @@ function serviceText(where: At): string {
   if ('mark' in at) return `-f ${at.mark}${where.family === 6 ? ' -6' : ''}`
   const kind = { tcp: '-t', udp: '-u', sctp: '--sctp-service' }[where.protocol]
   return `${kind} ${name('V', at.virtual, where)}:${at.port}`
+}
+
+/**
+ * A destination keeps its method for a whole list: in the kernel connections of one method spoil
+ * the route of those of another (docs/compat.md, "several methods at one destination").
+ */
+function methodOf(where: At, server: number): string {
+  return pick(METHODS, server + where.place)
 }
 
 function serverText(where: At, server: number, port?: number): string {

@@ -24,12 +24,15 @@ export async function runScenarios({ wanted, ...common }: Options): Promise<void
 
 export interface RandomOptions extends Common {
   readonly seed: number
+  /** Number of the list to begin with, from 1. */
+  readonly firstList: number
   readonly steps: number
 }
 
 /** Random lists of operations (random.ts); ends early with the smallest that differs. */
-export async function runRandomly({ seed, steps, ...common }: RandomOptions): Promise<void> {
-  await runInside(`--random ${seed} ${steps}`, common)
+export async function runRandomly(options: RandomOptions): Promise<void> {
+  const { seed, firstList, steps, ...common } = options
+  await runInside(`--random ${seed} ${firstList} ${steps}`, common)
 }
 
 async function runInside(words: string, { limitSec, onOutcome }: Common): Promise<void> {

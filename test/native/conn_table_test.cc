@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <map>
 #include <random>
+#include <set>
 #include <vector>
 
 #include "check.h"
@@ -56,6 +57,18 @@ NewConn make(uint32_t client, uint16_t port, uint8_t method, uint32_t destinatio
   n.destination_slot = static_cast<uint16_t>(destination);
   n.method = method;
   return n;
+}
+
+TEST(addresses_of_one_network_are_not_in_one_chain) {
+  for (const bool v4 : {true, false}) {
+    std::set<uint32_t> buckets;
+    for (uint32_t i = 0; i < 256; i++) {
+      const uint8_t six[16] = {0x20, 0x01, 0x0d, 0xb8, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, uint8_t(i)};
+      const uint8_t four[4] = {198, 18, 1, uint8_t(i)};
+      buckets.insert(AddressTable::bucket_of(v4 ? Addr::v4(four) : Addr::v6(six)));
+    }
+    CHECK(buckets.size() > 240);  // 254 on average, were they drawn at random
+  }
 }
 
 TEST(sizes_hold_the_promises) {

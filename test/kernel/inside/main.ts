@@ -3,7 +3,7 @@
  * of JSON per scenario (verdict.ts Outcome).
  *
  *   node dist/test/kernel/inside/main.js [NUMBER...]     numbers of scenarios; all unless given
- *   node dist/test/kernel/inside/main.js --random SEED STEPS
+ *   node dist/test/kernel/inside/main.js --random SEED LIST STEPS
  */
 import { scenario } from '../language.js'
 import { SCENARIOS } from '../scenarios/index.js'
@@ -41,7 +41,8 @@ async function main(words: readonly string[]): Promise<void> {
   try {
     await runScenario(WARM_UP, WARM_UP_INDEX, pair)
     if (words[0] === '--random') {
-      await runRandom({ seed: Number(words[1]), steps: Number(words[2]) }, pair)
+      const [seed, firstList, steps] = words.slice(1).map(Number)
+      await runRandom({ seed, firstList, steps }, pair)
     } else {
       await runNumbers(words.map(Number), pair)
     }

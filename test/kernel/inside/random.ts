@@ -23,12 +23,16 @@ const isGood = ({ failure, differences }: Outcome): boolean =>
 
 /** Resolves when all is done, whether something differed or not. */
 export async function runRandom(
-  { seed, steps }: { readonly seed: number; readonly steps: number },
+  {
+    seed,
+    firstList,
+    steps,
+  }: { readonly seed: number; readonly firstList: number; readonly steps: number },
   pair: Pair,
 ): Promise<void> {
   let done = 0
   let shrinks = 0
-  let lists = 0
+  let lists = firstList - 1
   let runs = 0
   // Addresses of its own for each run: connections of those before live on.
   const nextIndex = (): number => FIRST_INDEX + ((seed + ++runs) % INDEXES)
@@ -46,5 +50,9 @@ export async function runRandom(
     console.log(JSON.stringify(isGoodEnough ? quiet : outcome))
     return isGoodEnough
   }
-  await fc.check(fc.asyncProperty(generated, isSame), { seed, numRuns: Math.max(1, steps) })
+  await fc.check(fc.asyncProperty(generated, isSame), {
+    seed,
+    path: String(firstList - 1),
+    numRuns: firstList + steps,
+  })
 }

@@ -304,6 +304,18 @@ const EDITED = [
     s.connections()
   }),
 
+  scenario('edit from masquerading to direct routing: both kinds of connections go on', (s) => {
+    s.service('-t $V1:80 -s rr', '-r $R1 -m')
+    const a = s.tcp('$C1:40000', '$V1:80')
+    a.open()
+    s.ipvsadm('-e -t $V1:80 -r $R1 -g')
+    a.send('PA', { payload: 'masquerade' })
+    opened(s, '$C2:40000')
+    s.wait(5)
+    s.list()
+    s.connections()
+  }),
+
   scenario('edit of the weight to 0: connections stay, a new SYN of one too', (s) => {
     s.service('-t $V1:80 -s rr', ...TWO)
     const [a, b] = [opened(s, '$C1:40000'), opened(s, '$C2:40000')]
