@@ -29,6 +29,7 @@ import type { Result } from './model/errors.js'
 import { markRuleText } from './model/mark-text.js'
 import { enumerateServices, serviceKey } from './model/service.js'
 import type { ServiceId } from './model/service.js'
+import { hasPast, PAST_PERIOD_MS } from './model/past.js'
 import { releaseRetired, TRASH_PERIOD_MS } from './model/trash.js'
 import { matchesFilter } from './row-filter.js'
 import { portView, serviceView, trafficView } from './views.js'
@@ -107,6 +108,7 @@ export class Director {
     this.#stopTimers = [
       clock.every(PERIOD_MS, () => this.#estimate()),
       clock.every(DEFENCE_PERIOD_MS, () => this.#defences?.look(true)),
+      clock.every(PAST_PERIOD_MS, () => void this.#forgetPasts()),
     ]
   }
 
@@ -330,6 +332,16 @@ export class Director {
     // The trash may have become empty, and non-empty again, in the meantime.
     const isArmed = this.#stopTrashTimer !== undefined
     if (this.#config.trash.length > 0 && !isArmed) this.#armTrashTimer()
+  }
+
+  async #forgetPasts(): Promise<void> {
+    if (!hasPast(this.#config)) return
+    const { log, port } = this.#options
+    try {
+      await this.execute([{ kind: 'forget', slotsInUse: await port.slotsInUse() }])
+    } catch (error) {
+      log.warn(`what destinations were before edits is kept for now: ${String(error)}`)
+    }
   }
 
   /** All services in kernel order, or the one asked for. */

@@ -8,6 +8,7 @@ import {
   addService,
   CAPACITY,
   deleteDestination,
+  PLAIN,
   serviceId,
   serviceIn,
 } from './fixtures.js'
@@ -206,6 +207,26 @@ describe('director', () => {
     await clock.advance(60_000)
     assert.equal(director.config.trash.length, 0)
     assert.deepEqual(director.config.destinationSlots.free, [slot])
+  })
+
+  it('forgets what a destination was before an edit once no connection is left', async () => {
+    const { director, port, clock, log } = rig()
+    await director.execute([addService(S), addDestination(S, '198.18.1.1')])
+    const { slot, address, port: number } = serviceIn(director.config, S).destinations[0]
+    const past = () => serviceIn(director.config, S).destinations[0].past.methods
+    port.loadBySlot.set(slot, { active: 0, inactive: 1, persistent: 0 })
+    const destination = { address, port: number }
+    const options = { ...PLAIN, method: 'direct' } as const
+    await director.execute([{ kind: 'editDestination', service: S, destination, options }])
+    await clock.advance(600_000)
+    assert.deepEqual(past(), ['masquerade'])
+    port.loadBySlot.set(slot, { active: 0, inactive: 0, persistent: 0 })
+    await clock.advance(60_000)
+    assert.deepEqual(past(), ['masquerade'])
+    const said = log.lines.length
+    await clock.advance(60_000)
+    assert.deepEqual(past(), [])
+    assert.equal(log.lines.length, said)
   })
 
   it('looks at the trash from the first removal on, while there is any', async () => {

@@ -70,6 +70,17 @@ describe('destinations and connections', function () {
       await held.close()
     })
 
+    it(`an edit to direct routing leaves masqueraded connections alone, IPv${family}`, async () => {
+      const { service, url } = await newService(family)
+      const [held, first] = await HeldConnections.open(lab.client, { url, requests: 3 })
+      assert.deepEqual(first.answers, ['r1', 'r2', 'r3'])
+      await director.ipvsadm('-e', '-t', service, '-r', real(family, 2), '-g', '-w', '0')
+      const again = await held.again()
+      assert.deepEqual(again.failures, [])
+      assert.deepEqual(again.answers, first.answers)
+      await held.close()
+    })
+
     it(`connections of a removed destination stop until it is back, IPv${family}`, async () => {
       const { service, url } = await newService(family)
       const task = { url, requests: 3, limitMs: 1000 }

@@ -40,6 +40,20 @@ describe('differential tests: comparing', () => {
     assert.equal(differ('TCP ESTABLISHED 198.18.0.1:1 198.18.0.2:80 a', 52, 49, 3600), true)
   })
 
+  it('takes an entry that is overdue in the kernel for one that has gone, and no other', () => {
+    const texts = (kernel: Observation[0], uvs: Observation[0]) =>
+      compare(['list'], [kernel], [uvs]).flatMap((one) => [...one.kernel, ...one.uvs])
+    const gone = { text: 'TCP ESTABLISHED a', leftSec: 0 }
+    const template = (leftSec: number) => ({ text: 'TCP ASSURED 198.18.0.1:0 v r', leftSec })
+    assert.deepEqual(texts([gone], []), [])
+    assert.deepEqual(texts([template(0)], [template(59)]), [])
+    assert.deepEqual(texts([template(0), gone], [template(59)]), [])
+    assert.equal(texts([{ ...gone, leftSec: 1 }], []).length, 1)
+    assert.equal(texts([], [gone]).length, 1)
+    assert.equal(texts([gone], [{ ...gone, leftSec: 59 }]).length, 1)
+    assert.equal(texts([template(1)], [template(59)]).length, 2)
+  })
+
   it('finds another destination, packets too many and too few, another order', () => {
     const [first, second] = recorded
     const onlyFirst = (lines: readonly string[]) => found([lines.map((text) => ({ text })), second])

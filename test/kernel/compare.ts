@@ -52,8 +52,12 @@ export function compare(
   sinceSec: readonly number[] = [],
 ): Difference[] {
   return titles.flatMap((title, step) => {
-    const [here, there] = [inOrder(kernel[step] ?? []), inOrder(uvs[step] ?? [])]
     const lateSec = lateness(sinceSec[step] ?? 0)
+    const [here, there] = withoutOverdue(
+      inOrder(kernel[step] ?? []),
+      inOrder(uvs[step] ?? []),
+      lateSec,
+    )
     const isEqual = here.every((one, i) => isSame(one, there[i], lateSec))
     if (here.length === there.length && isEqual) return []
     const [onlyKernel, onlyUvs] = [without(here, there, lateSec), without(there, here, lateSec)]
@@ -62,6 +66,25 @@ export function compare(
     const lines = (all: readonly Seen[], only: readonly Seen[]) => (isOrder ? all : only).map(line)
     return [{ step, title, kernel: lines(here, onlyKernel), uvs: lines(there, onlyUvs) }]
   })
+}
+
+/**
+ * Both without what is overdue in the kernel: it lists an entry with no time left until its timer,
+ * which is late, has run. Then it goes, or a template gets its next minute, as uvs did in time.
+ */
+function withoutOverdue(
+  kernel: readonly Seen[],
+  uvs: readonly Seen[],
+  lateSec: number,
+): readonly [readonly Seen[], readonly Seen[]] {
+  const overdue = without(kernel, uvs, lateSec).filter(({ leftSec }) => leftSec === 0)
+  if (overdue.length === 0) return [kernel, uvs]
+  const rest = [...uvs]
+  for (const { text } of overdue) {
+    const at = rest.findIndex((one) => one.text === text && TEMPLATE.test(text))
+    if (at >= 0) rest.splice(at, 1)
+  }
+  return [kernel.filter((one) => !overdue.includes(one)), rest]
 }
 
 /** How late the kernel's template may be that was set anew all the time. */

@@ -4,8 +4,8 @@
  * exit status is 1 when anything is different or a documented difference does not occur any more.
  *
  * `npm run test:kernel -- --random STEPS [--seed N] [--list N]`: random operations instead, the
- * seed counting up from guest to guest, beginning with list N of the first. The last line is `N random steps of N: N lists, N at the edge of
- * a timer, N different`.
+ * seed counting up from guest to guest, beginning with list N of the first. The last line is
+ * `N random steps of N: N lists, N at the edge of a timer, N different`.
  */
 import { parseArgs } from 'node:util'
 import { guestProblem } from '../../bench/kernel/rig.js'

@@ -198,14 +198,14 @@ export function stepsOf(name: string, operations: readonly Operation[]): Scenari
 }
 
 /**
- * The same with every wait half as long again. The kernel's timers may run out up to an eighth late
- * (docs/compat.md), so a list that looks at a connection in that time sees it on one side only;
- * what else differs does so with other waits too.
+ * The same with every wait so many times as long. The kernel's timers may run out up to an eighth
+ * late (docs/compat.md), so a list that looks at a connection in that time sees it on one side
+ * only; what else differs does so with other waits too.
  */
-export function slower({ name, steps }: Scenario): Scenario {
+export function slower({ name, steps }: Scenario, factor: number): Scenario {
   const longer = (step: Step): Step =>
-    step.kind === 'wait' ? { ...step, sec: Math.ceil(step.sec * 1.5) } : step
-  return { name: `${name}, slower`, steps: steps.map(longer) }
+    step.kind === 'wait' ? { ...step, sec: Math.ceil(step.sec * factor) } : step
+  return { name: `${name}, ${factor} times slower`, steps: steps.map(longer) }
 }
 
 class Maker {

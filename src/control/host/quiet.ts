@@ -159,8 +159,8 @@ export function hostFacts(config: Config, host: HostView): HostFacts {
  * packet names it. The port is 0 where the outer packet has none.
  */
 function tunnelEnds(config: Config): { address: Address; port: number; protocol: number }[] {
-  const destinations = [...config.services.values()].flatMap((service) => service.destinations)
-  return destinations
+  return boundDestinations(config)
+    .map(({ destination }) => destination)
     .filter(({ method, address }) => method === 'tunnel' && address.family === 4)
     .map(({ address, tunnel: { type, port } }) => ({
       address,
@@ -195,7 +195,7 @@ export function requestEnds(config: Config): ServiceId[] {
  */
 export function ftpDataAddresses(config: Config): Address[] {
   const persistent = addressServices(config).filter(
-    ({ id, flags }) => isFtp(id) && (flags & SERVICE_FLAGS.PERSISTENT) !== 0,
+    (service) => isFtp(service.id) && mayBePersistent(service),
   )
   return unique([...persistent, ...helped(config)].map(({ id }) => id.address))
 }
@@ -277,10 +277,11 @@ export function virtualAddresses(config: Config): Address[] {
 
 /** The local addresses FULLNAT destinations are reached from, each once. */
 export function localAddresses(config: Config): Address[] {
-  const services = [...config.services.values()]
+  const bound = boundDestinations(config).filter(({ destination }) => isFullnat(destination))
+  const reached = new Set(bound.map(({ id }) => serviceKey(id)))
   return unique(
-    services.flatMap((service) =>
-      service.localAddresses.length > 0 || service.destinations.some(isFullnat)
+    [...config.services.values()].flatMap((service) =>
+      service.localAddresses.length > 0 || reached.has(serviceKey(service.id))
         ? effectiveLocalAddresses(config, service)
         : [],
     ),
@@ -326,13 +327,16 @@ interface BoundDestination {
   readonly isPersistent: boolean
 }
 
-/** Every destination that a connection may name, with the service it is or was of. */
+/**
+ * Every destination that a connection may name, with the service it is or was of: once for each
+ * method that such a connection may have.
+ */
 function boundDestinations(config: Config): BoundDestination[] {
   const living = [...config.services.values()].flatMap((service) =>
     service.destinations.map((destination) => ({
       destination,
       id: service.id,
-      isPersistent: (service.flags & SERVICE_FLAGS.PERSISTENT) !== 0,
+      isPersistent: isPersistent(service) || destination.past.persistent,
     })),
   )
   const removed = liveTrash(config).map(({ destination, service }) => ({
@@ -340,7 +344,23 @@ function boundDestinations(config: Config): BoundDestination[] {
     id: service,
     isPersistent: true, // perhaps: what the service was is not known any more
   }))
-  return [...living, ...removed]
+  return [...living, ...removed].flatMap((one) => {
+    const { method, past } = one.destination
+    const methods = new Set([method, ...past.methods])
+    return [...methods].map((each) => ({
+      ...one,
+      destination: { ...one.destination, method: each },
+    }))
+  })
+}
+
+function isPersistent({ flags }: Service): boolean {
+  return (flags & SERVICE_FLAGS.PERSISTENT) !== 0
+}
+
+/** Whether a connection of it may have begun under persistence. */
+function mayBePersistent(service: Service): boolean {
+  return isPersistent(service) || service.destinations.some(({ past }) => past.persistent)
 }
 
 function isFullnat({ method }: Destination): boolean {

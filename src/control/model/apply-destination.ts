@@ -15,6 +15,7 @@ import type { Destination, DestinationId, DestinationOptions } from './destinati
 import { failure, success } from './errors.js'
 import type { Result } from './errors.js'
 import { checkMethods } from './methods.js'
+import { NO_PAST, withPast } from './past.js'
 import { serviceKey } from './service.js'
 import type { Service } from './service.js'
 import { takeSlot } from './slots.js'
@@ -65,22 +66,20 @@ function withDestinations(
   return { ...next, nextIncarnation: changes + 1 }
 }
 
-type Identity = Pick<Destination, 'slot' | 'incarnation' | 'statisticsEpoch'>
+type Identity = Pick<Destination, 'slot' | 'incarnation' | 'statisticsEpoch' | 'past'>
 type Placed = Result<{ base: Identity; config: Config }>
 
 function revive(config: Config, service: Service, id: DestinationId): Placed | undefined {
   const entry = findTrashed(config, service.id, id)
   if (entry === undefined) return undefined
-  const { slot, incarnation, statisticsEpoch } = entry.destination
+  const { slot, incarnation, method } = entry.destination
+  // Whether its service was persistent when it was removed is not known any more.
+  const past = withPast(entry.destination.past, [method], true)
   const next = withoutTrashed(config, entry)
-  if (entry.serviceIncarnation === service.incarnation) {
-    return success({ base: { slot, incarnation, statisticsEpoch }, config: next })
-  }
-  // The service was deleted and created again: connections continue, statistics start at zero.
-  return success({
-    base: { slot, incarnation, statisticsEpoch: config.nextIncarnation },
-    config: next,
-  })
+  // A service that was deleted and created again: connections go on, statistics start at zero.
+  const isSame = entry.serviceIncarnation === service.incarnation
+  const statisticsEpoch = isSame ? entry.destination.statisticsEpoch : config.nextIncarnation
+  return success({ base: { slot, incarnation, statisticsEpoch, past }, config: next })
 }
 
 function create(config: Config, id: DestinationId): Placed {
@@ -96,7 +95,7 @@ function create(config: Config, id: DestinationId): Placed {
   }
   const incarnation = config.nextIncarnation
   return success({
-    base: { slot: taken.slot, incarnation, statisticsEpoch: incarnation },
+    base: { slot: taken.slot, incarnation, statisticsEpoch: incarnation, past: NO_PAST },
     config: { ...config, destinationSlots: taken.pool },
   })
 }
@@ -117,7 +116,9 @@ export function editDestination(
   const old = service.destinations[at]
   const lastWeight = nextLastWeight(false, options.weight, old.lastWeight)
   const hashed = isSamePlace(old, options) ? old.hashed : config.nextIncarnation
-  const destinations = service.destinations.with(at, { ...old, ...options, lastWeight, hashed })
+  const past = old.method === options.method ? old.past : withPast(old.past, [old.method], false)
+  const edited = { ...old, ...options, lastWeight, hashed, past }
+  const destinations = service.destinations.with(at, edited)
   const methods = checkMethods({ ...service, destinations })
   return methods.ok ? success(withDestinations(config, service, destinations)) : methods
 }

@@ -21,6 +21,7 @@ import type { Service, ServiceId, ServiceOptions, SchedulerName } from './servic
 import { takeSlot } from './slots.js'
 import { startDaemon, stopDaemon } from './sync-daemon.js'
 import { setSysctl } from './sysctls.js'
+import { forgetPasts, withPast } from './past.js'
 import { reapTrash, trashDestinations } from './trash.js'
 
 const ALL_FLAGS = 0xffffffff
@@ -90,6 +91,8 @@ export function apply(config: Config, command: Command): Result<Config> {
       return replaceMarkRules(config, command.families, command.rules)
     case 'reap':
       return success(reapTrash(config, command.nowMs, command.slotsInUse))
+    case 'forget':
+      return success(forgetPasts(config, command.slotsInUse))
     case 'defend': {
       const { sysctls } = defend(config.sysctls, command.availablePages)
       return success(sysctls === config.sysctls ? config : { ...config, sysctls })
@@ -194,8 +197,12 @@ function editService(
     const methods = checkMethods({ ...service, flags, engine: options.engine })
     if (!methods.ok) return methods
     const proxyProtocol = options.proxyProtocol ?? service.proxyProtocol
-    const edited = { ...service, ...options, scheduler: scheduler.value, flags, proxyProtocol }
-    return success(withService(config, edited))
+    const wasPersistent = (service.flags & ~flags & SERVICE_FLAGS.PERSISTENT) !== 0
+    const destinations = !wasPersistent
+      ? service.destinations
+      : service.destinations.map((one) => ({ ...one, past: withPast(one.past, [], true) }))
+    const chosen = { ...options, scheduler: scheduler.value, flags, proxyProtocol }
+    return success(withService(config, { ...service, ...chosen, destinations }))
   })
 }
 

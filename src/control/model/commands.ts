@@ -74,10 +74,12 @@ export type Command =
       readonly nowMs: number
       readonly slotsInUse: ReadonlySet<number>
     }
+  /** What destinations were before edits (past.ts); by the director's own timer only. */
+  | { readonly kind: 'forget'; readonly slotsInUse: ReadonlySet<number> }
   /** The defences' modes follow the host's memory (spec 3.11); by the director's own timer only. */
   | { readonly kind: 'defend'; readonly availablePages: number }
 
 export type CommandKind = Command['kind']
 
 /** What callers outside the process may send. */
-export type PublicCommand = Exclude<Command, { kind: 'reap' | 'defend' }>
+export type PublicCommand = Exclude<Command, { kind: 'reap' | 'forget' | 'defend' }>

@@ -100,8 +100,8 @@ export function withService(config: Config, service: Service): Config {
 export function effectiveLocalAddresses(config: Config, service: Service): readonly Address[] {
   if (service.localAddresses.length > 0) return service.localAddresses
   const families = new Set([service.id.address.family])
-  for (const { method, address } of service.destinations) {
-    if (method === 'fullnat') families.add(address.family)
+  for (const { method, past, address } of service.destinations) {
+    if ([method, ...past.methods].includes('fullnat')) families.add(address.family)
   }
   return config.defaultLocalAddresses.filter((address) => families.has(address.family))
 }

@@ -3,6 +3,7 @@ import { formatEndpoint, isUsableUnicast } from './address.js'
 import type { Address } from './address.js'
 import { failure, success } from './errors.js'
 import type { Result } from './errors.js'
+import type { Past } from './past.js'
 import type { ServiceId } from './service.js'
 
 export type Method = 'masquerade' | 'local' | 'tunnel' | 'direct' | 'fullnat'
@@ -40,6 +41,7 @@ export interface DestinationOptions {
 }
 
 export interface Destination extends DestinationId, DestinationOptions {
+  readonly past: Past
   /** Most recent non-zero weight; 0 if there was none. */
   readonly lastWeight: number
   readonly slot: number

@@ -71,13 +71,19 @@ function diffDestinations(
   for (const destination of after) {
     const old = left.get(destinationKey(destination))
     left.delete(destinationKey(destination))
-    if (old === destination) continue
+    if (old !== undefined && isSame(old, destination)) continue
     const kind = old === undefined ? 'destinationAdded' : 'destinationChanged'
     actions.push({ kind, service, destination })
   }
   for (const destination of left.values()) {
     actions.push({ kind: 'destinationRemoved', service, destination })
   }
+}
+
+/** What one was before edits is nobody's business. */
+function isSame(a: Destination, b: Destination): boolean {
+  const text = (one: Destination) => JSON.stringify({ ...one, past: undefined })
+  return a === b || (a.past !== b.past && text(a) === text(b))
 }
 
 function optionsText(service: Service): string {

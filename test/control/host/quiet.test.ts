@@ -2,6 +2,8 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { addressFromMapped } from '../../../src/control/model/address.js'
+import type { Command } from '../../../src/control/model/commands.js'
+import type { Config } from '../../../src/control/model/config.js'
 import { PLAIN_TUNNEL, type Method, type Tunnel } from '../../../src/control/model/destination.js'
 import { parseMarkWords, splitWords } from '../../../src/control/model/mark-parse.js'
 import { markServiceId, SERVICE_FLAGS } from '../../../src/control/model/service.js'
@@ -20,7 +22,10 @@ import {
   configOf,
   deleteDestination,
   ip,
+  PLAIN,
   serviceId,
+  serviceIn,
+  serviceOptions,
 } from '../fixtures.js'
 
 /** Interfaces in short: name -> addresses with prefix length. */
@@ -177,6 +182,72 @@ describe('classifier entries', () => {
       deleteDestination(id, '198.18.0.21'),
     ])
     assert.ok(entriesOf(config, HOST).includes('SOURCE 198.18.0.21 80 6 1'))
+  })
+
+  it('replies of connections from before an edit are taken, until none is left', () => {
+    const id = serviceId('198.18.0.100', 80)
+    const sources = (config: Config) =>
+      entriesOf(config, HOST).filter((entry) => /^(SOURCE|TUNNEL|LOCAL)/.test(entry))
+    const destination = { address: ip('198.18.0.21'), port: 80 }
+    const to = (method: Method): Command => ({
+      kind: 'editDestination',
+      service: id,
+      destination,
+      options: { ...PLAIN, method },
+    })
+    const defaults = [ip('198.18.0.240')]
+    const forget = (used: readonly number[]): Command => ({
+      kind: 'forget',
+      slotsInUse: new Set(used),
+    })
+    let config = configOf([
+      { kind: 'setDefaultLocalAddresses', addresses: defaults },
+      addService(id),
+      addDestination(id, '198.18.0.21'),
+      to('direct'),
+    ])
+    const masquerade = 'SOURCE 198.18.0.21 80 6 1'
+    assert.deepEqual(sources(config), [masquerade])
+    config = configOf([to('fullnat'), to('tunnel')], config)
+    const all = [
+      'SOURCE 198.18.0.21 80 6 3',
+      'LOCAL_ADDRESS 198.18.0.240 0 0 0',
+      'TUNNEL 198.18.0.21 0 4 0',
+    ]
+    assert.deepEqual(sources(config), all)
+    const { slot } = serviceIn(config, id).destinations[0]
+    // Used, idle, used again, idle, idle: only then is nobody left who needs it.
+    for (const used of [[slot], [], [slot], []]) {
+      config = configOf([forget(used)], config)
+      assert.deepEqual(sources(config), all)
+    }
+    config = configOf([forget([])], config)
+    assert.deepEqual(sources(config), ['TUNNEL 198.18.0.21 0 4 0'])
+    // One that comes back from the trash may have connections too.
+    config = configOf([to('masquerade'), deleteDestination(id, '198.18.0.21')], config)
+    config = configOf([addDestination(id, '198.18.0.21', { method: 'direct' })], config)
+    assert.ok(sources(config).includes(masquerade))
+  })
+
+  it('replies of other ports are taken after persistence has been turned off', () => {
+    const id = serviceId('198.18.0.100', 21)
+    const edit = (flags: number): Command => ({
+      kind: 'editService',
+      service: id,
+      options: serviceOptions(id, { flags }),
+    })
+    const before = [
+      addService(id, { flags: SERVICE_FLAGS.PERSISTENT }),
+      addDestination(id, '198.18.0.21', {}, 21),
+    ]
+    const ports = (config: Config) =>
+      entriesOf({ ...config, ftpPorts: [] }, HOST).filter((e) => /^(SOURCE|FTP)/.test(e))
+    const persistent = ports(configOf(before))
+    assert.ok(persistent.includes('FTP_DATA 198.18.0.100 0 6 4'))
+    const edited = configOf([...before, edit(0)])
+    assert.deepEqual(ports(edited), persistent)
+    const none: Command = { kind: 'forget', slotsInUse: new Set() }
+    assert.deepEqual(ports(configOf([none, none], edited)), ['SOURCE 198.18.0.21 21 6 5'])
   })
 
   it("a removed service's requests and replies stay, while its family has a service", () => {

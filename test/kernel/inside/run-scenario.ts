@@ -25,6 +25,8 @@ import { holdAddresses6 } from './world.js'
 const QUIET_MS = 50
 /** How long the slower one may take to do what the other has done already. */
 const PATIENCE_MS = 2000
+/** Longer than fragments wait for the others: IPV6_FRAG_TIMEOUT (include/net/ipv6.h). */
+const FRAGMENTS_SEC = 61
 const ETHERNET_BYTES = 14
 /** Above those a scenario's other packets have. */
 const ICMP_IDENTIFICATION = 60_000
@@ -64,12 +66,22 @@ export async function runScenario(
       seen.kernel.push([...(done[0] ?? NOTHING), ...runs[0].collect()])
       seen.uvs.push([...(done[1] ?? NOTHING), ...runs[1].collect()])
     }
+    // What is half there is given up, and told, while its addresses are still the host's.
+    if (isRandom && hasFragments(scenario)) await pause(FRAGMENTS_SEC * 1000)
   } finally {
     for (const run of runs) await run.tidyUp()
     await settle(kernel, uvs)
     for (const run of runs) run.collect()
   }
   return seen
+}
+
+function hasFragments({ steps }: Scenario): boolean {
+  return steps.some((step) => {
+    if (step.kind !== 'fromClient') return false
+    const { moreFragments = false, fragmentOffset = 0, extensions = [] } = step.packet.ip
+    return moreFragments || fragmentOffset > 0 || extensions.length > 0
+  })
 }
 
 function isDoneAtOnce(step: Step): boolean {

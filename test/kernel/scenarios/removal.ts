@@ -316,6 +316,46 @@ const EDITED = [
     s.connections()
   }),
 
+  scenario('edit from masquerading to another method: replies and errors of what was', (s) => {
+    s.service('-t $V1:80 -s rr', '-r $R1 -m', '-r $R2 -m')
+    const [a, b] = [s.tcp('$C1:40000', '$V1:80'), s.tcp('$C2:40000', '$V1:80')]
+    a.open()
+    b.open()
+    s.ipvsadm('-e -t $V1:80 -r $R1 -i')
+    s.ipvsadm('-d -t $V1:80 -r $R2')
+    s.ipvsadm('-a -t $V1:80 -r $R2 -g')
+    for (const flow of [a, b]) {
+      flow.answer('PA', { payload: 'after the edit' })
+      s.icmpError({
+        from: 'server',
+        flow,
+        icmp: { type: 3, code: 1 },
+        source: '$R30',
+        quotedBytes: 28,
+      })
+      flow.answer('FA')
+      flow.send('FA')
+      flow.answer('A')
+    }
+    s.list()
+    s.connections()
+  }),
+
+  scenario('edit of a mark service to one without persistence: replies of other ports', (s) => {
+    s.mark('-d $V1 --set-mark 5')
+    s.service('-f 5 -s rr -p 300', '-r $R1:80 -m')
+    const [a, b] = [s.tcp('$C1:40000', '$V1:80'), s.tcp('$C1:40001', '$V1:443')]
+    a.open()
+    b.open()
+    s.ipvsadm('-E -f 5 -s rr')
+    for (const flow of [a, b]) {
+      flow.answer('PA', { payload: 'after the edit' })
+      flow.send('A')
+    }
+    s.list()
+    s.connections()
+  }),
+
   scenario('edit of the weight to 0: connections stay, a new SYN of one too', (s) => {
     s.service('-t $V1:80 -s rr', ...TWO)
     const [a, b] = [opened(s, '$C1:40000'), opened(s, '$C2:40000')]
