@@ -283,9 +283,10 @@ export class Director {
 
   /** expire_nodest_conn: connections of removed destinations end with the removal (spec 1.6). */
   #sweep(before: Config): void {
-    const known = new Set(before.trash.map((entry) => entry.destination.slot))
+    // One batch may have brought one back and removed it again: then it was inserted anew.
+    const known = new Set(before.trash.map((entry) => entry.destination.inserted))
     for (const { destination } of this.#config.trash) {
-      if (known.has(destination.slot)) continue
+      if (known.has(destination.inserted)) continue
       this.#options.port.expire(destination.slot).catch((error: unknown) => {
         this.#options.log.warn(`connections of a removed destination stay: ${String(error)}`)
       })

@@ -117,6 +117,18 @@ describe('settings', () => {
     assert.match(unknown.ok ? '' : unknown.error.message, /^unknown setting "nope"; known are: /)
   })
 
+  it('are written as the kernel reads them: as in C, and words behind do not matter', () => {
+    const value = (text: string) => {
+      const set = setSysctl(DEFAULTS, 'conn_reuse_mode', text)
+      return set.ok ? set.value.conn_reuse_mode : undefined
+    }
+    const taken = { '0x11': 17, '0X1f': 31, '017': 15, ' 3\n': 3, '5 and more': 5, '-0x1': -1 }
+    for (const [text, wanted] of Object.entries(taken)) assert.equal(value(text), wanted, text)
+    for (const text of ['', '+3', '08', '5x', '0x', '1.5', '1e3', '- 1', '--1', 'one']) {
+      assert.equal(value(text), undefined, text)
+    }
+  })
+
   it('take any power of two for sync_ports, as ip_vs_ctl.c proc_do_sync_ports', () => {
     for (const value of ['1', '64', '128', '1073741824']) {
       const set = setSysctl(DEFAULTS, 'sync_ports', value)

@@ -215,6 +215,15 @@ function isScalar(name: string): name is ScalarSysctl {
   return Object.hasOwn(TABLE, name)
 }
 
+/**
+ * The number a text begins with; the words behind it do not matter. Decimal, or hexadecimal and
+ * octal as in C. Kernel: kernel/sysctl.c proc_get_long.
+ */
 function integerOf(text: string): number | undefined {
-  return /^\s*[+-]?\d+\s*$/.test(text) ? Number(text) : undefined
+  const found = /^\s*(-?)(0x[\da-f]+|0[0-7]*|[1-9]\d*)(\s|$)/i.exec(text)
+  if (found === null) return undefined
+  const [, sign, digits] = found
+  const isOctal = /^0\d/.test(digits)
+  const value = isOctal ? parseInt(digits, 8) : Number(digits)
+  return sign === '-' ? 0 - value : value
 }
