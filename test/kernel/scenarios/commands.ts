@@ -514,4 +514,23 @@ export const COMMANDS = [
       '-L -n',
     ])
   }),
+
+  scenario('settings: numbers as in C, and what is none', (s) => {
+    for (const text of [
+      '0x11',
+      '0X1f',
+      '017',
+      '08',
+      '+3',
+      '-1',
+      '0x',
+      '5x',
+      '1.5',
+      'one',
+      '010 9',
+    ]) {
+      s.sysctl('conn_reuse_mode', text)
+    }
+    s.sysctl('conn_reuse_mode', 1)
+  }),
 ]
