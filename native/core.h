@@ -114,6 +114,7 @@ class Core {
   bool is_local_end(const FlowKey& key) const;
   uint32_t take_handed();
   void expire_fragments();
+  void count_own_error(const FlowKey& key, uint32_t bytes);
   void look_up(uint32_t number);
   // Where connections have more than their record: half way from look_up() to handle() the record
   // is there and says so. Inline as ConnTable::prefetch_extra() must be.

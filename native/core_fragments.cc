@@ -100,9 +100,28 @@ void Core::expire_fragments() {
     // The host has it still when the service is gone.
     const bool here = snapshot_.is_virtual(key.destination) || is_host_address(key.destination);
     const Addr& from = here ? key.destination : hops_->at(hops_->find(key.source, now)).source;
-    answered |= egress_.answer(first, IcmpError::kReassemblyTime, 0, from, now) != 0;
+    const uint32_t bytes = egress_.answer(first, IcmpError::kReassemblyTime, 0, from, now);
+    if (bytes == 0) continue;
+    answered = true;
+    if (first.kind == PacketKind::kFlow && first.frame.length >= first.l4 + 4u) {
+      first.key.source_port = load16(first.frame.data + first.l4);
+      first.key.destination_port = load16(first.frame.data + first.l4 + 2);
+      count_own_error(first.key, bytes);
+    }
   }
   if (answered) egress_.flush();
+}
+
+// An ICMP error of the director about what a client sent is a reply to the kernel (LOCAL_OUT, spec
+// 5.7.1), except where only the real server's address would be recognised.
+void Core::count_own_error(const FlowKey& key, uint32_t bytes) {
+  const uint32_t entry = table_.find(key, table_.hash(key));
+  if (entry == kNoEntry || (entry & 1) != 0) return;
+  const Conn& conn = table_.at(entry >> 1);
+  if (has_reply_key(conn.method)) return;
+  const DestinationRecord* destination = snapshot_.destination(conn.destination_slot);
+  if (destination == nullptr || (destination->flags & kDestinationAvailable) == 0) return;
+  count_out(*destination, conn.destination_slot, bytes);
 }
 
 }  // namespace uvs

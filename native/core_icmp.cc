@@ -101,11 +101,7 @@ void Core::neighbour_silent(const Frame& frame) {
     return follow(error, entry, true);
   }
   egress_.send(*answer, 0, packet.family, back, now);
-  const uint16_t slot = table_.at(entry >> 1).destination_slot;
-  const DestinationRecord* destination = snapshot_.destination(slot);
-  if (destination != nullptr && (destination->flags & kDestinationAvailable) != 0) {
-    count_out(*destination, slot, answer->length);
-  }
+  count_own_error(key, answer->length);
 }
 
 // schedule_icmp (spec 5.7.2): an error about a reply that belongs to no connection begins one, as

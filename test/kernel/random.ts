@@ -214,6 +214,7 @@ class Maker {
   readonly #udp = new Map<string, UdpFlow>()
   readonly #sctp = new Map<string, SctpFlow>()
   #datagrams = 0
+  #isSloppy = false
 
   constructor() {
     for (const virtual of ['$V2', '$V2v6']) this.#s.mark(`-d ${virtual} --set-mark ${MARK}`)
@@ -244,6 +245,7 @@ class Maker {
         return s.ipvsadm(`-d ${serviceText(one.at)} -r ${serverText(one.at, one.server)}`)
       case 'setting': {
         const [name, value] = pick(SETTINGS, one.what)
+        if (name === 'sloppy_tcp') this.#isSloppy = value === 1
         return s.sysctl(name, value)
       }
       case 'timeouts':
@@ -293,7 +295,8 @@ class Maker {
         if (one.kind === 'close') return tcp.close()
         const drawn = pick(FLAGS, one.what)
         // Different by docs/compat.md: an answer to the host's own connection, if anything.
-        const isHosts = fromClient && drawn === 'SA' && PLACES[flow.at.place].called > 1023
+        const begins = drawn === 'SA' || (this.#isSloppy && !drawn.includes('S'))
+        const isHosts = fromClient && begins && PLACES[flow.at.place].called > 1023
         const flags = isHosts ? 'S' : drawn
         const options: PacketOptions = flags.startsWith('P') ? { payload: 'payload' } : {}
         return fromClient ? tcp.send(flags, options) : tcp.answer(flags, options)

@@ -107,6 +107,27 @@ const SERVICES = [
   ['TUN', '-r $R1 -i'],
 ] as const
 
+/** The director says so to the client, which is a reply to a connection that is there already. */
+const HALF_THERE = SERVICES.flatMap(([name, destination]) =>
+  (['', 'v6'] as const).map((family) => {
+    const [client, virtual] = [`$C1${family}`, `$V1${family}`]
+    const six = family === 'v6'
+    return scenario(`${six ? 'IPv6, ' : ''}${name}: half a datagram of a connection`, (s) => {
+      const address = six ? '[$V1v6]' : '$V1'
+      s.service(
+        `-u ${address}:53 -s rr`,
+        six ? destination.replace(/\$R1/, '[$R1v6]') : destination,
+      )
+      const ends = { ...REQUEST, source: client, destination: virtual }
+      sendInFragments(s, ends, 3000, 161)
+      sendInFragments(s, ends, 3000, 162, [0])
+      s.wait(65)
+      s.connections()
+      s.stats()
+    })
+  }),
+)
+
 const IN_ORDER = SERVICES.map(([name, destination]) =>
   scenario(`${name}: datagrams in fragments, in every order`, (s) => {
     s.service('-u $V1:53 -s rr', destination)
@@ -260,6 +281,8 @@ export const FRAGMENTS = [
     sendInFragments(s, REQUEST, 4000, 142, [0])
     s.connections()
   }),
+
+  ...HALF_THERE,
 
   ...SCHEDULED,
 
