@@ -110,7 +110,6 @@ class Core {
   void parse_burst(uint32_t count);
   void reassemble(Packet& packet);
   uint32_t owner_of(const Packet& packet) const;
-  bool is_by_address(const ServiceRecord& service) const;
   bool is_local_end(const FlowKey& key) const;
   uint32_t take_handed();
   void expire_fragments();

@@ -54,18 +54,12 @@ uint32_t Core::owner_of(const Packet& packet) const {
   const uint16_t slot =
       find_service(snapshot_, key, snapshot_.marks().mark_of(key, packet.frame.port));
   if (slot != kNoSlot || snapshot_.is_virtual(key.destination)) {
-    const bool by_address = slot != kNoSlot && is_by_address(*snapshot_.service(slot));
+    const bool by_address =
+        slot != kNoSlot && (snapshot_.service(slot)->flags & kServiceByAddress) != 0;
     return worker_of_client(key.source, by_address ? Be16{} : key.source_port, memory_.workers);
   }
   if (is_local_end(key)) return worker_of_local_port(key.destination_port, memory_.workers);
   return worker_of_client(key.destination, key.destination_port, memory_.workers);
-}
-
-// Services whose clients have one worker for all their ports (control/host/quiet.ts keptTogether),
-// but for those that only share a destination with one.
-bool Core::is_by_address(const ServiceRecord& service) const {
-  return service.port == 0 ||
-         (service.protocol == kProtoTcp && snapshot_.is_ftp_port(service.port));
 }
 
 // Whether the destination is a local end of FULLNAT.

@@ -53,6 +53,7 @@ constexpr uint32_t kServiceSched2 = 16;
 constexpr uint32_t kServiceSched3 = 32;
 constexpr uint32_t kServiceSip = 33554432;
 constexpr uint32_t kServiceSynproxy = 32768;
+constexpr uint32_t kServiceByAddress = 67108864;
 constexpr uint32_t kServiceUnweighted = 16777216;
 constexpr uint32_t kServiceProxyV1 = 65536;
 constexpr uint32_t kServiceProxyV2 = 131072;

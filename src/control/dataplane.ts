@@ -304,7 +304,7 @@ class Dataplane implements DataplanePort {
   /** After the workers know a configuration: the host's part of it. */
   async #takeOver(config: Config): Promise<void> {
     const facts = await this.#host.facts(config)
-    this.#ports.setLocalPorts(facts.localPortFirst, facts.localPortLast)
+    this.#ports.setLocalPorts(facts.takenPorts.first, facts.takenPorts.last)
     this.#ports.setFtpDataFirst(facts.ftpDataFirst)
     this.#ports.setEntries(facts.entries)
     this.#ports.setMarked(markEndRecords(config))

@@ -102,6 +102,8 @@ export const SERVICE_FLAG = {
   SIP: 0x2000000,
   /** Alibaba's and DPVS' bit: handshakes are answered here first (spec 12.9). */
   SYNPROXY: 0x8000,
+  /** Ours: all connections of a client have one worker (control/host/quiet.ts). */
+  BY_ADDRESS: 0x4000000,
   /** Ours, in snapshots of SYNPROXY services only: no destination has a weight. */
   UNWEIGHTED: 0x1000000,
   /** Ours: the PROXY header of FULLNAT connections (spec 12.11), one byte of its own. */

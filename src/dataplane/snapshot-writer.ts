@@ -8,7 +8,7 @@ import type { Address } from '../control/model/address.js'
 import { effectiveLocalAddresses } from '../control/model/config.js'
 import type { Config } from '../control/model/config.js'
 import type { Destination } from '../control/model/destination.js'
-import type { Service } from '../control/model/service.js'
+import { serviceKey, type Service } from '../control/model/service.js'
 import type { ProxyProtocol } from '../control/model/fullnat.js'
 import {
   DESTINATION_FLAG,
@@ -162,6 +162,10 @@ export interface HostFacts {
   readonly announces: readonly { readonly address: Address; readonly port: number }[]
   /** Names of the ports by index, for the interfaces of mark rules. */
   readonly portNames: readonly string[]
+  readonly held: {
+    /** Keys of services whose clients have one worker each, for all their connections. */
+    readonly together: ReadonlySet<string>
+  }
 }
 
 /** The block of one generation, in shared memory of its own. */
@@ -215,7 +219,7 @@ export function writeSnapshot(config: Config, generation: number, host: HostFact
   })
   block.shorts(RECORDS.snapshotHeader.fields.ftpPorts[1], config.ftpPorts)
   writeTimers(block, config)
-  writeServices(block, serviceOffset, listed)
+  writeServices(block, serviceOffset, listed, host.held.together)
   writeDestinations(block, destinationOffset, config)
   block.words(orderOffset, order)
   local.forEach((address, i) => block.address(localAddressOffset + 16 * i, address))
@@ -340,7 +344,12 @@ function snapshotFlags(service: Service): number {
 
 const PROTOCOL = { tcp: 6, udp: 17, sctp: 132 } as const
 
-function writeServices(block: BlockWriter, offset: number, listed: readonly PlacedService[]): void {
+function writeServices(
+  block: BlockWriter,
+  offset: number,
+  listed: readonly PlacedService[],
+  together: ReadonlySet<string>,
+): void {
   let orderFirst = 0
   for (const { service, localFirst, localCount } of listed) {
     const { id } = service
@@ -350,7 +359,10 @@ function writeServices(block: BlockWriter, offset: number, listed: readonly Plac
       protocol: id.fwmark === 0 ? PROTOCOL[id.protocol] : 0,
       family: id.address.family,
       fwmark: id.fwmark,
-      flags: snapshotFlags(service) | ownFlags(service),
+      flags:
+        snapshotFlags(service) |
+        ownFlags(service) |
+        (together.has(serviceKey(id)) ? SERVICE_FLAG.BY_ADDRESS : 0),
       schedulerId: schedulerId(service.scheduler),
       orderFirst,
       orderCount: service.destinations.length,

@@ -41,6 +41,7 @@ const HOST = {
   unprivilegedStart: 1024,
   announces: [],
   portNames: [],
+  held: { together: new Set<string>() },
   cookieSecret: new Uint8Array(36),
 }
 

@@ -36,6 +36,7 @@ const HOST = {
   unprivilegedStart: 1024,
   announces: [],
   portNames: [],
+  held: { together: new Set<string>() },
   cookieSecret: Uint8Array.from({ length: 36 }, (_, i) => i + 1),
 }
 

@@ -13,7 +13,9 @@ import { requirePrivileges } from './privileges.js'
 import {
   hostFacts,
   LOCAL_PORTS,
+  NOTHING_HELD,
   ROUTED_LOCAL_PORTS,
+  type Held,
   type HostFacts,
   type HostView,
   type PortRange,
@@ -46,6 +48,7 @@ export class HostSide {
   /** Device of another director whose rules stand in our table. */
   readonly #other: string | undefined
   #rules: WantedRules = NO_RULES
+  #held: Held = NOTHING_HELD
   /** The host as it was seen for the configuration that is being adopted. */
   #seen: { readonly config: Config; readonly view: HostView } | undefined
   #deviceOpen = false
@@ -76,7 +79,7 @@ export class HostSide {
 
   /** What the data plane must know of this host for `config`. */
   async facts(config: Config): Promise<HostFacts> {
-    return hostFacts(config, await this.#viewFor(config))
+    return hostFacts(config, await this.#viewFor(config), this.#held)
   }
 
   /**
@@ -87,10 +90,10 @@ export class HostSide {
     const { io, tunName, log } = this.#options
     const view = await this.#viewFor(config)
     this.#seen = undefined
-    const { localPortFirst: first, localPortLast: last, ftpDataFirst } = hostFacts(config, view)
+    const { held, takenPorts: localPorts, ftpDataFirst } = hostFacts(config, view, this.#held)
+    this.#held = held
     const own = ownAddresses(view.interfaces)
     const tunnels = view.interfaces.filter(({ isTunnel }) => isTunnel).map(({ name }) => name)
-    const localPorts = { first, last }
     const options = { io, tunName, own, localPorts, ftpDataFirst, tunnels }
     const wanted = wantedRules(config, options)
     for (const one of io === 'tun' ? unroutable(config) : []) {

@@ -7,13 +7,14 @@
 import { formatEndpoint, mappedBytes, type Address } from '../model/address.js'
 import { effectiveLocalAddresses, type Config } from '../model/config.js'
 import type { Destination } from '../model/destination.js'
-import { markedAddresses, selectedEnds } from '../model/mark-ends.js'
+import { markedAddresses, selectedEnds, type MarkEnd } from '../model/mark-ends.js'
+import { addressBits, contains, type Prefix } from '../model/mark-rule.js'
 import {
   PROTOCOL_NUMBER,
   type Protocol,
   type Service,
   serviceKey,
-  SERVICE_FLAGS,
+  isPersistent,
   type ServiceId,
 } from '../model/service.js'
 import { liveTrash } from '../model/trash.js'
@@ -84,12 +85,30 @@ export interface Announced {
   readonly port: number
 }
 
+/**
+ * What an earlier configuration settled for connections that may still be there, and a later one
+ * leaves as it is.
+ */
+export interface Held {
+  /** Services whose clients have one worker each (keptTogether). */
+  readonly together: ReadonlySet<string>
+  /** Ports that FULLNAT connections may have; undefined: none. */
+  readonly localPorts: PortRange | undefined
+}
+
+export const NOTHING_HELD: Held = { together: new Set(), localPorts: undefined }
+
 /** What the data plane is told beside the configuration itself. */
 export interface HostFacts {
+  /** For the next configuration. */
+  readonly held: Held
   readonly entries: Uint8Array
   readonly announces: readonly Announced[]
+  /** Of new FULLNAT connections. */
   readonly localPortFirst: number
   readonly localPortLast: number
+  /** Those that replies to FULLNAT connections may go to. */
+  readonly takenPorts: PortRange
   /** Source ports of GUE tunnels. */
   readonly ephemeralPortFirst: number
   readonly ephemeralPortLast: number
@@ -109,13 +128,16 @@ export interface ReplySource {
   readonly byAddress: boolean
 }
 
-/** Everything of `config` that depends on the host it runs on. */
-export function hostFacts(config: Config, host: HostView): HostFacts {
+/**
+ * Everything of `config` that depends on the host it runs on; `held` are the facts' own of the
+ * configuration before.
+ */
+export function hostFacts(config: Config, host: HostView, held = NOTHING_HELD): HostFacts {
   const virtual = virtualAddresses(config)
   const local = localAddresses(config)
   const announces = host.announce ? announceList([...virtual, ...local], host) : []
   const entries = new EntryTable()
-  const together = keptTogether(config)
+  const together = keptTogether(config, held.together)
   for (const id of requestEnds(config)) {
     const flags = together.has(serviceKey(id)) ? BY_ADDRESS : 0
     entries.add(CLASSIFIER_KIND.SERVICE, id.address, id.port, PROTOCOL_NUMBER[id.protocol], flags)
@@ -123,14 +145,16 @@ export function hostFacts(config: Config, host: HostView): HostFacts {
   for (const address of ftpDataAddresses(config)) {
     entries.add(CLASSIFIER_KIND.FTP_DATA, address, 0, PROTOCOL_NUMBER.tcp, BY_ADDRESS)
   }
-  for (const source of replySources(config)) {
+  for (const source of replySources(config, together)) {
     const method = source.fullnat ? SOURCE_FLAG.FULLNAT : SOURCE_FLAG.MASQUERADE
     const flag = method | (source.byAddress ? BY_ADDRESS : 0)
     const protocol = PROTOCOL_NUMBER[source.protocol]
     entries.add(CLASSIFIER_KIND.SOURCE, source.address, source.port, protocol, flag)
     entries.add(CLASSIFIER_KIND.FRAGMENT_SOURCE, source.address, 0, 0, flag)
   }
-  for (const address of virtual) entries.add(CLASSIFIER_KIND.VIRTUAL, address)
+  for (const address of [...virtual, ...removedAddresses(config)]) {
+    entries.add(CLASSIFIER_KIND.VIRTUAL, address)
+  }
   for (const address of local) entries.add(CLASSIFIER_KIND.LOCAL_ADDRESS, address)
   for (const { addresses } of host.interfaces) {
     for (const { address } of addresses) entries.add(CLASSIFIER_KIND.HOST, address)
@@ -142,11 +166,18 @@ export function hostFacts(config: Config, host: HostView): HostFacts {
   const ports = localPorts(local, host)
   const own = host.ephemeralPorts
   const ephemeral = own.first > own.last ? EPHEMERAL_PORTS : own
+  const taken = { ...ports }
+  if (held.localPorts !== undefined) {
+    taken.first = Math.min(taken.first, held.localPorts.first)
+    taken.last = Math.max(taken.last, held.localPorts.last)
+  }
   return {
+    held: { together, localPorts: local.length > 0 ? taken : held.localPorts },
     entries: entries.bytes(),
     announces,
     localPortFirst: ports.first,
     localPortLast: ports.last,
+    takenPorts: taken,
     ephemeralPortFirst: ephemeral.first,
     ephemeralPortLast: ephemeral.last,
     unprivilegedStart: host.unprivilegedStart,
@@ -175,6 +206,10 @@ export function addressServices(config: Config): Service[] {
   return services.filter(({ id }) => isByAddress(id))
 }
 
+function hostPrefix(address: Address): Prefix {
+  return { address, bits: addressBits(address.family) }
+}
+
 function isByAddress({ fwmark }: ServiceId): boolean {
   return fwmark === 0
 }
@@ -194,9 +229,9 @@ export function requestEnds(config: Config): ServiceId[] {
  * such a port is the host's, and given back to it (spec 5.4).
  */
 export function ftpDataAddresses(config: Config): Address[] {
-  const persistent = addressServices(config).filter(
-    (service) => isFtp(service.id) && mayBePersistent(service),
-  )
+  const living = addressServices(config).filter(isPersistent)
+  const bound = boundDestinations(config).filter((one) => one.isPersistent)
+  const persistent = [...living, ...bound].filter(({ id }) => isFtp(id) && isByAddress(id))
   return unique([...persistent, ...helped(config)].map(({ id }) => id.address))
 }
 
@@ -233,14 +268,23 @@ function hasHelperPort(
  * the control connection's worker must see the data connections, those of all ports and of marks
  * (what a rule selects is one end to the classifier, whatever its ports), and those that
  * share a destination's port with one, because replies say no more than that. A service never
- * becomes one by a change of its destinations alone unless it shares in this way.
+ * becomes one by a change of its destinations alone unless it shares in this way, and one that was
+ * (`before`) stays one: its clients' connections are where they are.
  */
-function keptTogether(config: Config): ReadonlySet<string> {
+function keptTogether(config: Config, before: ReadonlySet<string>): ReadonlySet<string> {
   const bound = boundDestinations(config)
+  const marked = selectedEnds(config)
   const ids = [...requestEnds(config), ...bound.map(({ id }) => id).filter((id) => id.fwmark !== 0)]
   const together = new Set(
     ids
-      .filter((id) => id.port === 0 || isFtp(id) || hasHelperPort(config.ftpPorts, id))
+      .filter(
+        (id) =>
+          id.port === 0 ||
+          isFtp(id) ||
+          hasHelperPort(config.ftpPorts, id) ||
+          before.has(serviceKey(id)) ||
+          marked.some((end) => selects(end, id)),
+      )
       .map(serviceKey),
   )
   const endsOf = ({ id, destination }: BoundDestination): string[] =>
@@ -262,6 +306,12 @@ function keptTogether(config: Config): ReadonlySet<string> {
   return together
 }
 
+/** Whether a mark may take packets of a service from it. */
+function selects(end: MarkEnd, { protocol, address, port }: ServiceId): boolean {
+  const isPort = end.first <= port && port <= end.last
+  return isPort && end.protocol === protocol && contains(end, hostPrefix(address))
+}
+
 const addressesOf = ({ id, destination }: BoundDestination): string[] =>
   protocolsOf(id).map((protocol) => `${protocol} ${destination.address.text}`)
 
@@ -273,6 +323,12 @@ function repliesFromAnyPort({ id, destination, isPersistent }: BoundDestination)
 export function virtualAddresses(config: Config): Address[] {
   const addresses = addressServices(config).map(({ id }) => id.address)
   return unique([...addresses, ...markedAddresses(selectedEnds(config))])
+}
+
+/** Addresses of removed services: fragments and ICMP errors of what connections they had. */
+function removedAddresses(config: Config): Address[] {
+  const removed = liveTrash(config).map(({ service }) => service)
+  return unique(removed.filter(isByAddress).map(({ address }) => address))
 }
 
 /** The local addresses FULLNAT destinations are reached from, each once. */
@@ -292,10 +348,12 @@ export function localAddresses(config: Config): Address[] {
  * Destinations whose replies uvs must see, the removed ones included while connections may name
  * them. Destination port 0 means the port of the service. A connection to a port that is not the
  * service's keeps its port (spec 4.2), so replies of port-0, persistent FTP and persistent mark
- * services come from any.
+ * services come from any. `together` decides byAddress alone.
  */
-export function replySources(config: Config): ReplySource[] {
-  const together = keptTogether(config)
+export function replySources(
+  config: Config,
+  together: ReadonlySet<string> = new Set(),
+): ReplySource[] {
   return boundDestinations(config).flatMap(({ destination, id, isPersistent }) => {
     const data = (isFtp(id) && isPersistent) || isHelped(config, id, destination)
     const anyPort = id.fwmark === 0 ? id.port === 0 || data : isPersistent
@@ -342,7 +400,7 @@ function boundDestinations(config: Config): BoundDestination[] {
   const removed = liveTrash(config).map(({ destination, service }) => ({
     destination,
     id: service,
-    isPersistent: true, // perhaps: what the service was is not known any more
+    isPersistent: destination.past.persistent,
   }))
   return [...living, ...removed].flatMap((one) => {
     const { method, past } = one.destination
@@ -352,15 +410,6 @@ function boundDestinations(config: Config): BoundDestination[] {
       destination: { ...one.destination, method: each },
     }))
   })
-}
-
-function isPersistent({ flags }: Service): boolean {
-  return (flags & SERVICE_FLAGS.PERSISTENT) !== 0
-}
-
-/** Whether a connection of it may have begun under persistence. */
-function mayBePersistent(service: Service): boolean {
-  return isPersistent(service) || service.destinations.some(({ past }) => past.persistent)
 }
 
 function isFullnat({ method }: Destination): boolean {

@@ -15,8 +15,8 @@ import type { Destination, DestinationId, DestinationOptions } from './destinati
 import { failure, success } from './errors.js'
 import type { Result } from './errors.js'
 import { checkMethods } from './methods.js'
-import { NO_PAST, withPast } from './past.js'
-import { serviceKey } from './service.js'
+import { NO_PAST, pastOf } from './past.js'
+import { isPersistent, serviceKey } from './service.js'
 import type { Service } from './service.js'
 import { takeSlot } from './slots.js'
 import { findTrashed, trashDestinations, withoutTrashed } from './trash.js'
@@ -38,7 +38,7 @@ export function addDestination(
       `${serviceKey(service.id)} has the destination ${destinationKey(id)} already`,
     )
   }
-  const placed = revive(config, service, id) ?? create(config, id)
+  const placed = revive(config, service, id, options) ?? create(config, id)
   if (!placed.ok) return placed
   const { base, config: next } = placed.value
   const inserted = config.nextIncarnation
@@ -69,12 +69,17 @@ function withDestinations(
 type Identity = Pick<Destination, 'slot' | 'incarnation' | 'statisticsEpoch' | 'past'>
 type Placed = Result<{ base: Identity; config: Config }>
 
-function revive(config: Config, service: Service, id: DestinationId): Placed | undefined {
+function revive(
+  config: Config,
+  service: Service,
+  id: DestinationId,
+  { method }: DestinationOptions,
+): Placed | undefined {
   const entry = findTrashed(config, service.id, id)
   if (entry === undefined) return undefined
-  const { slot, incarnation, method } = entry.destination
-  // Whether its service was persistent when it was removed is not known any more.
-  const past = withPast(entry.destination.past, [method], true)
+  const { slot, incarnation, past: before, method: was } = entry.destination
+  const now = { method, persistent: isPersistent(service) }
+  const past = pastOf(before, { methods: [was], persistent: false }, now)
   const next = withoutTrashed(config, entry)
   // A service that was deleted and created again: connections go on, statistics start at zero.
   const isSame = entry.serviceIncarnation === service.incarnation
@@ -116,7 +121,9 @@ export function editDestination(
   const old = service.destinations[at]
   const lastWeight = nextLastWeight(false, options.weight, old.lastWeight)
   const hashed = isSamePlace(old, options) ? old.hashed : config.nextIncarnation
-  const past = old.method === options.method ? old.past : withPast(old.past, [old.method], false)
+  const persistent = isPersistent(service)
+  const now = { method: options.method, persistent }
+  const past = pastOf(old.past, { methods: [old.method], persistent }, now)
   const edited = { ...old, ...options, lastWeight, hashed, past }
   const destinations = service.destinations.with(at, edited)
   const methods = checkMethods({ ...service, destinations })

@@ -16,12 +16,12 @@ import { maglevSlots } from './maglev-size.js'
 import { checkProxyProtocol, UOA_TRAIL_MAX } from './fullnat.js'
 import type { FullnatSettings } from './fullnat.js'
 import { checkMethods } from './methods.js'
-import { ENGINES, isScheduler, SERVICE_FLAGS, serviceKey } from './service.js'
+import { ENGINES, isPersistent, isScheduler, SERVICE_FLAGS, serviceKey } from './service.js'
 import type { Service, ServiceId, ServiceOptions, SchedulerName } from './service.js'
 import { takeSlot } from './slots.js'
 import { startDaemon, stopDaemon } from './sync-daemon.js'
 import { setSysctl } from './sysctls.js'
-import { forgetPasts, withPast } from './past.js'
+import { forgetPasts, pastOf } from './past.js'
 import { reapTrash, trashDestinations } from './trash.js'
 
 const ALL_FLAGS = 0xffffffff
@@ -197,11 +197,19 @@ function editService(
     const methods = checkMethods({ ...service, flags, engine: options.engine })
     if (!methods.ok) return methods
     const proxyProtocol = options.proxyProtocol ?? service.proxyProtocol
-    const wasPersistent = (service.flags & ~flags & SERVICE_FLAGS.PERSISTENT) !== 0
-    const destinations = !wasPersistent
-      ? service.destinations
-      : service.destinations.map((one) => ({ ...one, past: withPast(one.past, [], true) }))
+    const was = isPersistent(service)
     const chosen = { ...options, scheduler: scheduler.value, flags, proxyProtocol }
+    const persistent = isPersistent(chosen)
+    const destinations =
+      was === persistent
+        ? service.destinations
+        : service.destinations.map((one) => {
+            const { method, past } = one
+            return {
+              ...one,
+              past: pastOf(past, { methods: [], persistent: was }, { method, persistent }),
+            }
+          })
     return success(withService(config, { ...service, ...chosen, destinations }))
   })
 }

@@ -5,7 +5,7 @@
  */
 import { withService } from './config.js'
 import type { Config } from './config.js'
-import type { Method } from './destination.js'
+import type { Destination, Method } from './destination.js'
 
 /** How often it is looked whether a past is still needed. */
 export const PAST_PERIOD_MS = 60_000
@@ -21,13 +21,24 @@ export interface Past {
 
 export const NO_PAST: Past = { methods: [], persistent: false, idle: false }
 
-/** `past` with what the destination was until now. */
-export function withPast(past: Past, methods: readonly Method[], persistent: boolean): Past {
-  return {
-    methods: [...new Set([...past.methods, ...methods])],
-    persistent: past.persistent || persistent,
-    idle: false,
-  }
+/**
+ * The past of a destination that was `methods`, and whose service was persistent or not, and now
+ * has another method or is of another kind of service: what is as it is now is no past.
+ */
+export function pastOf(
+  past: Past,
+  was: { readonly methods: readonly Method[]; readonly persistent: boolean },
+  now: { readonly method: Method; readonly persistent: boolean },
+): Past {
+  const all = new Set([...past.methods, ...was.methods])
+  const methods = [...all].filter((method) => method !== now.method)
+  const persistent = (past.persistent || was.persistent) && !now.persistent
+  return methods.length === 0 && !persistent ? NO_PAST : { methods, persistent, idle: false }
+}
+
+/** The past of a destination that leaves a service, persistent or not. */
+export function removedPast({ past, method }: Destination, persistent: boolean): Past {
+  return pastOf(past, { methods: [], persistent }, { method, persistent: false })
 }
 
 /** Whether a destination has a past that is to be forgotten once no connection needs it. */
@@ -45,13 +56,18 @@ export function hasPast({ services }: Config): boolean {
 export function forgetPasts(config: Config, slotsInUse: ReadonlySet<number>): Config {
   let next = config
   for (const service of config.services.values()) {
-    if (service.destinations.every(({ past }) => past === NO_PAST)) continue
     const destinations = service.destinations.map((one) => {
-      if (one.past === NO_PAST) return one
-      if (slotsInUse.has(one.slot)) return { ...one, past: { ...one.past, idle: false } }
-      return { ...one, past: one.past.idle ? NO_PAST : { ...one.past, idle: true } }
+      const past = lookedAt(one.past, slotsInUse.has(one.slot))
+      return past === one.past ? one : { ...one, past }
     })
-    next = withService(next, { ...service, destinations })
+    const isSame = destinations.every((one, i) => one === service.destinations[i])
+    if (!isSame) next = withService(next, { ...service, destinations })
   }
   return next
+}
+
+function lookedAt(past: Past, isUsed: boolean): Past {
+  if (past === NO_PAST) return past
+  if (isUsed) return past.idle ? { ...past, idle: false } : past
+  return past.idle ? NO_PAST : { ...past, idle: true }
 }

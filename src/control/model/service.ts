@@ -90,6 +90,11 @@ export interface Service extends Omit<ServiceOptions, 'scheduler'> {
   readonly destinations: readonly Destination[]
 }
 
+/** Whether templates keep its clients (spec 4). */
+export function isPersistent({ flags }: Pick<Service, 'flags'>): boolean {
+  return (flags & SERVICE_FLAGS.PERSISTENT) !== 0
+}
+
 /** The id of a firewall-mark service. */
 export function markServiceId(fwmark: number, family: Family): ServiceId {
   return { protocol: 'tcp', address: anyAddress(family), port: 0, fwmark }

@@ -5,7 +5,8 @@
 import type { Config } from './config.js'
 import { destinationKey } from './destination.js'
 import type { Destination, DestinationId, TrashedDestination } from './destination.js'
-import { serviceKey } from './service.js'
+import { removedPast } from './past.js'
+import { isPersistent, serviceKey } from './service.js'
 import type { Service, ServiceId } from './service.js'
 import { releaseSlots } from './slots.js'
 import { Trash } from './trash-bin.js'
@@ -27,10 +28,12 @@ export function trashDestinations(
   service: Service,
   destinations: readonly Destination[],
 ): Config {
+  // A removed one has no service that would tell how its connections may be.
+  const persistent = isPersistent(service)
   const trash = destinations.reduce(
     (bin, destination) =>
       bin.with(trashKey(service.id, destination), {
-        destination,
+        destination: { ...destination, past: removedPast(destination, persistent) },
         service: service.id,
         serviceIncarnation: service.incarnation,
         idleSinceMs: 0,

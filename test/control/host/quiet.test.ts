@@ -6,6 +6,7 @@ import type { Command } from '../../../src/control/model/commands.js'
 import type { Config } from '../../../src/control/model/config.js'
 import { PLAIN_TUNNEL, type Method, type Tunnel } from '../../../src/control/model/destination.js'
 import { parseMarkWords, splitWords } from '../../../src/control/model/mark-parse.js'
+import { NO_PAST } from '../../../src/control/model/past.js'
 import { markServiceId, SERVICE_FLAGS } from '../../../src/control/model/service.js'
 import {
   BY_ADDRESS,
@@ -14,6 +15,7 @@ import {
   hostFacts,
   LOCAL_PORTS,
   SOURCE_FLAG,
+  type Held,
   type HostView,
 } from '../../../src/control/host/quiet.js'
 import {
@@ -248,6 +250,72 @@ describe('classifier entries', () => {
     assert.deepEqual(ports(edited), persistent)
     const none: Command = { kind: 'forget', slotsInUse: new Set() }
     assert.deepEqual(ports(configOf([none, none], edited)), ['SOURCE 198.18.0.21 21 6 5'])
+  })
+
+  it('a destination that comes back as it was has no past', () => {
+    const id = serviceId('198.18.0.100', 80)
+    for (const flags of [0, SERVICE_FLAGS.PERSISTENT]) {
+      const config = configOf([
+        addService(id, { flags }),
+        addDestination(id, '198.18.0.21'),
+        deleteDestination(id, '198.18.0.21'),
+        addDestination(id, '198.18.0.21'),
+      ])
+      assert.equal(serviceIn(config, id).destinations[0].past, NO_PAST)
+    }
+  })
+
+  it('a service whose clients have a worker each goes on so, and no other becomes one', () => {
+    const [one, two] = [serviceId('198.18.0.100', 80), markServiceId(5, 4)]
+    const alone = configOf([addService(one), addDestination(one, '198.18.0.21')])
+    const shared = configOf([addService(two), addDestination(two, '198.18.0.21')], alone)
+    const ended = configOf(
+      [
+        { kind: 'deleteService', service: two },
+        { kind: 'reap', nowMs: 1, slotsInUse: new Set() },
+        { kind: 'reap', nowMs: 1_000_000, slotsInUse: new Set() },
+      ],
+      shared,
+    )
+    const service = 'SERVICE 198.18.0.100 80 6 '
+    const flagsOf = (config: Config, before?: Held) =>
+      words(hostFacts(config, HOST, before).entries).find((entry) => entry.startsWith(service))
+    assert.equal(flagsOf(alone), `${service}0`)
+    assert.equal(flagsOf(shared), `${service}4`)
+    assert.equal(flagsOf(ended), `${service}0`)
+    assert.equal(flagsOf(ended, hostFacts(shared, HOST).held), `${service}4`)
+    const removed = configOf([{ kind: 'deleteService', service: one }], ended)
+    const gone = configOf([{ kind: 'reap', nowMs: 1, slotsInUse: new Set() }], removed)
+    assert.equal(hostFacts(gone, HOST, hostFacts(ended, HOST).held).held.together.size, 0)
+  })
+
+  it('a service that a mark may take packets from has its workers', () => {
+    const [one, two] = [serviceId('198.18.0.100', 80), markServiceId(5, 4)]
+    const flagsWith = (rule: string) => {
+      const rules = parseMarkWords(splitWords(`${rule} --set-mark 5`))
+      const config = configOf([addService(one), addService(two), { kind: 'addMarkRules', rules }])
+      return entriesOf(config, HOST).find((entry) => entry.startsWith('SERVICE 198.18.0.100 80'))
+    }
+    assert.equal(flagsWith('-d 198.18.0.100 -p tcp --dport 80'), 'SERVICE 198.18.0.100 80 6 4')
+    assert.equal(flagsWith('-d 198.18.0.0/24'), 'SERVICE 198.18.0.100 80 6 4')
+    for (const other of ['-p udp', '-p tcp --dport 81', '-d 198.18.1.0/24']) {
+      assert.equal(flagsWith(other), 'SERVICE 198.18.0.100 80 6 0', other)
+    }
+  })
+
+  it('data connections of a removed persistent FTP service are taken, and parts to it', () => {
+    const id = serviceId('198.18.0.100', 21)
+    const flags = SERVICE_FLAGS.PERSISTENT
+    const removed = configOf([
+      addService(serviceId('198.18.0.101', 80)),
+      addService(id, { flags }),
+      addDestination(id, '198.18.0.21', { method: 'direct' }, 21),
+      { kind: 'deleteService', service: id },
+    ])
+    const entries = entriesOf({ ...removed, ftpPorts: [] }, HOST)
+    assert.ok(entries.includes('FTP_DATA 198.18.0.100 0 6 4'))
+    assert.ok(entries.includes('VIRTUAL 198.18.0.100 0 0 0'))
+    assert.ok(!entries.includes('ANNOUNCE 198.18.0.100 0 0 0'))
   })
 
   it("a removed service's requests and replies stay, while its family has a service", () => {
@@ -491,5 +559,27 @@ describe('FULLNAT local ports', () => {
     assert.deepEqual(portsWith('198.18.0.254'), [5000, 32767])
     assert.deepEqual(portsWith('198.18.0.254', 5000, 20000), [20001, 65535])
     assert.deepEqual(portsWith('198.18.0.254', 1024, 65535), [5000, 65535])
+  })
+
+  it('of connections from before a change are taken still', () => {
+    const id = serviceId('198.18.0.100', 80)
+    const config = (...texts: string[]) =>
+      configOf([
+        addService(id),
+        addDestination(id, '198.18.0.21', { method: 'fullnat' }),
+        ...texts.map((text): Command => ({
+          kind: 'addLocalAddress',
+          service: id,
+          address: ip(text),
+        })),
+      ])
+    const before = hostFacts(config('198.18.0.240'), HOST)
+    assert.deepEqual(before.takenPorts, { first: 5000, last: 65535 })
+    const own = config('198.18.0.240', '198.18.0.254')
+    const after = hostFacts(own, HOST, before.held)
+    assert.deepEqual([after.localPortFirst, after.localPortLast], [5000, 32767])
+    assert.deepEqual(after.takenPorts, before.takenPorts)
+    const fresh = hostFacts(own, HOST, hostFacts(configOf([]), HOST).held)
+    assert.deepEqual(fresh.takenPorts, { first: 5000, last: 32767 })
   })
 })
