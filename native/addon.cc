@@ -23,6 +23,22 @@ Napi::Value table_bytes(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(ConnTable::bytes_needed(connections)));
 }
 
+Napi::Value address_in_use(const Napi::CallbackInfo& info) {
+  const bool good = info.Length() == 3 && info[0].IsTypedArray() && info[1].IsNumber() &&
+                    info[2].IsTypedArray() &&
+                    info[2].As<Napi::Uint8Array>().ByteLength() == sizeof(Addr);
+  if (!good) {
+    Napi::TypeError::New(info.Env(), "addressInUse(table, connections, address) takes 16 bytes")
+        .ThrowAsJavaScriptException();
+    return info.Env().Undefined();
+  }
+  const auto table = info[0].As<Napi::Uint8Array>();
+  const Addr address = Addr::v6(info[2].As<Napi::Uint8Array>().Data());
+  return Napi::Boolean::New(info.Env(),
+                            ConnTable::names(table.Data(), table.ByteLength(),
+                                             info[1].As<Napi::Number>().Uint32Value(), address));
+}
+
 Napi::Value check(const Napi::CallbackInfo& info) {
   if (info.Length() != 1 || !info[0].IsTypedArray()) {
     Napi::TypeError::New(info.Env(), "checkSnapshot(block) takes a Uint8Array")
@@ -66,6 +82,7 @@ class Addon : public Napi::Addon<Addon> {
     exports.Set("Core", CoreWrap::define(env));
     exports.Set("layoutHash", Napi::Number::New(env, kLayoutHash));
     exports.Set("connectionTableBytes", Napi::Function::New(env, table_bytes));
+    exports.Set("addressInUse", Napi::Function::New(env, address_in_use));
     exports.Set("lineOffset", Napi::Function::New(env, line_offset));
     exports.Set("checkSnapshot", Napi::Function::New(env, check));
   }

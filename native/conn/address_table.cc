@@ -4,12 +4,20 @@
 #include <cassert>
 
 #include "address_hash.h"
+#include "shared.h"
 
 namespace uvs {
 
 uint32_t AddressTable::bucket_of(const Addr& address) {
   // Addresses here come from the operator's configuration, so nobody has to be kept from guessing.
   return static_cast<uint32_t>(hash_address(address)) % kAddressBuckets;
+}
+
+bool AddressTable::names(const Memory& memory, const Addr& address) {
+  for (const Entry& entry : memory.entries) {
+    if (shared::lane_load(entry.references) != 0 && entry.address == address) return true;
+  }
+  return false;
 }
 
 uint16_t AddressTable::acquire(const Addr& address) {

@@ -36,6 +36,10 @@ class AddressTable {
   uint16_t acquire(const Addr& address);
   void release(uint16_t index);
 
+  // Whether somebody holds `address`. Looks through all of them, for another thread may be changing
+  // the chains.
+  static bool names(const Memory& memory, const Addr& address);
+
   static uint32_t bucket_of(const Addr& address);
 
  private:

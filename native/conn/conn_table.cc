@@ -37,6 +37,14 @@ ConnTable::Offsets ConnTable::offsets(uint32_t connections) {
 
 size_t ConnTable::bytes_needed(uint32_t connections) { return offsets(connections).end; }
 
+bool ConnTable::names(const uint8_t* memory, size_t bytes, uint32_t connections,
+                      const Addr& address) {
+  const Offsets o = offsets(connections);
+  if (bytes < o.end) return false;
+  return AddressTable::names(*reinterpret_cast<const AddressTable::Memory*>(memory + o.addresses),
+                             address);
+}
+
 bool ConnTable::attach(uint8_t* memory, size_t bytes, uint32_t connections, uint64_t seed,
                        uint32_t tick) {
   const Offsets o = offsets(connections);

@@ -50,6 +50,10 @@ class ConnTable {
   // are touched by connections that have one only.
   static size_t bytes_needed(uint32_t connections);
 
+  // Whether a connection in `memory`, a block of that many, has `address` behind it or in front of
+  // it. Another thread may be working with the block: then the answer is of about now.
+  static bool names(const uint8_t* memory, size_t bytes, uint32_t connections, const Addr& address);
+
   // Attaches to `memory`. A zeroed block is set up with `seed` and `tick`; one that was used
   // before (same layout, same maximum) is adopted. False: the block is neither.
   bool attach(uint8_t* memory, size_t bytes, uint32_t connections, uint64_t seed, uint32_t tick);

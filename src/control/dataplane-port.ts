@@ -149,6 +149,8 @@ export interface DataplanePort {
   workers(): readonly WorkerStatus[]
   /** Destination slots that connections or templates still name. */
   slotsInUse(): Promise<ReadonlySet<number>>
+  /** Whether it holds on to something of an earlier configuration until a later publication. */
+  lingers?(): boolean
   info(): DataplaneInfo
   /** Load defences that the director drives (spec 3.11); undefined: the kernel drives its own. */
   readonly defences?: Defences

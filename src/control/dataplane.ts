@@ -20,6 +20,7 @@ import { MaglevPool } from '../dataplane/maglev-pool.js'
 import { markEndRecords } from '../dataplane/mark-writer.js'
 import { allocateBlocks } from '../dataplane/memory.js'
 import {
+  addressInUse,
   openPorts,
   snapshotFault,
   type BorrowedPort,
@@ -40,7 +41,7 @@ import type {
 import { HostSide } from './host/host-side.js'
 import { readInterfaces } from './host/read-interfaces.js'
 import { availablePages } from './host/memory.js'
-import { addressFromMapped } from './model/address.js'
+import { addressFromMapped, mappedBytes } from './model/address.js'
 import { maglevSlots, maglevTurnBits } from './model/maglev-size.js'
 import { idleSentences, refusalOf } from './model/carried.js'
 import type { Config } from './model/config.js'
@@ -126,6 +127,9 @@ class Dataplane implements DataplanePort {
     this.#ports = ports
     this.#host = host
     const blocks = allocateBlocks(options.workers, CONNECTIONS_MAX)
+    host.askAbout((address) =>
+      blocks.tables.some((table) => addressInUse(table, CONNECTIONS_MAX, mappedBytes(address))),
+    )
     const descriptors = ports.descriptors()
     this.#supervisor = new Supervisor({
       blocks,
@@ -252,6 +256,10 @@ class Dataplane implements DataplanePort {
       if (active + inactive + persistent !== 0) used.add(slot)
     }
     return Promise.resolve(used)
+  }
+
+  lingers(): boolean {
+    return this.#host.holdsAddresses(this.#config)
   }
 
   info(): ReturnType<DataplanePort['info']> {

@@ -336,10 +336,11 @@ export class Director {
   }
 
   async #forgetPasts(): Promise<void> {
-    if (!hasPast(this.#config)) return
     const { log, port } = this.#options
+    const lingers = port.lingers?.() ?? false
+    if (!hasPast(this.#config) && !lingers) return
     try {
-      await this.execute([{ kind: 'forget', slotsInUse: await port.slotsInUse() }])
+      await this.execute([{ kind: 'forget', slotsInUse: await port.slotsInUse(), lingers }])
     } catch (error) {
       log.warn(`what destinations were before edits is kept for now: ${String(error)}`)
     }

@@ -191,6 +191,7 @@ interface Addon {
   readonly layoutHash: number
   hostInterfaces(): readonly NativeInterface[]
   connectionTableBytes(connections: number): number
+  addressInUse(table: Uint8Array, connections: number, address: Uint8Array): boolean
   lineOffset(block: Uint8Array): number
   /** Empty string: good; otherwise what is wrong with the block. */
   checkSnapshot(snapshot: Uint8Array): string
@@ -236,6 +237,14 @@ export function sharedLines(bytes: number): Uint8Array {
 /** Bytes of one worker's connection table for at most `connections` connections. */
 export function connectionTableBytes(connections: number): number {
   return addon.connectionTableBytes(connections)
+}
+
+/**
+ * Whether a connection in a worker's table, of at most `connections`, names an address (16 bytes,
+ * IPv4 mapped). The worker goes on meanwhile.
+ */
+export function addressInUse(table: Uint8Array, connections: number, address: Uint8Array): boolean {
+  return addon.addressInUse(table, connections, address)
 }
 
 /** The check that adopt() makes, for main before it publishes; undefined when the block is good. */

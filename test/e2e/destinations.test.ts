@@ -81,6 +81,26 @@ describe('destinations and connections', function () {
       await held.close()
     })
 
+    it(`FULLNAT connections outlive their local address in the configuration, IPv${family}`, async () => {
+      count++
+      const address = virtualAddress(family, count)
+      const service = endpoint(address)
+      const url = `http://${service}/`
+      await director.addService({ method: 'fullnat', family, address })
+      const [held, first] = await HeldConnections.open(lab.client, { url, requests: 3 })
+      assert.deepEqual(first.answers, ['r1', 'r2', 'r3'])
+      // An address of its own takes the place of the director's.
+      const own = family === 4 ? '198.18.0.249' : '2001:db8::f9'
+      await director.ipvsadm('-P', '-t', service, '-z', own)
+      lab.reals.forEach((real) => real.forgetNeighbours())
+      const again = await held.again()
+      assert.deepEqual(again.failures, [])
+      assert.deepEqual(again.answers, first.answers)
+      const fresh = await requests(lab.client, { url, requests: 3 })
+      assert.deepEqual(tally(fresh.answers), { r1: 1, r2: 1, r3: 1 })
+      await held.close()
+    })
+
     it(`connections of a removed destination stop until it is back, IPv${family}`, async () => {
       const { service, url } = await newService(family)
       const task = { url, requests: 3, limitMs: 1000 }

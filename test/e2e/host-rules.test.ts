@@ -73,6 +73,7 @@ describe('routing rules in the kernel', () => {
       io: 'tun' as const,
       tunName: 'uvs0',
       own: OWN,
+      heldAddresses: [],
       localPorts: ROUTED_LOCAL_PORTS,
       ftpDataFirst: 1024,
       tunnels: ['inner0'],

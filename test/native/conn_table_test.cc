@@ -60,12 +60,11 @@ NewConn make(uint32_t client, uint16_t port, uint8_t method, uint32_t destinatio
 }
 
 TEST(addresses_of_one_network_are_not_in_one_chain) {
-  for (const bool v4 : {true, false}) {
+  for (const bool four : {true, false}) {
     std::set<uint32_t> buckets;
     for (uint32_t i = 0; i < 256; i++) {
       const uint8_t six[16] = {0x20, 0x01, 0x0d, 0xb8, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, uint8_t(i)};
-      const uint8_t four[4] = {198, 18, 1, uint8_t(i)};
-      buckets.insert(AddressTable::bucket_of(v4 ? Addr::v4(four) : Addr::v6(six)));
+      buckets.insert(AddressTable::bucket_of(four ? v4(0xc6120100 + i) : Addr::v6(six)));
     }
     CHECK(buckets.size() > 240);  // 254 on average, were they drawn at random
   }
@@ -296,6 +295,30 @@ TEST(address_table_counts_references) {
   NewConn n = make(1, 1, kMethodDirect, 0);
   n.in.destination = v4(0x0b000000);
   CHECK(table.create(n, 1, &id) == CreateError::kNone);
+}
+
+TEST(a_table_says_which_addresses_it_names) {
+  Block block(4);
+  ConnTable table;
+  const auto names = [&](uint32_t address) {
+    return ConnTable::names(block.memory, block.bytes, 4, v4(address));
+  };
+  CHECK(!names(0x0a000001));
+  REQUIRE(table.attach(block.memory, block.bytes, 4, 1, 0));
+  CHECK(!names(0x0a000001));
+  uint32_t ids[2];
+  for (uint32_t& id : ids) {
+    NewConn n = make(&id - ids, 1, kMethodFullnat, 0);
+    n.local = v4(0x0a000001);
+    REQUIRE(table.create(n, 1, &id) == CreateError::kNone);
+  }
+  CHECK(names(0x0a000001));
+  CHECK(!names(0x0a000002));
+  table.remove(ids[0], true);
+  CHECK(names(0x0a000001));
+  table.remove(ids[1], true);
+  CHECK(!names(0x0a000001));
+  CHECK(!ConnTable::names(block.memory, block.bytes - 1, 4, v4(0x0a000001)));
 }
 
 TEST(wheel_expires_like_a_sorted_list) {

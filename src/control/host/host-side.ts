@@ -4,6 +4,7 @@
  * by the next prepare() after a kill.
  */
 import type { DataplaneOptions } from '../dataplane-port.js'
+import type { Address } from '../model/address.js'
 import type { Config } from '../model/config.js'
 import { ControlError } from '../model/errors.js'
 import { runIp } from './command.js'
@@ -12,6 +13,7 @@ import { cleanLeftovers, cleanRules, livingDevice } from './leftovers.js'
 import { requirePrivileges } from './privileges.js'
 import {
   hostFacts,
+  localAddresses,
   LOCAL_PORTS,
   NOTHING_HELD,
   ROUTED_LOCAL_PORTS,
@@ -52,6 +54,7 @@ export class HostSide {
   /** The host as it was seen for the configuration that is being adopted. */
   #seen: { readonly config: Config; readonly view: HostView } | undefined
   #deviceOpen = false
+  #isUsed: (address: Address) => boolean = () => false
 
   private constructor(
     options: DataplaneOptions,
@@ -77,6 +80,11 @@ export class HostSide {
     return new HostSide(options, await SavedSettings.open(file), other)
   }
 
+  /** Says how to ask whether a connection names an address; before the first configuration. */
+  askAbout(isUsed: (address: Address) => boolean): void {
+    this.#isUsed = isUsed
+  }
+
   /** What the data plane must know of this host for `config`. */
   async facts(config: Config): Promise<HostFacts> {
     return hostFacts(config, await this.#viewFor(config), this.#held)
@@ -92,9 +100,10 @@ export class HostSide {
     this.#seen = undefined
     const { held, takenPorts: localPorts, ftpDataFirst } = hostFacts(config, view, this.#held)
     this.#held = held
+    const { heldAddresses } = view
     const own = ownAddresses(view.interfaces)
     const tunnels = view.interfaces.filter(({ isTunnel }) => isTunnel).map(({ name }) => name)
-    const options = { io, tunName, own, localPorts, ftpDataFirst, tunnels }
+    const options = { io, tunName, own, heldAddresses, localPorts, ftpDataFirst, tunnels }
     const wanted = wantedRules(config, options)
     for (const one of io === 'tun' ? unroutable(config) : []) {
       log.warn(`rules cannot name port ${PORT_MAX}, so --io tun gets no packets of ${one}`)
@@ -111,6 +120,7 @@ export class HostSide {
     const view: HostView = {
       interfaces: readInterfaces(),
       ports: io === 'af_packet' ? interfaces : [],
+      heldAddresses: this.#heldAddresses(config),
       ephemeralPorts: await ephemeralPorts(),
       unprivilegedStart: await unprivilegedStart(),
       localPorts: io === 'af_packet' ? LOCAL_PORTS : ROUTED_LOCAL_PORTS,
@@ -118,6 +128,17 @@ export class HostSide {
     }
     this.#seen = { config, view }
     return view
+  }
+
+  #heldAddresses(config: Config): Address[] {
+    const present = new Set(localAddresses(config).map(({ text }) => text))
+    const past = this.#held.localAddresses.filter(({ text }) => !present.has(text))
+    return past.filter((address) => this.#isUsed(address))
+  }
+
+  /** Whether addresses are held that the configuration does not name any more. */
+  holdsAddresses(config: Config): boolean {
+    return this.#held.localAddresses.length > localAddresses(config).length
   }
 
   /** Takes everything back. Every step is tried; the first failure is told at the end. */

@@ -69,6 +69,8 @@ export interface HostView {
   readonly interfaces: readonly HostInterface[]
   /** Names of the director's ports, by port index; none with `--io tun`. */
   readonly ports: readonly string[]
+  /** Local addresses that FULLNAT connections of an earlier configuration still have. */
+  readonly heldAddresses: readonly Address[]
   /** net.ipv4.ip_local_port_range, used by the host for both families. */
   readonly ephemeralPorts: PortRange
   /** net.ipv4.ip_unprivileged_port_start, of both families too. */
@@ -94,9 +96,15 @@ export interface Held {
   readonly together: ReadonlySet<string>
   /** Ports that FULLNAT connections may have; undefined: none. */
   readonly localPorts: PortRange | undefined
+  /** Addresses that they may have. */
+  readonly localAddresses: readonly Address[]
 }
 
-export const NOTHING_HELD: Held = { together: new Set(), localPorts: undefined }
+export const NOTHING_HELD: Held = {
+  together: new Set(),
+  localPorts: undefined,
+  localAddresses: [],
+}
 
 /** What the data plane is told beside the configuration itself. */
 export interface HostFacts {
@@ -134,7 +142,8 @@ export interface ReplySource {
  */
 export function hostFacts(config: Config, host: HostView, held = NOTHING_HELD): HostFacts {
   const virtual = virtualAddresses(config)
-  const local = localAddresses(config)
+  const present = localAddresses(config)
+  const local = unique([...present, ...host.heldAddresses])
   const announces = host.announce ? announceList([...virtual, ...local], host) : []
   const entries = new EntryTable()
   const together = keptTogether(config, held.together)
@@ -163,7 +172,7 @@ export function hostFacts(config: Config, host: HostView, held = NOTHING_HELD): 
   for (const { address, port, protocol } of tunnelEnds(config)) {
     entries.add(CLASSIFIER_KIND.TUNNEL, address, port, protocol)
   }
-  const ports = localPorts(local, host)
+  const ports = localPorts(present, host)
   const own = host.ephemeralPorts
   const ephemeral = own.first > own.last ? EPHEMERAL_PORTS : own
   const taken = { ...ports }
@@ -172,7 +181,11 @@ export function hostFacts(config: Config, host: HostView, held = NOTHING_HELD): 
     taken.last = Math.max(taken.last, held.localPorts.last)
   }
   return {
-    held: { together, localPorts: local.length > 0 ? taken : held.localPorts },
+    held: {
+      together,
+      localPorts: local.length > 0 ? taken : held.localPorts,
+      localAddresses: local,
+    },
     entries: entries.bytes(),
     announces,
     localPortFirst: ports.first,

@@ -25,7 +25,7 @@
  * have. A rule cannot tell an error from a ping.
  */
 import type { IoKind } from '../dataplane-port.js'
-import { formatEndpoint, parseAddress, type Family } from '../model/address.js'
+import { formatEndpoint, parseAddress, type Address, type Family } from '../model/address.js'
 import type { Config } from '../model/config.js'
 import { isAnywhere, selectedEnds, type MarkEnd } from '../model/mark-ends.js'
 import { addressBits, contains } from '../model/mark-rule.js'
@@ -79,6 +79,8 @@ export interface RuleOptions {
   readonly tunName: string
   /** Canonical text of every address the host has. */
   readonly own: ReadonlySet<string>
+  /** FULLNAT local addresses of connections from before (quiet.ts). */
+  readonly heldAddresses: readonly Address[]
   /** FULLNAT local ports. */
   readonly localPorts: PortRange
   /** What FTP services take beside their own port and 20 (quiet.ts). */
@@ -113,7 +115,8 @@ function familyRules(config: Config, options: RuleOptions, family: Family): Fami
     .filter(({ fullnat }) => !fullnat)
     .map((one) => rule(PREFERENCE.REPLY, `${from(one)} lookup ${TABLE}`))
   if (takes.length + replies.length === 0) return NOTHING
-  const addresses = [...virtualAddresses(config), ...localAddresses(config)]
+  const local = [...localAddresses(config), ...options.heldAddresses]
+  const addresses = [...virtualAddresses(config), ...local]
   const localMoved =
     addresses.some((address) => address.family === family && options.own.has(address.text)) ||
     marked.some((end) => hasOwn(end, options.own))
@@ -215,7 +218,8 @@ function ftpDataPorts({ ftpDataFirst }: RuleOptions): string[] {
 function fullnatRules(config: Config, options: RuleOptions, family: Family): string[] {
   const { first, last } = options.localPorts
   const sources = routableSources(config, family).filter(({ fullnat }) => fullnat)
-  const local = localAddresses(config).filter((address) => address.family === family)
+  const all = [...localAddresses(config), ...options.heldAddresses]
+  const local = all.filter((address) => address.family === family)
   return local.flatMap(({ text }) => {
     if (options.own.has(text)) {
       return sources.map((one) => take(`${from(one)} to ${text} dport ${first}-${last}`))

@@ -92,7 +92,7 @@ export function apply(config: Config, command: Command): Result<Config> {
     case 'reap':
       return success(reapTrash(config, command.nowMs, command.slotsInUse))
     case 'forget':
-      return success(forgetPasts(config, command.slotsInUse))
+      return success(forgetPasts(command.lingers ? { ...config } : config, command.slotsInUse))
     case 'defend': {
       const { sysctls } = defend(config.sysctls, command.availablePages)
       return success(sysctls === config.sysctls ? config : { ...config, sysctls })

@@ -75,7 +75,12 @@ export type Command =
       readonly slotsInUse: ReadonlySet<number>
     }
   /** What destinations were before edits (past.ts); by the director's own timer only. */
-  | { readonly kind: 'forget'; readonly slotsInUse: ReadonlySet<number> }
+  | {
+      readonly kind: 'forget'
+      readonly slotsInUse: ReadonlySet<number>
+      /** Publish in any case: the data plane looks at what it holds on to. */
+      readonly lingers: boolean
+    }
   /** The defences' modes follow the host's memory (spec 3.11); by the director's own timer only. */
   | { readonly kind: 'defend'; readonly availablePages: number }
 

@@ -52,6 +52,7 @@ const HOST: HostView = {
     eth1: ['198.18.0.130/25', '198.18.7.1/24'],
   }),
   ports: ['eth0', 'eth1'],
+  heldAddresses: [],
   ephemeralPorts: { first: 32768, last: 60999 },
   unprivilegedStart: 1024,
   localPorts: LOCAL_PORTS,
@@ -201,6 +202,7 @@ describe('classifier entries', () => {
     const forget = (used: readonly number[]): Command => ({
       kind: 'forget',
       slotsInUse: new Set(used),
+      lingers: false,
     })
     let config = configOf([
       { kind: 'setDefaultLocalAddresses', addresses: defaults },
@@ -248,8 +250,25 @@ describe('classifier entries', () => {
     assert.ok(persistent.includes('FTP_DATA 198.18.0.100 0 6 4'))
     const edited = configOf([...before, edit(0)])
     assert.deepEqual(ports(edited), persistent)
-    const none: Command = { kind: 'forget', slotsInUse: new Set() }
+    const none: Command = { kind: 'forget', slotsInUse: new Set(), lingers: false }
     assert.deepEqual(ports(configOf([none, none], edited)), ['SOURCE 198.18.0.21 21 6 5'])
+  })
+
+  it('local addresses that connections still have are taken and announced', () => {
+    const id = serviceId('198.18.0.100', 80)
+    const config = configOf([
+      addService(id),
+      addDestination(id, '198.18.0.21', { method: 'fullnat' }),
+      { kind: 'addLocalAddress', service: id, address: ip('198.18.0.240') },
+    ])
+    const facts = hostFacts(config, { ...HOST, heldAddresses: [ip('198.18.0.241')] })
+    const entries = words(facts.entries)
+    for (const address of ['198.18.0.240', '198.18.0.241']) {
+      assert.ok(entries.includes(`LOCAL_ADDRESS ${address} 0 0 0`), address)
+      assert.ok(entries.includes(`ANNOUNCE ${address} 0 0 0`), address)
+    }
+    const texts = facts.held.localAddresses.map(({ text }) => text)
+    assert.deepEqual(texts, ['198.18.0.240', '198.18.0.241'])
   })
 
   it('a destination that comes back as it was has no past', () => {

@@ -19,6 +19,7 @@ const TUN: RuleOptions = {
   io: 'tun',
   tunName: 'uvs0',
   own: new Set(['198.18.0.254']),
+  heldAddresses: [],
   localPorts: { first: 5000, last: 65534 },
   ftpDataFirst: 1024,
   tunnels: ['tunl0', 'gre1'],
