@@ -81,7 +81,7 @@ describe('destinations and connections', function () {
       await held.close()
     })
 
-    it(`FULLNAT connections outlive their local address in the configuration, IPv${family}`, async () => {
+    it(`FULLNAT connections outlive their local address, IPv${family}`, async () => {
       count++
       const address = virtualAddress(family, count)
       const service = endpoint(address)

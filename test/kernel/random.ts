@@ -291,12 +291,15 @@ class Maker {
       }
       case 'tcp': {
         const tcp = this.#tcpFlow(flow)
-        if (one.kind === 'open') return tcp.open()
+        const isHigh = PLACES[flow.at.place].called > 1023
+        if (one.kind === 'open' || (one.kind === 'close' && this.#isSloppy && isHigh)) {
+          return tcp.open()
+        }
         if (one.kind === 'close') return tcp.close()
         const drawn = pick(FLAGS, one.what)
         // Different by docs/compat.md: an answer to the host's own connection, if anything.
         const begins = drawn === 'SA' || (this.#isSloppy && !drawn.includes('S'))
-        const isHosts = fromClient && begins && PLACES[flow.at.place].called > 1023
+        const isHosts = fromClient && begins && isHigh
         const flags = isHosts ? 'S' : drawn
         const options: PacketOptions = flags.startsWith('P') ? { payload: 'payload' } : {}
         return fromClient ? tcp.send(flags, options) : tcp.answer(flags, options)
