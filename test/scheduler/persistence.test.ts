@@ -215,7 +215,7 @@ describe('template timers', () => {
     const rig = rigFor()
     rig.burst([{}])
     const ref = rig.templateRef(0)
-    assert.equal(rig.sweeper.sweep(1360), 0)
+    assert.equal(rig.sweeper.sweep(1362), 0)
     assert.deepEqual([rig.rows()[0].timeoutSec, rig.rows()[0].expiresSec], [60, 1420])
     rig.endSlave(ref)
     assert.equal(rig.sweeper.sweep(1419), 0)
@@ -224,6 +224,17 @@ describe('template timers', () => {
     rig.endSlave(ref)
     assert.equal(rig.rows()[0].expiresSec, 1479, 'the new connection restarts 60 s, not 360')
     assert.equal(rig.sweeper.sweep(1479), 1)
+  })
+
+  it('ends with a slave that began with it and has as long', () => {
+    const rig = rigFor()
+    rig.burst([{}])
+    for (const late of [0, 1]) {
+      assert.equal(rig.sweeper.sweep(1360 + late), 0)
+      assert.deepEqual([rig.rows()[0].timeoutSec, rig.rows()[0].expiresSec], [360, 1360])
+    }
+    endAll(rig, 1)
+    assert.equal(rig.sweeper.sweep(1361), 1)
   })
 
   it('a search postpones and frees like the sweep does', () => {

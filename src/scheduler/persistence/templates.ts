@@ -33,6 +33,13 @@ export const TEMPLATES_MAX = 1 << 20
 /** What the timeout of a template becomes when it is due while slaves live (spec 3.7). */
 const POSTPONED_SEC = 60
 
+/**
+ * A connection that began with the template and has as long goes first, as in the kernel, whose
+ * timers of one slot run out the latest set first (kernel/time/timer.c): so long is waited for it.
+ * Seconds here are cut off, and workers look every quarter of a second.
+ */
+const SLAVES_FIRST_SEC = 2
+
 /** The port an invalidated template is listed with (spec 4.6). */
 const INVALID_PORT = 65535
 
@@ -434,6 +441,7 @@ export class TemplateTable {
     if (Atomics.load(entries, at + CONNECTIONS) <= 0) return true
     // As if the timer had run on time, however late somebody looks.
     const lateSec = nowSec - entries[at + EXPIRES_SEC]
+    if (lateSec < SLAVES_FIRST_SEC) return false
     const steps = Math.floor(lateSec / POSTPONED_SEC) + 1
     entries[at + TIMEOUT_SEC] = POSTPONED_SEC
     entries[at + EXPIRES_SEC] += steps * POSTPONED_SEC

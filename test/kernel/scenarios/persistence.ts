@@ -371,6 +371,22 @@ const DESTINATIONS = [
     s.connections()
   }),
 
+  scenario('persistence: a template that has as long as its only connection', (s) => {
+    s.ipvsadm('--set 0 0 60')
+    s.service('-u $V1:53 -s rr -p 60', '-r $R1:53 -m', '-r $R2:53 -m')
+    s.service('-t $V1:80 -s rr -p 60', '-r $R1:80 -m', '-r $R2:80 -m')
+    const udp = s.udp('$C1:5000', '$V1:53')
+    const tcp = s.tcp('$C1:40000', '$V1:80')
+    for (let round = 0; round < 3; round++) {
+      udp.send()
+      tcp.send('S')
+      s.connections()
+      s.wait(75)
+      s.connections()
+    }
+    s.stats()
+  }),
+
   scenario('persistence: the service deleted and added again', (s) => {
     s.service('-t $V1:80 -s rr -p 60', ...TWO)
     const open = [opened(s, '$C1:40000'), opened(s, '$C2:40000')]
