@@ -1,7 +1,7 @@
 /**
  * What connections to a destination may be beside what new ones are. They keep what they began with
  * when it or its service is edited (spec 1.4), so that the host's side of the data plane has to go
- * on taking their packets. Pure.
+ * on taking their packets (docs/decisions/0023-connections-outlive-edits.md). Pure.
  */
 import { withService } from './config.js'
 import type { Config } from './config.js'
