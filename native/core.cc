@@ -65,6 +65,7 @@ void Core::adopt(const uint8_t* snapshot) {
   local_ports_.set_range(header.local_port_first, header.local_port_last);
   announcer_.adopt(snapshot_.announces(), snapshot_.announce_count());
   real_servers_.adopt(snapshot_);
+  steering_moved_ = memory_.workers > 1 && snapshot_.header().steering_moved != 0;
   adopt_synproxy();
   if (removal && snapshot_.sysctl(kSysctlExpireNodestConn) != 0) {
     sweep_cursor_ = 0;
@@ -210,6 +211,8 @@ void Core::handle(uint16_t number) {
     }
   }
   if (entry == kNoEntry) {
+    if (steering_moved_ && ask_other(number)) [[unlikely]]
+      return;
     miss(number);
   } else if ((entry & 1) == 0) {
     if (hit_in(packet, entry >> 1) == Hit::kMiss) miss(number);

@@ -3,10 +3,8 @@
 //
 // All fragments of a datagram reach one worker, chosen by addresses alone, for only the first has
 // ports. Where the whole datagram belongs to another worker's flow it is handed over (decision 20).
-#include "classify/classify.h"
 #include "core.h"
 #include "forward/related_icmp.h"
-#include "io/steering.h"
 #include "parse/icmp.h"
 #include "parse/parse.h"
 
@@ -38,47 +36,12 @@ void Core::reassemble(Packet& packet) {
   if (flow && table_.find(key, table_.hash(key)) != kNoEntry) return;  // ours already
   const uint32_t owner = owner_of(packet);
   if (owner == memory_.worker) return;
-  if (handover_.send(owner, packet)) {
+  if (handover_.send(owner, packet, Errand::kDatagram)) {
     packet.kind = PacketKind::kFragment;  // nothing is left to be done with it
   } else {
     packet.kind = PacketKind::kBad;
     packet.reason = Reason::kFragmentHandover;
   }
-}
-
-// The worker that the classifier would have steered it to, had it come whole
-// (io/classifier_program.cc). An ICMP error goes the way of the flow it speaks of.
-uint32_t Core::owner_of(const Packet& packet) const {
-  FlowKey key = packet.key;
-  if (packet.kind == PacketKind::kIcmp && !quoted_flow(packet, &key)) return memory_.worker;
-  const uint16_t slot =
-      find_service(snapshot_, key, snapshot_.marks().mark_of(key, packet.frame.port));
-  if (slot != kNoSlot || snapshot_.is_virtual(key.destination)) {
-    const bool by_address =
-        slot != kNoSlot && (snapshot_.service(slot)->flags & kServiceByAddress) != 0;
-    return worker_of_client(key.source, by_address ? Be16{} : key.source_port, memory_.workers);
-  }
-  if (is_local_end(key)) return worker_of_local_port(key.destination_port, memory_.workers);
-  return worker_of_client(key.destination, key.destination_port, memory_.workers);
-}
-
-// Whether the destination is a local end of FULLNAT.
-bool Core::is_local_end(const FlowKey& key) const {
-  const SnapshotHeaderRecord& header = snapshot_.header();
-  const uint16_t port = key.destination_port.host();
-  if (port < header.local_port_first || port > header.local_port_last) return false;
-  for (uint32_t i = 0; i < header.local_address_count; i++) {
-    if (snapshot_.local_address(i) == key.destination) return true;
-  }
-  return false;
-}
-
-// What other workers handed over, as the first frames of a burst: looked for once a millisecond,
-// because it costs a system call, and after every wait, which it ends.
-uint32_t Core::take_handed() {
-  if (!handover_.open() || handed_ms_ == now_ms_) return 0;
-  handed_ms_ = now_ms_;
-  return handover_.receive(frames_, static_cast<uint16_t>(ports_.size()));
 }
 
 // Datagrams that did not become whole in time. Whoever sent the first fragment is told (RFC 792,

@@ -7,7 +7,7 @@
 
 namespace uvs {
 
-constexpr uint32_t kLayoutHash = 0x67e36d56u;
+constexpr uint32_t kLayoutHash = 0x535658ffu;
 constexpr uint32_t kSnapshotMagic = 0x53565531u;
 constexpr uint32_t kTableMagic = 0x54565531u;
 constexpr uint16_t kNoSlot = 65535;
@@ -431,7 +431,8 @@ struct SnapshotHeaderRecord {
   uint32_t mark_end_count;
   uint32_t mark_end_offset;
   uint16_t unprivileged_start;
-  uint8_t pad0[6];
+  uint8_t steering_moved;
+  uint8_t pad0[5];
   uint16_t ftp_ports[8];
   uint32_t synproxy_offset;
   uint8_t pad1[108];
@@ -469,6 +470,7 @@ static_assert(offsetof(SnapshotHeaderRecord, mark_port_offset) == 236);
 static_assert(offsetof(SnapshotHeaderRecord, mark_end_count) == 240);
 static_assert(offsetof(SnapshotHeaderRecord, mark_end_offset) == 244);
 static_assert(offsetof(SnapshotHeaderRecord, unprivileged_start) == 248);
+static_assert(offsetof(SnapshotHeaderRecord, steering_moved) == 250);
 static_assert(offsetof(SnapshotHeaderRecord, ftp_ports) == 256);
 static_assert(offsetof(SnapshotHeaderRecord, synproxy_offset) == 272);
 

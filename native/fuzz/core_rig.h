@@ -246,6 +246,7 @@ struct ConfigText {
   uint16_t local_port_last = 65535;
   uint16_t ftp_ports[kMaxFtpPorts] = {21};
   uint8_t fullnat_flags = 0;  // a director's default: both
+  bool steering_moved = false;
   uint8_t uoa_mode = kUoaHeader;
   uint16_t uoa_trail = 0;
   uint32_t udp_sec = 300;
@@ -301,6 +302,13 @@ inline void write_settings(SnapshotHeaderRecord* h, const ConfigText& text) {
   h->sysctls[kSysctlCacheBypass] = text.cache_bypass;
 }
 
+inline void set_fullnat(SnapshotHeaderRecord* h, const ConfigText& text) {
+  h->fullnat_flags = text.fullnat_flags;
+  h->uoa_mode = text.uoa_mode;
+  h->uoa_trail = text.uoa_trail;
+  std::copy(std::begin(text.fullnat_sec), std::end(text.fullnat_sec), h->fullnat_tcp_timeout_sec);
+}
+
 // The block that a description stands for; its length is in the header.
 inline std::vector<uint64_t> block_of(const ConfigText& text) {
   size_t local = 0;
@@ -343,11 +351,9 @@ inline std::vector<uint64_t> block_of(const ConfigText& text) {
   h->ephemeral_port_last = 60999;
   h->unprivileged_start = text.unprivileged_start;
   h->udp_timeout_sec = text.udp_sec;
-  h->fullnat_flags = text.fullnat_flags;
-  h->uoa_mode = text.uoa_mode;
-  h->uoa_trail = text.uoa_trail;
+  set_fullnat(h, text);
+  h->steering_moved = text.steering_moved ? 1 : 0;
   std::copy(std::begin(text.tcp_sec), std::end(text.tcp_sec), h->tcp_timeout_sec);
-  std::copy(std::begin(text.fullnat_sec), std::end(text.fullnat_sec), h->fullnat_tcp_timeout_sec);
   write_settings(h, text);
   h->synproxy_offset = static_cast<uint32_t>(synproxy_at);
   std::memcpy(start + synproxy_at, &text.synproxy, sizeof text.synproxy);

@@ -1,4 +1,4 @@
-// In: a datagram of another worker's flow, or the sockets that lead here. Does: carries it over.
+// In: a packet for another worker, or the sockets that lead here. Does: carries it over.
 // Next: the other worker's core takes it as the first frame of a burst.
 #include "io/handover.h"
 
@@ -14,6 +14,9 @@ namespace {
 struct Label {
   uint16_t port;
   uint16_t fragment_bytes;
+  Errand errand;
+  uint16_t sender;
+  VnetHdr vnet;
 };
 
 // Datagrams of a burst or more; bytes as the kernel accounts them, doubled by it.
@@ -37,15 +40,16 @@ bool open_handover(HandoverPair* pair, IoError* error) {
   return true;
 }
 
-Handover::Handover(const HandoverEnds& ends, uint32_t worker) : ends_(ends) {
+Handover::Handover(const HandoverEnds& ends, uint32_t worker) : ends_(ends), worker_(worker) {
   assert(ends_.send[worker] < 0 || open());
   if (open()) buffers_.reset(new uint8_t[size_t{kHandoverFrames} * kBufferBytes]);
 }
 
-bool Handover::send(uint32_t worker, const Packet& packet) const {
+bool Handover::send(uint32_t worker, const Packet& packet, Errand errand) const {
   assert(worker < kMaxWorkers);
   if (ends_.send[worker] < 0) return false;
-  Label label{packet.frame.port, packet.fragment_bytes};
+  Label label{packet.frame.port, packet.fragment_bytes, errand, static_cast<uint16_t>(worker_),
+              packet.frame.vnet};
   iovec parts[2] = {{&label, sizeof label}, {packet.frame.data, packet.frame.length}};
   msghdr message{};
   message.msg_iov = parts;
@@ -65,12 +69,15 @@ uint32_t Handover::receive(Frame* out, uint16_t ports) {
     message.msg_iovlen = 2;
     const ssize_t got = ::recvmsg(ends_.receive, &message, MSG_DONTWAIT);
     if (got <= static_cast<ssize_t>(sizeof label)) break;
-    if (label.port >= ports) continue;
+    if (label.port >= ports || label.sender >= kMaxWorkers) continue;
     out[count] = Frame{};
     out[count].data = data;
     out[count].length = static_cast<uint32_t>(got) - static_cast<uint32_t>(sizeof label);
     out[count].headroom = kHeadroom;
+    out[count].vnet = label.vnet;
     out[count].port = label.port;
+    errands_[count] = label.errand;
+    senders_[count] = label.sender;
     fragment_bytes_[count++] = label.fragment_bytes;
   }
   return count;

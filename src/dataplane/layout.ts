@@ -355,6 +355,7 @@ export const RECORDS = {
       markEndCount: ['u32', 240], // `markEnd` records
       markEndOffset: ['u32', 244],
       unprivilegedStart: ['u16', 248], // the host's first port of the FTP rule (spec 1.2)
+      steeringMoved: ['u8', 250], // 1: connections may be with another worker than packets go to
       synproxyOffset: ['u32', 272], // one `synproxy` record; 0: none
       ftpPorts: ['u16', 256], // LIMITS.FTP_PORTS virtual ports of the FTP helper, 0 for none
     },

@@ -165,6 +165,8 @@ export interface HostFacts {
   readonly held: {
     /** Keys of services whose clients have one worker each, for all their connections. */
     readonly together: ReadonlySet<string>
+    /** Services have become such while they had connections. */
+    readonly moved: boolean
   }
 }
 
@@ -205,6 +207,7 @@ export function writeSnapshot(config: Config, generation: number, host: HostFact
     ephemeralPortFirst: host.ephemeralPortFirst,
     ephemeralPortLast: host.ephemeralPortLast,
     unprivilegedStart: host.unprivilegedStart,
+    steeringMoved: host.held.moved ? 1 : 0,
     announceCount: host.announces.length,
     announceOffset,
     synproxyOffset,

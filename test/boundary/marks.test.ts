@@ -64,7 +64,7 @@ describe('boundary: firewall marks', () => {
         ephemeralPortLast: 60999,
         unprivilegedStart: 1024,
       }
-      const held = { together: new Set<string>() }
+      const held = { together: new Set<string>(), moved: false }
       const ports = { localPortFirst: 1025, localPortLast: 65535, ...ephemeral }
       const host = { ...ports, cookieSecret: new Uint8Array(36), announces: [] }
       rig.adopt(writeSnapshot(config, 1, { ...host, portNames: [first], held }))

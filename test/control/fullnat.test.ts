@@ -41,7 +41,7 @@ const HOST = {
   unprivilegedStart: 1024,
   announces: [],
   portNames: [],
-  held: { together: new Set<string>() },
+  held: { together: new Set<string>(), moved: false },
   cookieSecret: new Uint8Array(36),
 }
 

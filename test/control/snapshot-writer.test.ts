@@ -36,7 +36,7 @@ const HOST = {
   unprivilegedStart: 1024,
   announces: [],
   portNames: [],
-  held: { together: new Set<string>() },
+  held: { together: new Set<string>(), moved: false },
   cookieSecret: Uint8Array.from({ length: 36 }, (_, i) => i + 1),
 }
 

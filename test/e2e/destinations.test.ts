@@ -81,6 +81,23 @@ describe('destinations and connections', function () {
       await held.close()
     })
 
+    it(`connections outlive a mark that shares their servers, IPv${family}`, async () => {
+      const { service, url } = await newService(family)
+      const [held, first] = await HeldConnections.open(lab.client, { url, requests: 12 })
+      const mark = ['-f', String(70 + family), ...(family === 6 ? ['-6'] : [])]
+      await director.ipvsadm('-A', ...mark, '-s', 'rr')
+      for (const i of [1, 2, 3]) await director.ipvsadm('-a', ...mark, '-r', real(family, i), '-m')
+      const again = await held.again()
+      assert.deepEqual(again.failures, [])
+      assert.deepEqual(again.answers, first.answers)
+      const fresh = await requests(lab.client, { url, requests: 6 })
+      assert.deepEqual(tally(fresh.answers), { r1: 2, r2: 2, r3: 2 })
+      await director.ipvsadm('-D', ...mark)
+      assert.deepEqual((await held.again()).failures, [])
+      await held.close()
+      await director.ipvsadm('-D', '-t', service)
+    })
+
     it(`FULLNAT connections outlive their local address, IPv${family}`, async () => {
       count++
       const address = virtualAddress(family, count)

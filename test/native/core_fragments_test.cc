@@ -356,16 +356,16 @@ TEST(fragments_reach_the_worker_that_owns_the_flow) {
       ConnTable& table = workers.rigs[owner]->core().table();
       CHECK_EQ(table.size(), 1);
       CHECK_EQ(workers.rigs[other]->core().table().size(), 0);
-      // Of a reply nothing here tells that its service has a worker for each client.
-      if (method == kMethodDirect || by_address) continue;
-      // The reply comes to whichever worker too.
+      if (method == kMethodDirect) continue;
+      // The reply comes to whichever worker too, or by the client's address where that decides.
+      const uint32_t back_to = by_address ? owner : other;
       const Conn& conn = table.at(0);
       Text reply = Long(names.Request());
       reply.source = names.ends.destination;
       reply.source_port = names.config.destinations[0].port;
       reply.destination = method == kMethodFullnat ? names.ends.local : names.ends.client;
       reply.destination_port = method == kMethodFullnat ? conn.local_port.host() : text.source_port;
-      Inject(*workers.rigs[other], 1, FragmentsOf(IpOf(reply), 1400, reply.id));
+      Inject(*workers.rigs[back_to], 1, FragmentsOf(IpOf(reply), 1400, reply.id));
       workers.Run();
       workers.Run();
       const std::optional<Bytes> back = Joined(workers.Taken(owner, 0));
@@ -374,6 +374,61 @@ TEST(fragments_reach_the_worker_that_owns_the_flow) {
       want.destination_port = text.source_port;
       CHECK_EQ(*back, IpOf(want));
     }
+  }
+}
+
+// A service has come to have a worker for each client: packets go to that one now, connections are
+// where they were (decision 23).
+TEST(connections_are_asked_for_where_steering_has_moved) {
+  for (const uint32_t number : {0, 1, 2, 3}) {
+    const bool six = number % 2 != 0;
+    const uint8_t protocol = number / 2 != 0 ? kProtoTcp : kProtoUdp;
+    World names(kMethodMasquerade, six, protocol);
+    Workers workers(names, 2);
+    Text text = names.Request(kTcpSyn);
+    const auto by = [&](Be16 port) {
+      return worker_of_client(test::Address(text.source), port, 2);
+    };
+    const uint32_t after = by(Be16{});
+    while (by(Be16::of(text.source_port)) == after) text.source_port++;
+    const uint32_t before = 1 - after;
+    const auto at = [&](uint32_t worker, uint32_t port, const Text& packet) {
+      Inject(*workers.rigs[worker], port, {IpOf(packet)});
+      for (int i = 0; i < 4; i++) workers.Run();
+    };
+    at(before, 0, text);
+    REQUIRE(CHECK_EQ(workers.Taken(before, 1).size(), 1));
+
+    names.config.services[0].flags = kServiceByAddress;
+    names.config.steering_moved = true;
+    for (auto& each : workers.rigs) REQUIRE(each->adopt(names.config));
+    text.tcp_flags = kTcpAck;
+    at(after, 0, text);
+    CHECK_EQ(workers.Taken(before, 1).size(), 1);
+    CHECK_EQ(workers.Taken(after, 1).size(), 0);
+    Text reply = names.Reply(test::kSynAck);
+    reply.destination_port = text.source_port;
+    at(after, 1, reply);
+    CHECK_EQ(workers.Taken(before, 0).size(), 1);
+
+    // A new connection is the worker's that its packets come to; only it answers what it is asked.
+    text.source_port++;
+    while (by(Be16::of(text.source_port)) == after) text.source_port++;
+    text.tcp_flags = kTcpSyn;
+    at(after, 0, text);
+    CHECK_EQ(workers.Taken(after, 1).size(), 1);
+    CHECK_EQ(workers.Taken(before, 1).size(), 0);
+    CHECK_EQ(workers.rigs[after]->core().table().size(), 1);
+    CHECK_EQ(workers.rigs[before]->core().table().size(), 1);
+    if (protocol != kProtoTcp) continue;
+    text.source_port++;
+    while (by(Be16::of(text.source_port)) == after) text.source_port++;
+    text.tcp_flags = kTcpAck;
+    at(after, 0, text);
+    CHECK_EQ(workers.Taken(after, 0).size(), 1);
+    CHECK_EQ(workers.Taken(before, 0).size(), 0);
+    CHECK_EQ(workers.rigs[after]->reason(Reason::kNotSyn), 1);
+    CHECK_EQ(workers.rigs[before]->reason(Reason::kNotSyn), 0);
   }
 }
 

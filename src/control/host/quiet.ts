@@ -94,6 +94,10 @@ export interface Announced {
 export interface Held {
   /** Services whose clients have one worker each (keptTogether). */
   readonly together: ReadonlySet<string>
+  /** Keys of the services there are, or may be connections of. */
+  readonly known: ReadonlySet<string>
+  /** One of them was added to `together` later: its connections are where they were. */
+  readonly moved: boolean
   /** Ports that FULLNAT connections may have; undefined: none. */
   readonly localPorts: PortRange | undefined
   /** Addresses that they may have. */
@@ -102,6 +106,8 @@ export interface Held {
 
 export const NOTHING_HELD: Held = {
   together: new Set(),
+  known: new Set(),
+  moved: false,
   localPorts: undefined,
   localAddresses: [],
 }
@@ -183,6 +189,8 @@ export function hostFacts(config: Config, host: HostView, held = NOTHING_HELD): 
   return {
     held: {
       together,
+      known: new Set(steeredIds(config).map(serviceKey)),
+      moved: held.moved || [...together].some((key) => moves(held, key)),
       localPorts: local.length > 0 ? taken : held.localPorts,
       localAddresses: local,
     },
@@ -287,7 +295,8 @@ function hasHelperPort(
 function keptTogether(config: Config, before: ReadonlySet<string>): ReadonlySet<string> {
   const bound = boundDestinations(config)
   const marked = selectedEnds(config)
-  const ids = [...requestEnds(config), ...bound.map(({ id }) => id).filter((id) => id.fwmark !== 0)]
+  const ids = steeredIds(config)
+  const whole = new Set(ids.filter(({ port }) => port === 0).map(endKey))
   const together = new Set(
     ids
       .filter(
@@ -296,6 +305,7 @@ function keptTogether(config: Config, before: ReadonlySet<string>): ReadonlySet<
           isFtp(id) ||
           hasHelperPort(config.ftpPorts, id) ||
           before.has(serviceKey(id)) ||
+          whole.has(endKey(id)) ||
           marked.some((end) => selects(end, id)),
       )
       .map(serviceKey),
@@ -317,6 +327,21 @@ function keptTogether(config: Config, before: ReadonlySet<string>): ReadonlySet<
     }
   }
   return together
+}
+
+/** Services that packets are steered for. */
+function steeredIds(config: Config): ServiceId[] {
+  const marks = boundDestinations(config).filter(({ id }) => id.fwmark !== 0)
+  return [...requestEnds(config), ...marks.map(({ id }) => id)]
+}
+
+/** Address and protocol: what the services of one address and a service of all its ports share. */
+function endKey({ protocol, address, fwmark }: ServiceId): string {
+  return `${protocol} ${address.text} ${fwmark}`
+}
+
+function moves({ known, together }: Held, key: string): boolean {
+  return known.has(key) && !together.has(key)
 }
 
 /** Whether a mark may take packets of a service from it. */

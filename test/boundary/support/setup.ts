@@ -73,7 +73,7 @@ export function blockOf(config: Config, generation = 1): Uint8Array {
     cookieSecret: new Uint8Array(36),
     announces: [],
     portNames: [],
-    held: { together: new Set<string>() },
+    held: { together: new Set<string>(), moved: false },
   })
 }
 

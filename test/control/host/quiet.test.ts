@@ -303,9 +303,24 @@ describe('classifier entries', () => {
     assert.equal(flagsOf(shared), `${service}4`)
     assert.equal(flagsOf(ended), `${service}0`)
     assert.equal(flagsOf(ended, hostFacts(shared, HOST).held), `${service}4`)
+    // Only where it was there before, its connections may be with another worker.
+    assert.equal(hostFacts(shared, HOST).held.moved, false)
+    const moved = hostFacts(shared, HOST, hostFacts(alone, HOST).held).held
+    assert.equal(moved.moved, true)
+    assert.equal(hostFacts(ended, HOST, moved).held.moved, true)
     const removed = configOf([{ kind: 'deleteService', service: one }], ended)
     const gone = configOf([{ kind: 'reap', nowMs: 1, slotsInUse: new Set() }], removed)
     assert.equal(hostFacts(gone, HOST, hostFacts(ended, HOST).held).held.together.size, 0)
+  })
+
+  it('a service has the workers of one of all ports beside it', () => {
+    const [one, all] = [serviceId('198.18.0.100', 80), serviceId('198.18.0.100', 0)]
+    const persistent = { flags: SERVICE_FLAGS.PERSISTENT }
+    const both = configOf([addService(all, persistent), addService(one)])
+    assert.ok(entriesOf(both, HOST).includes('SERVICE 198.18.0.100 80 6 4'))
+    const other = serviceId('198.18.0.100', 53, 'udp')
+    const apart = configOf([addService(all, persistent), addService(other)])
+    assert.ok(entriesOf(apart, HOST).includes('SERVICE 198.18.0.100 53 17 0'))
   })
 
   it('a service that a mark may take packets from has its workers', () => {

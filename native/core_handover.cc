@@ -1,0 +1,71 @@
+// In: packets that another worker may own. Does: hands them over, and takes what others hand over.
+// Next: the other worker's core; core.cc for what comes.
+#include "classify/classify.h"
+#include "core.h"
+#include "forward/related_icmp.h"
+#include "io/steering.h"
+
+namespace uvs {
+
+// The worker that the classifier would have steered it to, had it come whole
+// (io/classifier_program.cc). An ICMP error goes the way of the flow it speaks of.
+uint32_t Core::owner_of(const Packet& packet) const {
+  FlowKey key = packet.key;
+  if (packet.kind == PacketKind::kIcmp && !quoted_flow(packet, &key)) return memory_.worker;
+  const uint16_t slot =
+      find_service(snapshot_, key, snapshot_.marks().mark_of(key, packet.frame.port));
+  if (slot != kNoSlot || snapshot_.is_virtual(key.destination)) {
+    const bool by_address =
+        slot != kNoSlot && (snapshot_.service(slot)->flags & kServiceByAddress) != 0;
+    return worker_of_client(key.source, by_address ? Be16{} : key.source_port, memory_.workers);
+  }
+  if (is_local_end(key)) return worker_of_local_port(key.destination_port, memory_.workers);
+  return worker_of_client(key.destination, key.destination_port, memory_.workers);
+}
+
+// Whether the destination is a local end of FULLNAT.
+bool Core::is_local_end(const FlowKey& key) const {
+  const SnapshotHeaderRecord& header = snapshot_.header();
+  const uint16_t port = key.destination_port.host();
+  if (port < header.local_port_first || port > header.local_port_last) return false;
+  for (uint32_t i = 0; i < header.local_address_count; i++) {
+    if (snapshot_.local_address(i) == key.destination) return true;
+  }
+  return false;
+}
+
+// What other workers handed over, as the first frames of a burst: looked for once a millisecond,
+// because it costs a system call, and after every wait, which it ends.
+uint32_t Core::take_handed() {
+  if (!handover_.open() || handed_ms_ == now_ms_) return 0;
+  handed_ms_ = now_ms_;
+  return handover_.receive(frames_, static_cast<uint16_t>(ports_.size()));
+}
+
+// Steering has changed while there were connections, and this packet's flow is not known here: the
+// worker it would have gone to before may have it. True: it has been handed over, or back.
+bool Core::ask_other(uint16_t number) {
+  Packet& packet = packets_[number];
+  if (number < handed_) {
+    if (handover_.errand(number) != Errand::kQuestion) return false;
+    return handover_.send(handover_.sender(number), packet, Errand::kNo);
+  }
+  const uint32_t other = other_owner(packet);
+  return other != memory_.worker && handover_.send(other, packet, Errand::kQuestion);
+}
+
+// The owner by the rule that does not lead here: by the client's address alone, or with its port.
+uint32_t Core::other_owner(const Packet& packet) const {
+  const FlowKey& key = packet.key;
+  if (is_local_end(key)) return memory_.worker;
+  const uint16_t slot =
+      find_service(snapshot_, key, snapshot_.marks().mark_of(key, packet.frame.port));
+  const bool request = slot != kNoSlot || snapshot_.is_virtual(key.destination);
+  const Addr& client = request ? key.source : key.destination;
+  const Be16 port = request ? key.source_port : key.destination_port;
+  const uint32_t by_port = worker_of_client(client, port, memory_.workers);
+  if (by_port != memory_.worker) return by_port;
+  return worker_of_client(client, Be16{}, memory_.workers);
+}
+
+}  // namespace uvs
