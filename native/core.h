@@ -114,6 +114,9 @@ class Core {
   uint32_t take_handed();
   bool ask_other(uint16_t number);
   uint32_t other_owner(const Packet& packet) const;
+  static bool begins(const Packet& packet);
+  void note_unknown(uint64_t hash);
+  bool is_unknown(uint64_t hash) const;
   void expire_fragments();
   void count_own_error(const FlowKey& key, uint32_t bytes);
   void look_up(uint32_t number);
@@ -213,6 +216,11 @@ class Core {
   uint64_t served_ms_ = 0;
   uint64_t handed_ms_ = 0;  // when other workers' datagrams were last taken
   bool steering_moved_ = false;
+  struct UnknownFlow {
+    uint64_t hash;
+    uint32_t since_ms;
+  };
+  UnknownFlow unknown_[kUnknownFlows] = {};
   uint32_t handed_ = 0;        // how many of this burst are such; they come first
   uint32_t first_port_ = 0;    // whose turn it is to be read first
   uint32_t sweep_cursor_ = 0;  // expire_nodest_conn; at or beyond the end: nothing to sweep

@@ -40,7 +40,7 @@ void Core::reassemble(Packet& packet) {
     packet.kind = PacketKind::kFragment;  // nothing is left to be done with it
   } else {
     packet.kind = PacketKind::kBad;
-    packet.reason = Reason::kFragmentHandover;
+    packet.reason = Reason::kHandover;
   }
 }
 

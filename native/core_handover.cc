@@ -4,6 +4,8 @@
 #include "core.h"
 #include "forward/related_icmp.h"
 #include "io/steering.h"
+#include "parse/sctp.h"
+#include "parse/tcp.h"
 
 namespace uvs {
 
@@ -43,15 +45,39 @@ uint32_t Core::take_handed() {
 }
 
 // Steering has changed while there were connections, and this packet's flow is not known here: the
-// worker it would have gone to before may have it. True: it has been handed over, or back.
+// worker it would have gone to before may have it. True: it has been handed over, or back. What
+// begins a connection by itself is not asked for: a flood of it would take the others' place.
 bool Core::ask_other(uint16_t number) {
   Packet& packet = packets_[number];
   if (number < handed_) {
-    if (handover_.errand(number) != Errand::kQuestion) return false;
+    switch (handover_.errand(number)) {
+      case Errand::kDatagram: return false;
+      case Errand::kNo: note_unknown(packet.hash); return false;
+      case Errand::kQuestion: break;
+    }
     return handover_.send(handover_.sender(number), packet, Errand::kNo);
   }
+  if (begins(packet) || is_unknown(packet.hash)) return false;
   const uint32_t other = other_owner(packet);
-  return other != memory_.worker && handover_.send(other, packet, Errand::kQuestion);
+  if (other == memory_.worker) return false;
+  // To take it for a new flow, or refuse it, would end a connection that may be there.
+  if (!handover_.send(other, packet, Errand::kQuestion)) counters_.count(Reason::kHandover);
+  return true;
+}
+
+bool Core::begins(const Packet& packet) {
+  if (packet.key.protocol == kProtoSctp) return packet.sctp_first == kChunkInit;
+  return packet.key.protocol == kProtoTcp && (packet.tcp_flags & (kTcpSyn | kTcpAck)) == kTcpSyn;
+}
+
+// Flows of which no other worker knew anything lately.
+void Core::note_unknown(uint64_t hash) {
+  unknown_[hash % kUnknownFlows] = {hash, static_cast<uint32_t>(now_ms_)};
+}
+
+bool Core::is_unknown(uint64_t hash) const {
+  const UnknownFlow& flow = unknown_[hash % kUnknownFlows];
+  return flow.hash == hash && static_cast<uint32_t>(now_ms_) - flow.since_ms < kUnknownFlowMs;
 }
 
 // The owner by the rule that does not lead here: by the client's address alone, or with its port.
@@ -60,6 +86,10 @@ uint32_t Core::other_owner(const Packet& packet) const {
   if (is_local_end(key)) return memory_.worker;
   const uint16_t slot =
       find_service(snapshot_, key, snapshot_.marks().mark_of(key, packet.frame.port));
+  // Connections of one packet are over with it.
+  if (slot != kNoSlot && (snapshot_.service(slot)->flags & kServiceOnePacket) != 0) {
+    return memory_.worker;
+  }
   const bool request = slot != kNoSlot || snapshot_.is_virtual(key.destination);
   const Addr& client = request ? key.source : key.destination;
   const Be16 port = request ? key.source_port : key.destination_port;

@@ -7,7 +7,7 @@
 
 namespace uvs {
 
-constexpr uint32_t kLayoutHash = 0x535658ffu;
+constexpr uint32_t kLayoutHash = 0x97e7270bu;
 constexpr uint32_t kSnapshotMagic = 0x53565531u;
 constexpr uint32_t kTableMagic = 0x54565531u;
 constexpr uint16_t kNoSlot = 65535;
@@ -170,7 +170,7 @@ enum class Reason : uint8_t {
   kFragmentTooLong,
   kFragmentTimeout,
   kFragmentOverflow,
-  kFragmentHandover,
+  kHandover,
   kL4Truncated,
   kTcpBadOffset,
   kUdpBadLength,
@@ -242,7 +242,7 @@ constexpr const char* kReasonNames[kReasonCount] = {
     "fragment_too_long",
     "fragment_timeout",
     "fragment_overflow",
-    "fragment_handover",
+    "handover",
     "l4_truncated",
     "tcp_bad_offset",
     "udp_bad_length",

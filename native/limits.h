@@ -14,6 +14,8 @@ constexpr uint32_t kSuperFrameBytes = 65536 + 64;  // a GSO super-packet with it
 constexpr uint32_t kMaxIpBytes = 65535;
 constexpr uint32_t kEthernetBytes = 14;
 constexpr uint32_t kRawMessageBytesMax = 1 << 20;  // one message of a control protocol
+constexpr uint32_t kUnknownFlows = 1024;           // remembered as not known to another worker, ...
+constexpr uint32_t kUnknownFlowMs = 1000;          // ... for so long
 constexpr uint32_t kDumpAttempts = 10;             // of a list that changes while it is read
 constexpr uint32_t kVnetHeaderBytes = 10;          // struct virtio_net_hdr, linux/virtio_net.h
 

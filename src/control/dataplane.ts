@@ -127,9 +127,11 @@ class Dataplane implements DataplanePort {
     this.#ports = ports
     this.#host = host
     const blocks = allocateBlocks(options.workers, CONNECTIONS_MAX)
-    host.askAbout((address) =>
-      blocks.tables.some((table) => addressInUse(table, CONNECTIONS_MAX, mappedBytes(address))),
-    )
+    host.askAbout({
+      nameAddress: (address) =>
+        blocks.tables.some((table) => addressInUse(table, CONNECTIONS_MAX, mappedBytes(address))),
+      nameSlot: (slot) => this.#isUsed(slot),
+    })
     const descriptors = ports.descriptors()
     this.#supervisor = new Supervisor({
       blocks,
@@ -251,11 +253,13 @@ class Dataplane implements DataplanePort {
 
   slotsInUse(): Promise<ReadonlySet<number>> {
     const used = new Set<number>()
-    for (let slot = 0; slot < LIMITS.DESTINATIONS; slot++) {
-      const { active, inactive, persistent } = this.#counters.load(slot)
-      if (active + inactive + persistent !== 0) used.add(slot)
-    }
+    for (let slot = 0; slot < LIMITS.DESTINATIONS; slot++) if (this.#isUsed(slot)) used.add(slot)
     return Promise.resolve(used)
+  }
+
+  #isUsed(slot: number): boolean {
+    const { active, inactive, persistent } = this.#counters.load(slot)
+    return active + inactive + persistent !== 0
   }
 
   lingers(): boolean {

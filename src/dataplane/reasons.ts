@@ -21,7 +21,7 @@ export const REASONS = [
   ['fragment_too_long', 'fragments of a datagram above 65535 bytes'],
   ['fragment_timeout', 'datagram whose fragments did not all come in time'],
   ['fragment_overflow', 'datagram in fragments, given up unfinished to make room for newer ones'],
-  ['fragment_handover', 'datagram that the worker of its flow could not take'],
+  ['handover', 'packet that the worker of its flow could not take'],
   ['l4_truncated', 'shorter than its TCP, UDP, SCTP or ICMP header'],
   ['tcp_bad_offset', 'TCP data offset below 20 bytes or beyond the segment'],
   ['udp_bad_length', 'UDP length below 8 or beyond the packet'],

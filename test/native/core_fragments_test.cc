@@ -429,7 +429,39 @@ TEST(connections_are_asked_for_where_steering_has_moved) {
     CHECK_EQ(workers.Taken(before, 0).size(), 0);
     CHECK_EQ(workers.rigs[after]->reason(Reason::kNotSyn), 1);
     CHECK_EQ(workers.rigs[before]->reason(Reason::kNotSyn), 0);
+    // What is not known there is not asked for again at once.
+    Inject(*workers.rigs[after], 0, {IpOf(text)});
+    workers.rigs[after]->run([](const MissRecord&) { return 0; });
+    CHECK_EQ(workers.rigs[after]->reason(Reason::kNotSyn), 2);
   }
+}
+
+// A question that cannot be asked ends no connection: the packet is dropped, and comes again.
+TEST(packets_that_cannot_be_asked_for_are_dropped) {
+  World names(kMethodMasquerade, false, kProtoTcp);
+  names.config.services[0].flags = kServiceByAddress;
+  names.config.steering_moved = true;
+  Workers workers(names, 2);
+  Text text = names.Request(kTcpAck);
+  const uint32_t after = worker_of_client(test::Address(text.source), Be16{}, 2);
+  uint32_t questions = 0;
+  for (uint32_t burst = 0; burst < 800; burst++) {
+    std::vector<Bytes> packets;
+    for (uint32_t i = 0; i < 64; i++) {
+      text.source_port++;
+      if (worker_of_client(test::Address(text.source), Be16::of(text.source_port), 2) == after) {
+        continue;
+      }
+      packets.push_back(IpOf(text));
+    }
+    questions += static_cast<uint32_t>(packets.size());
+    Inject(*workers.rigs[after], 0, packets);
+    workers.rigs[after]->run([](const MissRecord&) { return 0; });
+  }
+  const uint64_t dropped = workers.rigs[after]->reason(Reason::kHandover);
+  CHECK(dropped > 0 && dropped < questions);
+  CHECK_EQ(workers.rigs[after]->reason(Reason::kNotSyn), 0);
+  CHECK_EQ(workers.Taken(after, 0).size(), 0);
 }
 
 TEST(fragments_that_nobody_takes_are_counted) {
@@ -441,7 +473,7 @@ TEST(fragments_that_nobody_takes_are_counted) {
     Inject(*workers.rigs[other], 0, FragmentsOf(IpOf(Long(text, 60000)), 1480, id));
     workers.rigs[other]->run([](const MissRecord&) { return 0; });
   }
-  CHECK(workers.rigs[other]->reason(Reason::kFragmentHandover) > 0);
+  CHECK(workers.rigs[other]->reason(Reason::kHandover) > 0);
 }
 
 }  // namespace uvs

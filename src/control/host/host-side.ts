@@ -43,6 +43,12 @@ import {
 /** The kernel's net.ipv4.ip_unprivileged_port_start where the host says none. */
 const UNPRIVILEGED_START = 1024
 
+/** What connections there are, as of now. */
+export interface ConnectionFacts {
+  readonly nameAddress: (address: Address) => boolean
+  readonly nameSlot: (slot: number) => boolean
+}
+
 /** One director's hold on its host; made by prepare(), ended by remove(). */
 export class HostSide {
   readonly #options: DataplaneOptions
@@ -54,7 +60,9 @@ export class HostSide {
   /** The host as it was seen for the configuration that is being adopted. */
   #seen: { readonly config: Config; readonly view: HostView } | undefined
   #deviceOpen = false
-  #isUsed: (address: Address) => boolean = () => false
+  #connections: ConnectionFacts = { nameAddress: () => false, nameSlot: () => false }
+  /** FULLNAT local addresses of the configuration in force. */
+  #local: ReadonlySet<string> = new Set()
 
   private constructor(
     options: DataplaneOptions,
@@ -80,9 +88,9 @@ export class HostSide {
     return new HostSide(options, await SavedSettings.open(file), other)
   }
 
-  /** Says how to ask whether a connection names an address; before the first configuration. */
-  askAbout(isUsed: (address: Address) => boolean): void {
-    this.#isUsed = isUsed
+  /** Says how to ask what connections there are; before the first configuration. */
+  askAbout(connections: ConnectionFacts): void {
+    this.#connections = connections
   }
 
   /** What the data plane must know of this host for `config`. */
@@ -100,6 +108,7 @@ export class HostSide {
     this.#seen = undefined
     const { held, takenPorts: localPorts, ftpDataFirst } = hostFacts(config, view, this.#held)
     this.#held = held
+    this.#local = new Set(localAddresses(config).map(({ text }) => text))
     const { heldAddresses } = view
     const own = ownAddresses(view.interfaces)
     const tunnels = view.interfaces.filter(({ isTunnel }) => isTunnel).map(({ name }) => name)
@@ -120,6 +129,7 @@ export class HostSide {
     const view: HostView = {
       interfaces: readInterfaces(),
       ports: io === 'af_packet' ? interfaces : [],
+      isServed: (slot) => this.#connections.nameSlot(slot),
       heldAddresses: this.#heldAddresses(config),
       ephemeralPorts: await ephemeralPorts(),
       unprivilegedStart: await unprivilegedStart(),
@@ -131,9 +141,12 @@ export class HostSide {
   }
 
   #heldAddresses(config: Config): Address[] {
-    const present = new Set(localAddresses(config).map(({ text }) => text))
-    const past = this.#held.localAddresses.filter(({ text }) => !present.has(text))
-    return past.filter((address) => this.#isUsed(address))
+    const services = [...config.services.values()]
+    const servers = services.flatMap(({ destinations }) => destinations.map((one) => one.address))
+    const other = new Set([...localAddresses(config), ...servers].map(({ text }) => text))
+    const past = this.#held.localAddresses.filter(({ text }) => !other.has(text))
+    // Until the workers know that it is no more, they make connections from it.
+    return past.filter((one) => this.#local.has(one.text) || this.#connections.nameAddress(one))
   }
 
   /** Whether addresses are held that the configuration does not name any more. */

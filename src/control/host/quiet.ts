@@ -69,6 +69,8 @@ export interface HostView {
   readonly interfaces: readonly HostInterface[]
   /** Names of the director's ports, by port index; none with `--io tun`. */
   readonly ports: readonly string[]
+  /** Whether connections name a destination slot. */
+  readonly isServed: (slot: number) => boolean
   /** Local addresses that FULLNAT connections of an earlier configuration still have. */
   readonly heldAddresses: readonly Address[]
   /** net.ipv4.ip_local_port_range, used by the host for both families. */
@@ -190,7 +192,7 @@ export function hostFacts(config: Config, host: HostView, held = NOTHING_HELD): 
     held: {
       together,
       known: new Set(steeredIds(config).map(serviceKey)),
-      moved: held.moved || [...together].some((key) => moves(held, key)),
+      moved: held.moved || movesConnections(config, host, held, together),
       localPorts: local.length > 0 ? taken : held.localPorts,
       localAddresses: local,
     },
@@ -340,8 +342,17 @@ function endKey({ protocol, address, fwmark }: ServiceId): string {
   return `${protocol} ${address.text} ${fwmark}`
 }
 
-function moves({ known, together }: Held, key: string): boolean {
-  return known.has(key) && !together.has(key)
+/** Whether a service that has connections becomes one whose clients have a worker each. */
+function movesConnections(
+  config: Config,
+  { isServed }: HostView,
+  { known, together: before }: Held,
+  together: ReadonlySet<string>,
+): boolean {
+  const moving = (key: string) => together.has(key) && known.has(key) && !before.has(key)
+  return boundDestinations(config).some(
+    ({ id, destination }) => moving(serviceKey(id)) && isServed(destination.slot),
+  )
 }
 
 /** Whether a mark may take packets of a service from it. */

@@ -182,12 +182,11 @@ function defenceMode(value: number): number {
 }
 
 function setThreshold(sysctls: Sysctls, text: string): Result<Sysctls> {
-  const [first, second, ...rest] = text
+  const [first, second] = text
     .trim()
     .split(/[\s,]+/)
     .map(integerOf)
   const good =
-    rest.length === 0 &&
     first !== undefined &&
     second !== undefined &&
     first >= 0 &&

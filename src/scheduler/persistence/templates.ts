@@ -273,7 +273,10 @@ export class TemplateTable {
   /** A new slave: counted until the core takes it back, and the timer starts anew (spec 4.3). */
   addConnection(ref: number, nowSec: number): void {
     const at = this.#at(ref)
-    Atomics.add(this.#entries, at + CONNECTIONS, 1)
+    const others = Atomics.add(this.#entries, at + CONNECTIONS, 1)
+    // Due already, and only waiting for those that go first: as if postponed.
+    const isDue = nowSec >= this.#entries[at + EXPIRES_SEC]
+    if (others > 0 && isDue) this.#entries[at + TIMEOUT_SEC] = POSTPONED_SEC
     this.#entries[at + EXPIRES_SEC] = nowSec + this.#entries[at + TIMEOUT_SEC]
   }
 

@@ -52,6 +52,7 @@ const HOST: HostView = {
     eth1: ['198.18.0.130/25', '198.18.7.1/24'],
   }),
   ports: ['eth0', 'eth1'],
+  isServed: () => false,
   heldAddresses: [],
   ephemeralPorts: { first: 32768, last: 60999 },
   unprivilegedStart: 1024,
@@ -305,7 +306,11 @@ describe('classifier entries', () => {
     assert.equal(flagsOf(ended, hostFacts(shared, HOST).held), `${service}4`)
     // Only where it was there before, its connections may be with another worker.
     assert.equal(hostFacts(shared, HOST).held.moved, false)
-    const moved = hostFacts(shared, HOST, hostFacts(alone, HOST).held).held
+    const before = hostFacts(alone, HOST).held
+    assert.equal(hostFacts(shared, HOST, before).held.moved, false)
+    const { slot } = serviceIn(alone, one).destinations[0]
+    const served = { ...HOST, isServed: (asked: number) => asked === slot }
+    const moved = hostFacts(shared, served, before).held
     assert.equal(moved.moved, true)
     assert.equal(hostFacts(ended, HOST, moved).held.moved, true)
     const removed = configOf([{ kind: 'deleteService', service: one }], ended)
