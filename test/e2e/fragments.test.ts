@@ -120,7 +120,7 @@ for (const workers of [1, 2]) {
           const route = [`${to}/${family === 4 ? 32 : 128}`, 'dev', 'eth0', 'mtu', '1400']
           const version = `-${family}`
           lab.director.ip(version, 'route', 'add', ...route)
-          await iperf(lab.client, virtualAddress(family, n + 1), { megabytes: 8 })
+          await iperf(lab.client, virtualAddress(family, n + 1), { megabytes: 24 })
           lab.director.ip(version, 'route', 'delete', ...route)
         }
       }
