@@ -237,6 +237,14 @@ describe('template timers', () => {
     assert.equal(rig.sweeper.sweep(1361), 1)
   })
 
+  it('a connection that comes while it waits for its slave has it for a minute', () => {
+    const rig = rigFor()
+    rig.burst([{}])
+    rig.nowSec = 1361
+    assert.deepEqual(rig.burst([{}]), [0])
+    assert.deepEqual([rig.rows()[0].timeoutSec, rig.rows()[0].expiresSec], [60, 1421])
+  })
+
   it('a search postpones and frees like the sweep does', () => {
     const rig = rigFor()
     rig.burst([{}])

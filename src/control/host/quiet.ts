@@ -453,6 +453,7 @@ function boundDestinations(config: Config): BoundDestination[] {
   }))
   return [...living, ...removed].flatMap((one) => {
     const { method, past } = one.destination
+    if (past.methods.length === 0) return [one]
     const methods = new Set([method, ...past.methods])
     return [...methods].map((each) => ({
       ...one,
