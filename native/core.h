@@ -214,16 +214,11 @@ class Core {
   uint64_t last_poll_us_ = 0;
   uint64_t last_busy_us_ = 0;
   uint64_t served_ms_ = 0;
-  uint64_t handed_ms_ = 0;  // when other workers' datagrams were last taken
-  bool steering_moved_ = false;
-  struct UnknownFlow {
-    uint64_t hash;
-    uint32_t since_ms;
-  };
-  UnknownFlow unknown_[kUnknownFlows] = {};
-  uint32_t handed_ = 0;        // how many of this burst are such; they come first
-  uint32_t first_port_ = 0;    // whose turn it is to be read first
-  uint32_t sweep_cursor_ = 0;  // expire_nodest_conn; at or beyond the end: nothing to sweep
+  uint64_t handed_ms_ = 0;       // when other workers' packets were last taken
+  uint32_t handed_ = 0;          // how many of this burst are such; they come first
+  bool steering_moved_ = false;  // the worker of the other rule is asked (core_handover.cc)
+  uint32_t first_port_ = 0;      // whose turn it is to be read first
+  uint32_t sweep_cursor_ = 0;    // expire_nodest_conn; at or beyond the end: nothing to sweep
   bool sweeping_ = false;
   DropEntry drop_entry_;
   uint64_t drop_second_ = 0;   // of the last draw
@@ -238,6 +233,13 @@ class Core {
   uint32_t replaced_[kBurst];  // connections that end when this burst's misses have verdicts
   uint32_t replaced_count_ = 0;
   uint32_t burst_ports_ = 0;  // bit per port that lent frames
+
+  // Flows that another worker was asked for and did not know, by hash.
+  struct UnknownFlow {
+    uint64_t hash;
+    uint32_t since_ms;
+  };
+  UnknownFlow unknown_[kUnknownFlows] = {};
 };
 
 }  // namespace uvs
