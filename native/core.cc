@@ -189,7 +189,7 @@ void Core::handle(uint16_t number) {
     if (packet.kind == PacketKind::kIcmp) {
       icmp(number);
     } else if (packet.kind == PacketKind::kIpsec) {
-      ipsec(packet);
+      ipsec(number);
     } else if (packet.kind == PacketKind::kHost && packet.fragment_bytes != 0) {
       leave_to_host(packet, packet.reason);  // its fragments were taken from the host
     } else if (packet.kind == PacketKind::kBad || packet.kind == PacketKind::kHost) {
@@ -211,7 +211,7 @@ void Core::handle(uint16_t number) {
     }
   }
   if (entry == kNoEntry) {
-    if (steering_moved_ && ask_other(number)) [[unlikely]]
+    if (steering_moved_ && ask_other(number, packet.key)) [[unlikely]]
       return;
     miss(number);
   } else if ((entry & 1) == 0) {
@@ -224,10 +224,14 @@ void Core::handle(uint16_t number) {
 // AH and ESP (spec 3.2; kernel: ip_vs_proto_ah_esp.c): of the connection that exchanged their keys,
 // from port 500 to port 500, and never the first of one. None can be told from others behind a
 // FULLNAT address, where the exchange itself has another port.
-void Core::ipsec(Packet& packet) {
-  const FlowKey key{packet.key.source, packet.key.destination, kIkePort, kIkePort, kProtoUdp};
+void Core::ipsec(uint16_t number) {
+  Packet& packet = packets_[number];
+  const FlowKey key = connection_ends(packet.key);
   const uint32_t entry = table_.find(key, table_.hash(key));
-  if (entry == kNoEntry) return leave_to_host(packet, Reason::kNoService);
+  if (entry == kNoEntry) {
+    if (steering_moved_ && ask_other(number, key)) return;
+    return leave_to_host(packet, Reason::kNoService);
+  }
   const uint32_t id = entry >> 1;
   if (table_.at(id).method == kMethodFullnat) return counters_.count(Reason::kMethodUnsupported);
   if ((entry & 1) != 0) return hit_out(packet, id);

@@ -112,8 +112,8 @@ class Core {
   uint32_t owner_of(const Packet& packet) const;
   bool is_local_end(const FlowKey& key) const;
   uint32_t take_handed();
-  bool ask_other(uint16_t number);
-  uint32_t other_owner(const Packet& packet) const;
+  bool ask_other(uint16_t number, const FlowKey& key);
+  uint32_t other_owner(const Packet& packet, const FlowKey& key) const;
   static bool begins(const Packet& packet);
   void note_unknown(uint64_t hash);
   bool is_unknown(uint64_t hash) const;
@@ -127,7 +127,7 @@ class Core {
     if (flow && entries_[number] != kNoEntry) table_.prefetch_extra(entries_[number]);
   }
   void handle(uint16_t number);
-  void ipsec(Packet& packet);
+  void ipsec(uint16_t number);
   Hit hit_in(Packet& packet, uint32_t id);
   Hit hit_unavailable(Packet& packet, uint32_t id);
   void forward_in(Packet& packet, uint32_t id, const DestinationRecord& destination);

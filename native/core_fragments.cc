@@ -33,6 +33,7 @@ void Core::reassemble(Packet& packet) {
   if (memory_.workers == 1 || !ours) return;
   FlowKey key = packet.key;
   const bool flow = packet.kind == PacketKind::kFlow || quoted_flow(packet, &key);
+  key = connection_ends(key);
   if (flow && table_.find(key, table_.hash(key)) != kNoEntry) return;  // ours already
   const uint32_t owner = owner_of(packet);
   if (owner == memory_.worker) return;

@@ -14,6 +14,7 @@ namespace uvs {
 uint32_t Core::owner_of(const Packet& packet) const {
   FlowKey key = packet.key;
   if (packet.kind == PacketKind::kIcmp && !quoted_flow(packet, &key)) return memory_.worker;
+  key = connection_ends(key);
   const uint16_t slot =
       find_service(snapshot_, key, snapshot_.marks().mark_of(key, packet.frame.port));
   if (slot != kNoSlot || snapshot_.is_virtual(key.destination)) {
@@ -25,11 +26,11 @@ uint32_t Core::owner_of(const Packet& packet) const {
   return worker_of_client(key.destination, key.destination_port, memory_.workers);
 }
 
-// Whether the destination is a local end of FULLNAT.
+// Whether the destination may be the local end of a FULLNAT connection.
 bool Core::is_local_end(const FlowKey& key) const {
   const SnapshotHeaderRecord& header = snapshot_.header();
   const uint16_t port = key.destination_port.host();
-  if (port < header.local_port_first || port > header.local_port_last) return false;
+  if (port < header.taken_port_first || port > header.taken_port_last) return false;
   for (uint32_t i = 0; i < header.local_address_count; i++) {
     if (snapshot_.local_address(i) == key.destination) return true;
   }
@@ -44,21 +45,23 @@ uint32_t Core::take_handed() {
   return handover_.receive(frames_, static_cast<uint16_t>(ports_.size()));
 }
 
-// Steering has changed while there were connections, and this packet's flow is not known here: the
-// worker it would have gone to before may have it. True: it has been handed over, or back. What
-// begins a connection by itself is not asked for: a flood of it would take the others' place.
-bool Core::ask_other(uint16_t number) {
+// Steering has changed while there were connections, and the one with `key`, to which this packet
+// belongs or of which it speaks, is not known here: the worker it would have gone to before may
+// have it. True: it has been handed over, or back. What begins a connection by itself is not asked
+// for: a flood of it would take the others' place.
+bool Core::ask_other(uint16_t number, const FlowKey& key) {
   Packet& packet = packets_[number];
+  const uint64_t hash = table_.hash(key);
   if (number < handed_) {
     switch (handover_.errand(number)) {
       case Errand::kDatagram: return false;
-      case Errand::kNo: note_unknown(packet.hash); return false;
+      case Errand::kNo: note_unknown(hash); return false;
       case Errand::kQuestion: break;
     }
     return handover_.send(handover_.sender(number), packet, Errand::kNo);
   }
-  if (begins(packet) || is_unknown(packet.hash)) return false;
-  const uint32_t other = other_owner(packet);
+  if (begins(packet) || is_unknown(hash)) return false;
+  const uint32_t other = other_owner(packet, key);
   if (other == memory_.worker) return false;
   // To take it for a new flow, or refuse it, would end a connection that may be there.
   if (!handover_.send(other, packet, Errand::kQuestion)) counters_.count(Reason::kHandover);
@@ -81,8 +84,7 @@ bool Core::is_unknown(uint64_t hash) const {
 }
 
 // The owner by the rule that does not lead here: by the client's address alone, or with its port.
-uint32_t Core::other_owner(const Packet& packet) const {
-  const FlowKey& key = packet.key;
+uint32_t Core::other_owner(const Packet& packet, const FlowKey& key) const {
   if (is_local_end(key)) return memory_.worker;
   const uint16_t slot =
       find_service(snapshot_, key, snapshot_.marks().mark_of(key, packet.frame.port));

@@ -31,16 +31,22 @@ void Core::icmp(uint16_t number) {
   if (of_tunnel && tunnel_error(packet, quoted)) return;
   FlowKey inverse;
   const bool quotes = quoted_flow(packet, &inverse);
+  const FlowKey ends = quotes ? connection_ends(inverse) : FlowKey{};
   if (quotes) {
-    const uint32_t entry = table_.find(inverse, table_.hash(inverse));
+    const uint32_t entry = table_.find(ends, table_.hash(ends));
     if (entry != kNoEntry) return follow(packet, entry);
-    if (snapshot_.sysctl(kSysctlScheduleIcmp) != 0 && schedule_related(number, inverse)) return;
+  }
+  if (steering_moved_ && (of_tunnel || quotes)) [[unlikely]] {
+    if (ask_other(number, of_tunnel ? connection_ends(quoted.client.key) : ends)) return;
+  }
+  if (quotes && snapshot_.sysctl(kSysctlScheduleIcmp) != 0 && schedule_related(number, inverse)) {
+    return;
   }
   // Messages to a virtual address, and those about tunnels, are the host's too.
   const bool is_virtual =
       snapshot_.is_virtual(packet.key.destination) ||
-      (quotes && snapshot_.marks().selects(packet.key.destination, inverse.protocol,
-                                           inverse.destination_port.host()));
+      (quotes && snapshot_.marks().selects(packet.key.destination, ends.protocol,
+                                           ends.destination_port.host()));
   leave_icmp(packet, of_tunnel || is_virtual);
 }
 
@@ -75,14 +81,21 @@ void Core::follow(Packet& packet, uint32_t entry, bool own) {
 
 // A packet was given up because its next hop did not say its link address: "host unreachable" to
 // its sender (net/ipv4/arp.c arp_error_report, net/ipv6/ndisc.c ndisc_error_report). The message
-// quotes the packet as it would have left, so it goes through IPVS on its way. Nobody hears of an
-// answer of this core itself, nor of a tunnel packet, of which the director is the sender.
+// quotes the packet as it would have left, so it goes through IPVS on its way. Of a datagram in
+// parts the first is answered (RFC 1122 3.2.2). Nobody hears of an answer of this core itself, nor
+// of a tunnel packet, of which the director is the sender.
 void Core::neighbour_silent(const Frame& frame) {
   Packet packet{};
   packet.frame = frame;
   parse(packet, Link::kIp);
-  if (packet.kind != PacketKind::kFlow) return;
-  const FlowKey& key = packet.key;
+  FlowKey sent;
+  uint16_t l4;
+  if (packet.kind == PacketKind::kBad ||
+      !parse_quoted(packet.ip(), packet.l3_bytes, packet.family, &sent, &l4)) {
+    return;
+  }
+  packet.kind = PacketKind::kFlow;  // a first part, too
+  const FlowKey key = connection_ends(sent);
   const FlowKey inverse{key.destination, key.source, key.destination_port, key.source_port,
                         key.protocol};
   uint32_t entry = table_.find(inverse, table_.hash(inverse));
@@ -106,7 +119,7 @@ void Core::neighbour_silent(const Frame& frame) {
 
 // schedule_icmp (spec 5.7.2): an error about a reply that belongs to no connection begins one, as
 // if a packet of `flow`, client to service, had come; its ports are all that is asked of it. False:
-// no service wants it.
+// no service wants it (none is of AH or ESP).
 bool Core::schedule_related(uint16_t number, const FlowKey& flow) {
   const uint32_t mark = snapshot_.marks().mark_of(flow, packets_[number].frame.port);
   const uint16_t slot = find_service(snapshot_, flow, mark);

@@ -30,7 +30,8 @@ bool is_unicast(const Addr& address) {
 
 // Spec 5.7.3. False: it is about no tunnel packet of a connection here.
 bool Core::tunnel_error(Packet& packet, const QuotedTunnel& quoted) {
-  const FlowKey& key = quoted.client.key;  // the quoted packet is a request: nothing is swapped
+  // The quoted packet is a request: nothing is swapped.
+  const FlowKey key = connection_ends(quoted.client.key);
   const uint32_t entry = table_.find(key, table_.hash(key));
   if (entry == kNoEntry || (entry & 1) != 0) return false;
   Conn& conn = table_.at(entry >> 1);

@@ -7,7 +7,7 @@
 
 namespace uvs {
 
-constexpr uint32_t kLayoutHash = 0x97e7270bu;
+constexpr uint32_t kLayoutHash = 0x964db126u;
 constexpr uint32_t kSnapshotMagic = 0x53565531u;
 constexpr uint32_t kTableMagic = 0x54565531u;
 constexpr uint16_t kNoSlot = 65535;
@@ -432,7 +432,9 @@ struct SnapshotHeaderRecord {
   uint32_t mark_end_offset;
   uint16_t unprivileged_start;
   uint8_t steering_moved;
-  uint8_t pad0[5];
+  uint8_t pad0[1];
+  uint16_t taken_port_first;
+  uint16_t taken_port_last;
   uint16_t ftp_ports[8];
   uint32_t synproxy_offset;
   uint8_t pad1[108];
@@ -471,6 +473,8 @@ static_assert(offsetof(SnapshotHeaderRecord, mark_end_count) == 240);
 static_assert(offsetof(SnapshotHeaderRecord, mark_end_offset) == 244);
 static_assert(offsetof(SnapshotHeaderRecord, unprivileged_start) == 248);
 static_assert(offsetof(SnapshotHeaderRecord, steering_moved) == 250);
+static_assert(offsetof(SnapshotHeaderRecord, taken_port_first) == 252);
+static_assert(offsetof(SnapshotHeaderRecord, taken_port_last) == 254);
 static_assert(offsetof(SnapshotHeaderRecord, ftp_ports) == 256);
 static_assert(offsetof(SnapshotHeaderRecord, synproxy_offset) == 272);
 

@@ -4,6 +4,7 @@ import type { Command } from '../../src/control/model/commands.js'
 import { emptyConfig, type Config } from '../../src/control/model/config.js'
 import { LIMITS } from '../../src/dataplane/layout.js'
 import { writeSnapshot } from '../../src/dataplane/snapshot-writer.js'
+import { BARE_HOST } from '../../test/support/bare-host.js'
 
 /** The configuration that `commands` make; throws when one is refused. */
 export function configOf(commands: readonly Command[]): Config {
@@ -22,15 +23,5 @@ export function configOf(commands: readonly Command[]): Config {
 
 /** The snapshot of a configuration on no host in particular. */
 export function snapshotOf(config: Config, generation = 1): Uint8Array {
-  return writeSnapshot(config, generation, {
-    localPortFirst: 1025,
-    localPortLast: 65535,
-    ephemeralPortFirst: 32768,
-    ephemeralPortLast: 60999,
-    unprivilegedStart: 1024,
-    cookieSecret: new Uint8Array(36),
-    announces: [],
-    portNames: [],
-    held: { together: new Set<string>(), moved: false },
-  })
+  return writeSnapshot(config, generation, BARE_HOST)
 }

@@ -91,6 +91,7 @@ SnapshotError check_snapshot(const uint8_t* block, size_t bytes) {
       !in_range<MarkEndRecord>(h.mark_end_offset, h.mark_end_count, bytes) ||
       !in_range<SynproxyRecord>(h.synproxy_offset, h.synproxy_offset != 0, bytes) ||
       h.local_port_first == 0 || h.local_port_last < h.local_port_first ||
+      h.taken_port_first > h.local_port_first || h.taken_port_last < h.local_port_last ||
       h.ephemeral_port_first == 0 || h.ephemeral_port_last < h.ephemeral_port_first ||
       h.uoa_mode > kUoaOption || h.uoa_trail > kMaxUoaTrail) {
     return SnapshotError::kOutOfRange;

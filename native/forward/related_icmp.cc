@@ -77,6 +77,7 @@ bool complete_and_check(Packet& packet) {
 
 void rewrite_quoted_transport(uint8_t* at, uint32_t bytes, uint8_t protocol,
                               const RelatedEnds& to) {
+  if (is_ipsec(protocol)) return;
   assert(bytes >= 4);
   store16(at, to.quoted.source_port);
   store16(at + 2, to.quoted.destination_port);

@@ -9,9 +9,10 @@
 
 namespace uvs {
 
-// Whether `packet` is an ICMP error that quotes a TCP, UDP or SCTP packet (ICMP types 3, 4, 11;
-// ICMPv6 types below 128); sets `inverse` to the quoted ends, swapped. Needs `packet.kind ==
-// kIcmp`. False too for a quote that is cut off before its ports or quotes a later fragment.
+// Whether `packet` is an ICMP error that quotes a TCP, UDP, SCTP, AH or ESP packet (ICMP types 3,
+// 4, 11; ICMPv6 types below 128); sets `inverse` to the quoted ends, swapped, of AH and ESP without
+// ports. Needs `packet.kind == kIcmp`. False too for a quote that is cut off before its ports or
+// quotes a later fragment.
 bool quoted_flow(const Packet& packet, FlowKey* inverse);
 
 // Whether the ICMP checksum is right; of a packet of kind kIcmp with a complete one.
@@ -39,7 +40,8 @@ bool rewrite_related(Packet& packet, const RelatedEnds& to);
 // Whether the checksum of an ICMP message is right; completes a partial one.
 bool complete_and_check(Packet& packet);
 
-// Ports and TCP numbers of a quoted transport header of which `bytes` are there, at least four.
+// Ports and TCP numbers of a quoted transport header of which `bytes` are there, with the ports if
+// `protocol` has any.
 void rewrite_quoted_transport(uint8_t* at, uint32_t bytes, uint8_t protocol, const RelatedEnds& to);
 
 // The sequence number of a quoted TCP segment; false: it is none, or cut off before it.

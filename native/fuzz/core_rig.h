@@ -244,6 +244,9 @@ struct ConfigText {
   uint32_t cache_bypass = 0;
   uint16_t local_port_first = 1025;
   uint16_t local_port_last = 65535;
+  uint16_t taken_port_first = 65535;  // and those above
+  uint16_t taken_port_last = 1;
+  std::vector<Addr> held_local;  // local addresses of connections from before
   uint16_t ftp_ports[kMaxFtpPorts] = {21};
   uint8_t fullnat_flags = 0;  // a director's default: both
   bool steering_moved = false;
@@ -311,7 +314,7 @@ inline void set_fullnat(SnapshotHeaderRecord* h, const ConfigText& text) {
 
 // The block that a description stands for; its length is in the header.
 inline std::vector<uint64_t> block_of(const ConfigText& text) {
-  size_t local = 0;
+  size_t local = text.held_local.size();
   for (const ServiceText& service : text.services) local += service.local.size();
   const size_t services_at = sizeof(SnapshotHeaderRecord);
   const size_t destinations_at = services_at + text.services.size() * sizeof(ServiceRecord);
@@ -346,6 +349,8 @@ inline std::vector<uint64_t> block_of(const ConfigText& text) {
   h->mark_end_offset = static_cast<uint32_t>(ends_at);
   h->local_port_first = text.local_port_first;
   h->local_port_last = text.local_port_last;
+  h->taken_port_first = std::min(text.taken_port_first, text.local_port_first);
+  h->taken_port_last = std::max(text.taken_port_last, text.local_port_last);
   std::copy(std::begin(text.ftp_ports), std::end(text.ftp_ports), h->ftp_ports);
   h->ephemeral_port_first = 32768;
   h->ephemeral_port_last = 60999;
@@ -364,6 +369,7 @@ inline std::vector<uint64_t> block_of(const ConfigText& text) {
     write_service(&services[i], text.services[i], local_first);
     for (const Addr& each : text.services[i].local) addresses[local_first++] = each;
   }
+  std::copy(text.held_local.begin(), text.held_local.end(), addresses + local_first);
   auto* destinations = reinterpret_cast<DestinationRecord*>(start + destinations_at);
   for (size_t i = 0; i < text.destinations.size(); i++) {
     write_destination(&destinations[i], text.destinations[i]);

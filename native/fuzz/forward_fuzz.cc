@@ -321,7 +321,7 @@ void check_related(Work work, const Parameters& with) {
   require(seen.kind == PacketKind::kIcmp && seen.key.source == source);
   require(quoted_flow(seen, &inverse));
   require(inverse.source == source && inverse.destination == destination);
-  require(inverse.source_port == with.source_port);
+  require(is_ipsec(inverse.protocol) || inverse.source_port == with.source_port);
 }
 
 void fix_header_checksum(std::vector<uint8_t>& bytes) {

@@ -74,9 +74,10 @@ void check_quote(const uint8_t* data, size_t size, uint8_t family) {
   FlowKey key;
   uint16_t l4 = 0;
   if (!parse_quoted(copy.frame.data, copy.frame.length, family, &key, &l4)) return;
-  require(l4 + 4u <= size);
+  require(l4 + (is_ipsec(key.protocol) ? 0u : 4u) <= size);
   require(l4 >= (family == 4 ? 20 : 40));
-  require(key.protocol == kProtoTcp || key.protocol == kProtoUdp || key.protocol == kProtoSctp);
+  require(key.protocol == kProtoTcp || key.protocol == kProtoUdp || key.protocol == kProtoSctp ||
+          is_ipsec(key.protocol));
 }
 
 }  // namespace

@@ -22,7 +22,7 @@ void Writer::parts(Label of_ip4, Label of_ip6, Label wanted, Label of_ipsec) {
   a_.jump_if(Jump::kEqual, kProtocol, IPPROTO_ESP, of_ipsec);
   for (const int protocol :
        std::initializer_list<int>{IPPROTO_TCP, IPPROTO_UDP, IPPROTO_SCTP, IPPROTO_ICMPV6,
-                                  IPPROTO_ROUTING, IPPROTO_DSTOPTS}) {
+                                  IPPROTO_ROUTING, IPPROTO_AH, IPPROTO_DSTOPTS}) {
     a_.jump_if(Jump::kEqual, kProtocol, protocol, wanted);
   }
   a_.jump(unwanted_);

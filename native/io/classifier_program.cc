@@ -196,6 +196,7 @@ void Writer::extensions(Label plain, Label fail, const Label* part) {
     a_.jump_if(Jump::kEqual, kProtocol, IPPROTO_SCTP, found);
     a_.jump_if(Jump::kEqual, kProtocol, IPPROTO_ESP, found);
     if (i == kClassifierExtensionsMax) break;
+    const Label authentication = a_.label();
     const Label fragment = a_.label();
     const Label options = a_.label();
     const Label next = a_.label();
@@ -206,10 +207,16 @@ void Writer::extensions(Label plain, Label fail, const Label* part) {
     a_.jump_if(Jump::kEqual, kProtocol, IPPROTO_HOPOPTS, options);
     a_.jump_if(Jump::kEqual, kProtocol, IPPROTO_DSTOPTS, options);
     a_.jump_if(Jump::kEqual, kProtocol, IPPROTO_FRAGMENT, fragment);
+    a_.jump_if(Jump::kEqual, kProtocol, IPPROTO_AH, authentication);
     a_.jump_if(Jump::kNotEqual, kProtocol, IPPROTO_ROUTING, fail);
     // Segments left: the destination is not the final one (RFC 8200 4.4).
     a_.load(Size::k8, Reg::r2, Reg::fp, kHeader + 3);
     a_.jump_if(Jump::kNotEqual, Reg::r2, 0, fail);
+    a_.jump(next);
+    a_.bind(authentication);
+    a_.load(Size::k8, Reg::r1, Reg::fp, kHeader + 1);  // in units of four, less two (RFC 4302 2.2)
+    a_.op(Alu::kAdd, Reg::r1, 2);
+    a_.op(Alu::kShiftLeft, Reg::r1, 2);
     a_.jump(next);
     a_.bind(fragment);
     a_.load(Size::k16, Reg::r2, Reg::fp, kHeader + 2);
@@ -226,11 +233,17 @@ void Writer::extensions(Label plain, Label fail, const Label* part) {
   a_.bind(done);
 }
 
+// Goes on when what is quoted has ports, or is taken for a packet that has.
 void Writer::unless_transport(Label fail) {
+  const Label is_ipsec = a_.label();
   const Label good = a_.label();
   a_.jump_if(Jump::kEqual, kProtocol, IPPROTO_TCP, good);
   a_.jump_if(Jump::kEqual, kProtocol, IPPROTO_UDP, good);
-  a_.jump_if(Jump::kNotEqual, kProtocol, IPPROTO_SCTP, fail);
+  a_.jump_if(Jump::kEqual, kProtocol, IPPROTO_SCTP, good);
+  a_.jump_if(Jump::kEqual, kProtocol, IPPROTO_ESP, is_ipsec);
+  a_.jump_if(Jump::kNotEqual, kProtocol, IPPROTO_AH, fail);
+  a_.bind(is_ipsec);
+  ipsec();
   a_.bind(good);
 }
 

@@ -9,10 +9,16 @@ namespace {
 
 bool is_extension(uint8_t header) {
   return header == kIp6HopByHop || header == kIp6Routing || header == kIp6Fragment ||
-         header == kIp6Options;
+         header == kIp6Authentication || header == kIp6Options;
 }
 
-constexpr uint32_t kUnit = 8;  // every extension header is a multiple of this (RFC 8200 4.2)
+constexpr uint32_t kUnit = 8;  // no extension header is shorter (RFC 8200 4.2, RFC 4302 2.2)
+
+// Bytes of the extension header at `at`, which is no fragment header. Kernel:
+// net/ipv6/exthdrs_core.c ipv6_find_hdr.
+uint32_t extension_bytes(uint8_t header, const uint8_t* at) {
+  return header == kIp6Authentication ? (at[1] + 2u) * 4 : (at[1] + 1u) * kUnit;
+}
 
 }  // namespace
 
@@ -22,7 +28,7 @@ Ip6Fragment find_fragment(const uint8_t* ip, uint32_t bytes) {
   for (uint32_t walked = 0; is_extension(ip[named_at]) && walked < kIp6ExtensionsMax; walked++) {
     if (bytes - at < kUnit) break;
     if (ip[named_at] == kIp6Fragment) return {at, named_at, load16(ip + at + 2).host()};
-    const uint32_t length = (ip[at + 1] + 1u) * kUnit;
+    const uint32_t length = extension_bytes(ip[named_at], ip + at);
     if (bytes - at < length) break;
     named_at = at;
     at += length;
@@ -37,7 +43,7 @@ Ip6Chain walk_extensions(const uint8_t* ip, uint32_t bytes, uint8_t* protocol, u
   for (uint32_t walked = 0; is_extension(header); walked++) {
     if (walked == kIp6ExtensionsMax || bytes - at < kUnit) return Ip6Chain::kBroken;
     const uint8_t* extension = ip + at;
-    uint32_t length = (extension[1] + 1u) * kUnit;
+    uint32_t length = extension_bytes(header, extension);
     if (header == kIp6HopByHop) {
       if (walked != 0) return Ip6Chain::kBroken;  // only as the first (RFC 8200 4.1)
     } else if (header == kIp6Routing) {

@@ -9,7 +9,8 @@ constexpr uint32_t kIp6Bytes = 40;
 constexpr uint8_t kIp6HopByHop = 0;
 constexpr uint8_t kIp6Routing = 43;
 constexpr uint8_t kIp6Fragment = 44;
-constexpr uint8_t kIp6Options = 60;  // destination options
+constexpr uint8_t kIp6Authentication = 51;  // AH (RFC 4302), its length in units of four
+constexpr uint8_t kIp6Options = 60;         // destination options
 
 // View of an IPv6 header of which kIp6Bytes are known to be there.
 template <typename Byte>
@@ -54,9 +55,9 @@ struct Ip6Fragment {
 // Finds the fragment header; what comes in front of it must be complete, what follows need not be.
 Ip6Fragment find_fragment(const uint8_t* ip, uint32_t bytes);
 
-// Walks from the fixed header at `ip` over hop-by-hop, routing, fragment and destination options
-// headers. `bytes` counts from `ip`. Sets the protocol and its offset from `ip`, which is at most
-// `bytes`.
+// Walks from the fixed header at `ip` over hop-by-hop, routing, fragment, authentication and
+// destination options headers. `bytes` counts from `ip`. Sets the protocol and its offset from
+// `ip`, which is at most `bytes`.
 Ip6Chain walk_extensions(const uint8_t* ip, uint32_t bytes, uint8_t* protocol, uint32_t* offset);
 
 }  // namespace uvs

@@ -46,6 +46,14 @@ struct FlowKey {
 // IKE (RFC 7296 2). AH and ESP are taken for packets of the connection from this port to this one.
 constexpr Be16 kIkePort = Be16::of(500);
 
+constexpr bool is_ipsec(uint8_t protocol) { return protocol == kProtoEsp || protocol == kProtoAh; }
+
+// The ends by which the connection of a packet with `ends` is looked up (spec 3.2).
+inline FlowKey connection_ends(const FlowKey& ends) {
+  if (!is_ipsec(ends.protocol)) return ends;
+  return {ends.source, ends.destination, kIkePort, kIkePort, kProtoUdp};
+}
+
 // Valid after parse(); stages from rewrite on may move `frame.data` (tunnel header, link header)
 // and must keep the offsets relative to it true.
 struct Packet {

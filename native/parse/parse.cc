@@ -113,12 +113,6 @@ void parse_sctp(Packet& packet, uint32_t bytes) {
   finish_flow(packet);
 }
 
-// Spec 3.2. Over IPv6 AH is an extension header to the kernel (ip_vs.h ip_vs_fill_iph_skb).
-bool is_ipsec(const Packet& packet) {
-  const uint8_t protocol = packet.key.protocol;
-  return protocol == kProtoEsp || (protocol == kProtoAh && packet.family == 4);
-}
-
 // SPI and sequence number, or what AH has in front of them (RFC 4303 2, RFC 4302 2).
 void parse_ipsec(Packet& packet, uint32_t bytes) {
   constexpr uint32_t kLeast = 8;
@@ -157,7 +151,7 @@ void parse_transport(Packet& packet, uint8_t icmp) {
   if (protocol == kProtoUdp) return parse_udp(packet, bytes);
   if (protocol == icmp) return parse_icmp(packet, bytes);
   if (protocol == kProtoSctp) return parse_sctp(packet, bytes);
-  if (is_ipsec(packet)) return parse_ipsec(packet, bytes);
+  if (is_ipsec(protocol)) return parse_ipsec(packet, bytes);
   leave_to_host(packet, Reason::kProtocolUnknown);
 }
 
@@ -166,7 +160,7 @@ void parse_transport(Packet& packet, uint8_t icmp) {
 void finish_fragment(Packet& packet, uint8_t icmp) {
   const uint8_t protocol = packet.key.protocol;
   const bool ours = protocol == kProtoTcp || protocol == kProtoUdp || protocol == icmp ||
-                    protocol == kProtoSctp || is_ipsec(packet) ||
+                    protocol == kProtoSctp || is_ipsec(protocol) ||
                     (packet.family == 6 && (protocol == kIp6Routing || protocol == kIp6Options));
   if (!ours) return leave_to_host(packet, Reason::kProtocolUnknown);
   if (source_is_bad(packet)) return bad(packet, Reason::kSourceBad);
@@ -309,10 +303,14 @@ void parse_ethernet(Packet& packet) {
   leave_to_host(packet, Reason::kNotIp);
 }
 
-// Ports at `offset` of a quote. RFC 792 promises eight bytes; the kernel asks for no more than it
-// uses (ip_vs_core.c, ip_vs_nat_icmp).
+// Ports at `offset` of a quote, if its protocol has any. RFC 792 promises eight bytes; the kernel
+// asks for no more than it uses (ip_vs_core.c, ip_vs_nat_icmp).
 bool quoted_ports(const uint8_t* data, uint32_t length, uint32_t offset, FlowKey* key) {
   constexpr uint32_t kPorts = 4;
+  if (is_ipsec(key->protocol)) {
+    key->source_port = key->destination_port = Be16{};
+    return true;
+  }
   if (key->protocol != kProtoTcp && key->protocol != kProtoUdp && key->protocol != kProtoSctp) {
     return false;
   }

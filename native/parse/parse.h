@@ -13,7 +13,7 @@ namespace uvs {
 void parse(Packet& packet, Link link);
 
 // Parses an IP packet that is quoted inside an ICMP error: as parse(), but the quote may be cut
-// short after the ports. False: not usable.
+// short after the ports; AH and ESP have none. False: not usable.
 bool parse_quoted(const uint8_t* data, uint32_t length, uint8_t family, FlowKey* key,
                   uint16_t* l4_offset);
 

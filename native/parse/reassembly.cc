@@ -361,8 +361,10 @@ void Reassembly::lend_first(uint16_t number, Packet* first) const {
     case kProtoTcp:
     case kProtoUdp:
     case kProtoSctp: first->kind = PacketKind::kFlow; return;
-    case kProtoEsp:
-    case kProtoAh: first->kind = PacketKind::kIpsec; return;
+    case kProtoAh:
+      if (first->family == 6) return;  // what stands behind it may be an ICMP error
+      [[fallthrough]];
+    case kProtoEsp: first->kind = PacketKind::kIpsec; return;
     case kProtoIcmp:
     case kProtoIcmp6:
       if (datagram.first_bytes >= kIcmpBytes) first->kind = PacketKind::kIcmp;

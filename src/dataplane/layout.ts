@@ -333,10 +333,12 @@ export const RECORDS = {
       destinationOffset: ['u32', 28],
       orderCount: ['u32', 32], // u32 destination slots, service by service, list order
       orderOffset: ['u32', 36],
-      localAddressCount: ['u32', 40], // addr records, service by service
+      localAddressCount: ['u32', 40], // addr records, service by service, then those held
       localAddressOffset: ['u32', 44],
-      localPortFirst: ['u16', 48], // FULLNAT local ports, both ends included
+      localPortFirst: ['u16', 48], // of new FULLNAT connections, both ends included
       localPortLast: ['u16', 50],
+      takenPortFirst: ['u16', 252], // of those there may be, of an earlier configuration too
+      takenPortLast: ['u16', 254],
       announceCount: ['u32', 52], // `announce` records
       announceOffset: ['u32', 56],
       udpTimeoutSec: ['u32', 60],

@@ -148,9 +148,11 @@ class BlockWriter {
 
 /** What the host adds to a configuration. */
 export interface HostFacts {
-  /** FULLNAT local ports, both ends included. */
+  /** Ports of new FULLNAT connections, both ends included. */
   readonly localPortFirst: number
   readonly localPortLast: number
+  /** Ports of those there may be, both ends included. */
+  readonly takenPorts: { readonly first: number; readonly last: number }
   /** Ports the host chooses its own from, both ends included: source ports of GUE tunnels. */
   readonly ephemeralPortFirst: number
   readonly ephemeralPortLast: number
@@ -167,6 +169,8 @@ export interface HostFacts {
     readonly together: ReadonlySet<string>
     /** Services have become such while they had connections. */
     readonly moved: boolean
+    /** All that FULLNAT connections may have, of an earlier configuration too. */
+    readonly localAddresses: readonly Address[]
   }
 }
 
@@ -174,7 +178,7 @@ export interface HostFacts {
 export function writeSnapshot(config: Config, generation: number, host: HostFacts): Uint8Array {
   const services = [...config.services.values()]
   const order = services.flatMap((service) => service.destinations.map((d) => d.slot))
-  const { local, placed: listed } = placeLocalAddresses(config, services)
+  const { local, placed: listed } = placeLocalAddresses(config, services, host.held.localAddresses)
   const serviceCount = 1 + services.reduce((most, s) => Math.max(most, s.slot), -1)
   const destinationCount = 1 + highestDestination(config)
   const serviceOffset = RECORDS.snapshotHeader.bytes
@@ -204,6 +208,8 @@ export function writeSnapshot(config: Config, generation: number, host: HostFact
     localAddressOffset,
     localPortFirst: host.localPortFirst,
     localPortLast: host.localPortLast,
+    takenPortFirst: host.takenPorts.first,
+    takenPortLast: host.takenPorts.last,
     ephemeralPortFirst: host.ephemeralPortFirst,
     ephemeralPortLast: host.ephemeralPortLast,
     unprivilegedStart: host.unprivilegedStart,
@@ -256,6 +262,7 @@ interface PlacedService {
 function placeLocalAddresses(
   config: Config,
   services: readonly Service[],
+  held: readonly Address[],
 ): { local: Address[]; placed: PlacedService[] } {
   const local: Address[] = []
   const firstByList = new Map<string, number>()
@@ -270,6 +277,8 @@ function placeLocalAddresses(
     }
     return { service, localFirst, localCount: list.length }
   })
+  const texts = new Set(local.map(({ text }) => text))
+  local.push(...held.filter(({ text }) => !texts.has(text)))
   return { local, placed }
 }
 

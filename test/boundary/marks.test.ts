@@ -19,6 +19,7 @@ import {
   randomPacket,
   randomRules,
 } from '../support/mark-model.js'
+import { BARE_HOST } from '../support/bare-host.js'
 import { buildFrame } from '../support/packet-builder.js'
 import { SeededRandom } from '../support/seeded-random.js'
 
@@ -59,15 +60,7 @@ describe('boundary: firewall marks', () => {
       const config = withRules(rules)
       const [first] = [random.pick(INTERFACES)]
       const rig = new MemoryCore([{ kind: 'memory' }], 256, true)
-      const ephemeral = {
-        ephemeralPortFirst: 32768,
-        ephemeralPortLast: 60999,
-        unprivilegedStart: 1024,
-      }
-      const held = { together: new Set<string>(), moved: false }
-      const ports = { localPortFirst: 1025, localPortLast: 65535, ...ephemeral }
-      const host = { ...ports, cookieSecret: new Uint8Array(36), announces: [] }
-      rig.adopt(writeSnapshot(config, 1, { ...host, portNames: [first], held }))
+      rig.adopt(writeSnapshot(config, 1, { ...BARE_HOST, portNames: [first] }))
       const misses = new MissBatch(
         rig.blocks.misses.buffer as SharedArrayBuffer,
         rig.blocks.misses.byteOffset,

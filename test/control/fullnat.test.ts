@@ -19,6 +19,7 @@ import { apply } from '../../src/control/model/apply.js'
 import { SERVICE_FLAGS } from '../../src/control/model/service.js'
 import { FULLNAT_FLAG, LIMITS, RECORDS, SERVICE_FLAG, UOA } from '../../src/dataplane/layout.js'
 import { writeSnapshot } from '../../src/dataplane/snapshot-writer.js'
+import { BARE_HOST } from '../support/bare-host.js'
 import {
   PLAIN,
   addDestination,
@@ -33,21 +34,9 @@ import {
 
 const S4 = serviceId()
 const S6 = serviceId('2001:db8::1')
-const HOST = {
-  localPortFirst: 5000,
-  localPortLast: 65535,
-  ephemeralPortFirst: 32768,
-  ephemeralPortLast: 60999,
-  unprivilegedStart: 1024,
-  announces: [],
-  portNames: [],
-  held: { together: new Set<string>(), moved: false },
-  cookieSecret: new Uint8Array(36),
-}
-
 /** The flags of the only service, and the header's bytes about FULLNAT. */
 function published(config: Config) {
-  const block = writeSnapshot(config, 1, HOST)
+  const block = writeSnapshot(config, 1, BARE_HOST)
   const view = new DataView(block.buffer)
   const { fields } = RECORDS.snapshotHeader
   const service = view.getUint32(fields.serviceOffset[1], true)

@@ -13,7 +13,8 @@ import {
 } from '../../src/dataplane/layout.js'
 import type { Field, RecordName } from '../../src/dataplane/layout.js'
 import { SnapshotView } from '../../src/dataplane/snapshot-view.js'
-import { writeSnapshot } from '../../src/dataplane/snapshot-writer.js'
+import { type HostFacts, writeSnapshot } from '../../src/dataplane/snapshot-writer.js'
+import { BARE_HOST } from '../support/bare-host.js'
 import { mappedBytes } from '../../src/control/model/address.js'
 import type { Config } from '../../src/control/model/config.js'
 import { markServiceId, SERVICE_FLAGS } from '../../src/control/model/service.js'
@@ -28,15 +29,10 @@ import {
   serviceIn,
 } from './fixtures.js'
 
-const HOST = {
+const HOST: HostFacts = {
+  ...BARE_HOST,
   localPortFirst: 5000,
-  localPortLast: 65535,
-  ephemeralPortFirst: 32768,
-  ephemeralPortLast: 60999,
-  unprivilegedStart: 1024,
-  announces: [],
-  portNames: [],
-  held: { together: new Set<string>(), moved: false },
+  takenPorts: { first: 4000, last: 65535 },
   cookieSecret: Uint8Array.from({ length: 36 }, (_, i) => i + 1),
 }
 
@@ -102,6 +98,7 @@ describe('snapshot writer', () => {
     assert.ok(block.buffer instanceof SharedArrayBuffer)
     assert.deepEqual([read.header('serviceCount'), read.header('destinationCount')], [3, 3])
     assert.deepEqual([read.header('localPortFirst'), read.header('localPortLast')], [5000, 65535])
+    assert.deepEqual([read.header('takenPortFirst'), read.header('takenPortLast')], [4000, 65535])
     assert.equal(read.header('unprivilegedStart'), 1024)
     const ephemeral = [read.header('ephemeralPortFirst'), read.header('ephemeralPortLast')]
     assert.deepEqual(ephemeral, [32768, 60999])
@@ -247,6 +244,20 @@ describe('snapshot writer', () => {
       configOf([{ kind: 'setDefaultLocalAddresses', addresses: [ip('198.18.9.1')] }]),
     )
     assert.equal(reader(writeSnapshot(many, 1, HOST)).header('localAddressCount'), 1)
+  })
+
+  it('lists local addresses of connections from before behind those of services', () => {
+    const config = configOf(
+      [addService(serviceId('198.18.0.1', 80))],
+      configOf([{ kind: 'setDefaultLocalAddresses', addresses: [ip('198.18.9.1')] }]),
+    )
+    const localAddresses = [ip('198.18.9.1'), ip('198.18.9.2')]
+    const host = { ...HOST, held: { ...HOST.held, localAddresses } }
+    const block = writeSnapshot(config, 1, host)
+    assert.equal(reader(block).header('localAddressCount'), 2)
+    const at = reader(block).header('localAddressOffset')
+    const list = [block.slice(at, at + 16), block.slice(at + 16, at + 32)]
+    assert.deepEqual(list, localAddresses.map(mappedBytes))
   })
 
   it('writes timeouts and sysctls', () => {

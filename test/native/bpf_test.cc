@@ -126,9 +126,10 @@ class Oracle {
   static bool IsIpsec(uint8_t protocol, bool six) {
     return protocol == 50 || (protocol == 51 && !six);
   }
-
-  Judgement Ipsec(const Addr& source, const Addr& destination) const {
-    return Flow({source, destination, Be16::of(500), Be16::of(500), 17});
+  // AH and ESP are taken for packets of their key exchange.
+  static Ends Known(const Ends& e) {
+    if (e.protocol != 50 && e.protocol != 51) return e;
+    return {e.source, e.destination, Be16::of(500), Be16::of(500), 17};
   }
 
   Judgement Flow(const Ends& e) const {
@@ -161,9 +162,10 @@ class Oracle {
 
   // A part of a datagram; `protocol` as its headers say.
   Judgement Part(const Addr& source, const Addr& destination, uint8_t protocol, bool six) const {
-    if (IsIpsec(protocol, six)) return Ipsec(source, destination);
+    if (IsIpsec(protocol, six)) return Flow(Known({source, destination, {}, {}, protocol}));
     const bool ours = protocol == 6 || protocol == 17 || protocol == 132 ||
-                      protocol == (six ? 58 : 1) || (six && (protocol == 43 || protocol == 60));
+                      protocol == (six ? 58 : 1) ||
+                      (six && (protocol == 43 || protocol == 51 || protocol == 60));
     if (!ours) return {};
     if (Has(destination, EntryKind::kVirtual)) {
       return {true, true, worker_of_client(source, Be16{}, workers_)};
@@ -267,7 +269,8 @@ Bytes Packet4(const Addr& source, const Addr& destination, uint8_t protocol, con
   return ip;
 }
 
-// Extension headers by number (0, 43, 44, 60), each 8 or 16 bytes; routing without segments left.
+// Extension headers by number (0, 43, 44, 51, 60), each 8 or 16 bytes; routing without segments
+// left.
 Bytes Packet6(const Addr& source, const Addr& destination, uint8_t protocol, const Bytes& payload,
               const std::vector<uint8_t>& extensions = {}, uint16_t fragment = 0) {
   Bytes chain;
@@ -278,7 +281,8 @@ Bytes Packet6(const Addr& source, const Addr& destination, uint8_t protocol, con
       Append16(chain, fragment);
       chain.insert(chain.end(), 4, 0);
     } else {
-      chain.push_back(static_cast<uint8_t>(i % 2));
+      const size_t units = extensions[i] == 51 ? 2 * (i % 2) : i % 2;
+      chain.push_back(static_cast<uint8_t>(units));
       chain.insert(chain.end(), 6 + 8 * (i % 2), 0);
     }
   }
@@ -368,11 +372,19 @@ Ends PickEnds(Random& random, int family) {
               PickPort(random), PickProtocol(random)};
 }
 
+// The same, of AH or ESP now and then.
+Ends PickAnyEnds(Random& random, int family) {
+  Ends e = PickEnds(random, family);
+  const uint64_t kinds = family == 4 ? 2 : 1;
+  if (random.Below(4) == 0) e.protocol = static_cast<uint8_t>(50 + random.Below(kinds));
+  return e;
+}
+
 std::vector<uint8_t> PickExtensions(Random& random) {
-  static constexpr uint8_t kKinds[] = {0, 43, 44, 60};
+  static constexpr uint8_t kKinds[] = {0, 43, 44, 51, 60};
   std::vector<uint8_t> extensions;
   for (uint64_t n = random.Below(3) == 0 ? random.Below(6) : 0; n > 0; n--) {
-    extensions.push_back(kKinds[random.Below(4)]);
+    extensions.push_back(kKinds[random.Below(std::size(kKinds))]);
   }
   return extensions;
 }
@@ -424,8 +436,9 @@ bool PartReadable(const Bytes& packet) {
   uint32_t walked = 0;
   size_t at = 40;
   for (uint8_t next = packet[6]; next != 44; walked++) {
+    const uint32_t bytes = next == 51 ? packet[at + 1] * 4u + 8 : packet[at + 1] * 8u + 8;
     next = packet[at];
-    at += packet[at + 1] * 8u + 8;
+    at += bytes;
   }
   return walked < kClassifierExtensionsMax;
 }
@@ -437,21 +450,18 @@ Judgement JudgePart(const Oracle& oracle, int family, const Addr& source, const 
 }
 
 Sample FlowSample(Random& random, const Oracle& oracle, int family) {
-  Ends e = PickEnds(random, family);
-  if (random.Below(4) == 0) e.protocol = static_cast<uint8_t>(50 + random.Below(2));
+  const Ends e = PickAnyEnds(random, family);
   const Shaped shaped = Shape(random, family, e.source, e.destination, e.protocol, Transport(e));
   const Bytes frame = OnLink(family, shaped.packet);
   if (shaped.part) return {frame, JudgePart(oracle, family, e.source, e.destination, shaped)};
-  if (!shaped.readable || (e.protocol == 51 && family == 6)) return {frame, {}};
-  const bool ipsec = Oracle::IsIpsec(e.protocol, family == 6);
-  return {frame, ipsec ? oracle.Ipsec(e.source, e.destination) : oracle.Flow(e)};
+  return {frame, shaped.readable ? oracle.Flow(Oracle::Known(e)) : Judgement{}};
 }
 
 Sample ErrorSample(Random& random, const Oracle& oracle, int family) {
   const uint8_t types4[] = {3, 4, 11, 3, 11, 0, 8, 5, 12};
   const uint8_t types6[] = {1, 2, 3, 4, 2, 127, 128, 129, 134};
   const uint8_t type = family == 4 ? types4[random.Below(9)] : types6[random.Below(9)];
-  const Ends quoted = PickEnds(random, family);
+  const Ends quoted = PickAnyEnds(random, family);
   const Shaped inner = Shape(random, family, quoted.source, quoted.destination, quoted.protocol,
                              Transport(quoted, 8));
   Bytes message = {type, 0, 0, 0, 0, 0, 0, 0};
@@ -465,7 +475,8 @@ Sample ErrorSample(Random& random, const Oracle& oracle, int family) {
   if (!outer.readable) return {frame, {}};
   if (type == (family == 4 ? 8 : 128)) return {frame, oracle.Echo(to)};
   const bool error = family == 4 ? type == 3 || type == 4 || type == 11 : type < 128;
-  return {frame, error && inner.readable && inner.first ? oracle.Error(to, quoted) : Judgement{}};
+  if (!error || !inner.readable || !inner.first) return {frame, {}};
+  return {frame, oracle.Error(to, Oracle::Known(quoted))};
 }
 
 // What a tunnel of this outer protocol carries in front of its packet. `good`: as IPVS sends it.
@@ -495,7 +506,7 @@ Bytes Middle(Random& random, uint8_t protocol, Be16 port, bool* good) {
 
 Sample TunnelErrorSample(Random& random, const Oracle& oracle) {
   const uint8_t protocol = std::array<uint8_t, 3>{4, 47, 17}[random.Below(3)];
-  const Ends inside = PickEnds(random, 4);
+  const Ends inside = PickAnyEnds(random, 4);
   const Be16 port = protocol == 17 ? PickPort(random) : Be16{};
   bool good = true;
   const Shaped inner =
@@ -511,7 +522,7 @@ Sample TunnelErrorSample(Random& random, const Oracle& oracle) {
   const Shaped outer = Shape(random, 4, from, director, 1, message);
   if (outer.part) return {OnLink(4, outer.packet), JudgePart(oracle, 4, from, director, outer)};
   if (!quoted.readable || !quoted.first || !outer.readable) return {OnLink(4, outer.packet), {}};
-  const Judgement judged = oracle.TunnelError(director, end, port, protocol, inside);
+  const Judgement judged = oracle.TunnelError(director, end, port, protocol, Oracle::Known(inside));
   if (judged.wanted && good) {
     return {OnLink(4, outer.packet), inner.readable && inner.first ? judged : Judgement{}};
   }

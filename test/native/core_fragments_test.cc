@@ -214,6 +214,33 @@ TEST(fragments_of_a_removed_service_are_told_of_by_the_address_they_went_to) {
   }
 }
 
+// The first part tells whose it was, and is answered alone (RFC 1122 3.2.2).
+TEST(fragments_whose_next_hop_is_silent_are_answered_once) {
+  for (const uint8_t method : {kMethodMasquerade, kMethodDirect}) {
+    for (const bool six : {false, true}) {
+      World world(method, six, kProtoUdp);
+      PassAll(world, {IpOf(world.Request())});
+      world.rig.hops().set_state(six ? rig::RigHops::kIn6 : rig::RigHops::kIn4,
+                                 HopState::kUnresolved);
+      const std::vector<Bytes> parts = FragmentsOf(IpOf(Long(world.Request(), 3000)), 1400);
+      CHECK_EQ(parts.size(), 3);
+      CHECK_EQ(PassAll(world, parts).size(), 0);
+      world.rig.pass_ms(kNeighbourWaitMs);
+      const std::vector<Sent> sent = world.Taken();
+      REQUIRE(CHECK_EQ(sent.size(), 1));
+      CHECK_EQ(sent[0].port, 0);
+      const Bytes& ip = sent[0].ip;
+      CHECK_EQ(test::WrongIn(ip), "");
+      const size_t header = six ? 40 : 20;
+      const size_t at = six ? 24 : 16;
+      CHECK_EQ(Part(ip, header, 2), six ? Bytes({1, 3}) : Bytes({3, 1}));
+      CHECK_EQ(Part(ip, at, six ? 16 : 4), test::AddressBytes(world.ends.client));
+      CHECK_EQ(Part(ip, header + 8 + at, six ? 16 : 4), test::AddressBytes(world.ends.service));
+      CHECK_EQ(Get16(ip, header + 8 + header + (six ? 8 : 0) + 2), 80);
+    }
+  }
+}
+
 TEST(fragments_refused_are_counted) {
   World world(kMethodMasquerade, false, kProtoUdp);
   const Bytes ip = IpOf(Long(world.Request()));
@@ -377,6 +404,40 @@ TEST(fragments_reach_the_worker_that_owns_the_flow) {
   }
 }
 
+// A local address or port that new connections do not get any more is still that of older ones.
+TEST(fragments_to_a_local_end_of_before_reach_its_worker) {
+  for (const bool six : {false, true}) {
+    World names(kMethodFullnat, six, kProtoUdp);
+    names.config.local_port_first = 5000;
+    names.config.local_port_last = 5001;
+    Workers workers(names, 2);
+    const Text text = names.Request();
+    const uint32_t owner =
+        worker_of_client(test::Address(text.source), Be16::of(text.source_port), 2);
+    Inject(*workers.rigs[owner], 0, {IpOf(text)});
+    workers.Run();
+    REQUIRE(CHECK_EQ(workers.Taken(owner, 1).size(), 1));
+    Text reply = Long(names.Request());
+    reply.source = names.ends.destination;
+    reply.source_port = names.config.destinations[0].port;
+    reply.destination = names.ends.local;
+    reply.destination_port = workers.rigs[owner]->core().table().at(0).local_port.host();
+
+    names.config.services[0].local = {test::Address(six ? "2001:db8:1::98" : "198.19.9.2")};
+    names.config.held_local = {test::Address(names.ends.local)};
+    names.config.local_port_first = 6000;
+    names.config.local_port_last = 6001;
+    names.config.taken_port_first = 5000;
+    for (auto& each : workers.rigs) REQUIRE(each->adopt(names.config));
+    Inject(*workers.rigs[1 - owner], 1, FragmentsOf(IpOf(reply), 1400, reply.id));
+    workers.Run();
+    workers.Run();
+    const std::optional<Bytes> back = Joined(workers.Taken(owner, 0));
+    REQUIRE(CHECK_EQ(back.has_value(), true));
+    CHECK_EQ(*back, IpOf(names.Returned(reply)));
+  }
+}
+
 // A service has come to have a worker for each client: packets go to that one now, connections are
 // where they were (decision 23).
 TEST(connections_are_asked_for_where_steering_has_moved) {
@@ -410,6 +471,22 @@ TEST(connections_are_asked_for_where_steering_has_moved) {
     reply.destination_port = text.source_port;
     at(after, 1, reply);
     CHECK_EQ(workers.Taken(before, 0).size(), 1);
+    // Errors about it go where it is, too.
+    for (const bool from_client : {true, false}) {
+      Text seen = from_client ? names.Returned(reply) : names.Forwarded(text);
+      if (from_client) seen.destination_port = text.source_port;
+      Text error = seen;
+      error.source = six ? "2001:db8::99" : "198.18.0.99";
+      error.destination = seen.source;
+      error.protocol = six ? kProtoIcmp6 : kProtoIcmp;
+      error.icmp_type = six ? 1 : 3;
+      error.payload = Bytes(4, 0);
+      test::PutAll(error.payload, IpOf(seen));
+      at(after, from_client ? 0 : 1, error);
+      CHECK_EQ(workers.Taken(before, from_client ? 1 : 0).size(), 1);
+      CHECK_EQ(workers.Taken(after, from_client ? 1 : 0).size(), 0);
+      CHECK_EQ(workers.rigs[after]->reason(Reason::kIcmpUnrelated), 0);
+    }
 
     // A new connection is the worker's that its packets come to; only it answers what it is asked.
     text.source_port++;
@@ -434,6 +511,63 @@ TEST(connections_are_asked_for_where_steering_has_moved) {
     workers.rigs[after]->run([](const MissRecord&) { return 0; });
     CHECK_EQ(workers.rigs[after]->reason(Reason::kNotSyn), 2);
   }
+}
+
+// AH and ESP go where their keys went, and so do errors about them.
+TEST(ipsec_is_asked_for_where_steering_has_moved) {
+  World names(kMethodMasquerade, false, kProtoUdp);
+  const Be16 ike = Be16::of(500);
+  const auto by = [&](Be16 port) {
+    return worker_of_client(test::Address(names.ends.client), port, 2);
+  };
+  for (uint32_t i = 1; by(ike) == by(Be16{}); i++) {
+    names.ends.client = "198.18.0." + std::to_string(i);
+  }
+  names.config.services[0].port = 500;
+  for (auto& each : names.config.destinations) each.port = 500;
+  Workers workers(names, 2);
+  const uint32_t before = by(ike);
+  const uint32_t after = by(Be16{});
+  const auto at = [&](uint32_t worker, uint32_t port, const Bytes& packet) {
+    Inject(*workers.rigs[worker], port, {packet});
+    for (int i = 0; i < 4; i++) workers.Run();
+  };
+  Text text = names.Request();
+  text.source_port = text.destination_port = 500;
+  at(before, 0, IpOf(text));
+  CHECK_EQ(workers.Taken(before, 1).size(), 1);
+
+  names.config.services[0].flags = kServiceByAddress;
+  names.config.steering_moved = true;
+  for (auto& each : workers.rigs) REQUIRE(each->adopt(names.config));
+  text.protocol = kProtoEsp;
+  const Bytes esp = test::Ip4Packet(text, Bytes(40, 9));
+  at(after, 0, esp);
+  const std::vector<Bytes> sent = workers.Taken(before, 1);
+  REQUIRE(CHECK_EQ(sent.size(), 1));
+  CHECK_EQ(workers.Taken(after, 1).size(), 0);
+  CHECK_EQ(workers.rigs[after]->reason(Reason::kNoService), 0);
+
+  Text error = names.Request();
+  error.source = names.ends.destination;
+  error.destination = names.ends.client;
+  error.protocol = kProtoIcmp;
+  error.icmp_type = 3;
+  error.payload = Bytes(4, 0);
+  test::PutAll(error.payload, sent[0]);
+  at(after, 1, IpOf(error));
+  CHECK_EQ(workers.Taken(before, 0).size(), 1);
+  CHECK_EQ(workers.Taken(after, 0).size(), 0);
+
+  // Of somebody whose keys went elsewhere: the worker that got it leaves it to the host.
+  text.source = "198.18.77.1";
+  while (worker_of_client(test::Address(text.source), Be16{}, 2) != after ||
+         worker_of_client(test::Address(text.source), ike, 2) != before) {
+    text.source = "198.18.77." + std::to_string(std::stoi(text.source.substr(10)) + 1);
+  }
+  at(after, 0, test::Ip4Packet(text, Bytes(40, 9)));
+  CHECK_EQ(workers.rigs[after]->reason(Reason::kNoService), 1);
+  CHECK_EQ(workers.rigs[before]->reason(Reason::kNoService), 0);
 }
 
 // A question that cannot be asked ends no connection: the packet is dropped, and comes again.

@@ -1,5 +1,5 @@
 // AH and ESP through the whole core (spec 3.2, 5.5.2): found as the connection of their key
-// exchange, never the first of one, new addresses and nothing else.
+// exchange, never the first of one, new addresses and nothing else; errors about them likewise.
 #include "core_world.h"
 
 namespace uvs {
@@ -61,6 +61,23 @@ struct Gateway {
     world.misses = world.rig.run([](const MissRecord&) { return 0; });
     CHECK_EQ(world.misses, 0);
     return world.Taken();
+  }
+
+  // A router's error about a packet that it saw, to the sender of that.
+  std::vector<Sent> PassError(const Text& seen, uint32_t port) {
+    return world.Pass(ErrorAbout(seen), port);
+  }
+  Text ErrorAbout(const Text& seen) const {
+    Text text;
+    text.source = seen.six() ? "2001:db8::99" : "198.18.0.99";
+    text.destination = seen.source;
+    text.protocol = seen.six() ? kProtoIcmp6 : kProtoIcmp;
+    text.icmp_type = seen.six() ? 2 : 3;
+    text.icmp_code = seen.six() ? 0 : 4;
+    text.payload = test::Hex("0000 0578");
+    test::PutAll(text.payload, IpWith(seen, Body(28)));
+    text.ethernet = true;
+    return text;
   }
 
   World world;
@@ -160,6 +177,99 @@ TEST(ipsec_in_fragments) {
   REQUIRE(sent.size() == 2);
   CHECK_EQ(sent[0].ip, IpWith(gateway.world.Forwarded(first), Part(body, 0, 1480)));
   CHECK_EQ(sent[1].ip, IpWith(gateway.world.Forwarded(second), Part(body, 1480, 120)));
+}
+
+// How a client's or a server's packets find the path's MTU.
+TEST(ipsec_errors_follow_the_connection) {
+  for (const uint8_t method : {kMethodMasquerade, kMethodDirect, kMethodTunnel}) {
+    for (const bool six : {false, true}) {
+      for (const uint8_t protocol : Protocols(six)) {
+        Gateway gateway(method, six);
+        Text seen = gateway.Request(protocol);
+        std::swap(seen.source, seen.destination);
+        CHECK_EQ(gateway.PassError(seen, 0).size(), 0);
+        CHECK_EQ(gateway.world.rig.reason(Reason::kIcmpUnrelated), 1);
+        gateway.Exchange();
+        const std::vector<Sent> sent = gateway.PassError(seen, 0);
+        REQUIRE(CHECK_EQ(sent.size(), 1));
+        CHECK_EQ(sent[0].port, 1);
+        const bool nat = method == kMethodMasquerade;
+        Text at_server = seen;
+        if (nat) at_server.source = gateway.world.ends.destination;
+        Text want = gateway.ErrorAbout(at_server);
+        want.ttl--;
+        const size_t front = method != kMethodTunnel ? 0 : six ? 40 : 20;
+        CHECK_EQ(Part(sent[0].ip, front, sent[0].ip.size() - front), test::IpOf(want));
+        if (!nat) continue;
+        const Text forwarded = gateway.world.Forwarded(gateway.Request(protocol));
+        const std::vector<Sent> back = gateway.PassError(forwarded, 1);
+        REQUIRE(CHECK_EQ(back.size(), 1));
+        CHECK_EQ(back[0].port, 0);
+        Text at_client = gateway.Request(protocol);
+        at_client.ttl = forwarded.ttl;
+        want = gateway.ErrorAbout(at_client);
+        want.source = gateway.world.ends.service;
+        want.ttl--;
+        CHECK_EQ(back[0].ip, test::IpOf(want));
+      }
+    }
+  }
+}
+
+// Only what begins connections may: AH and ESP never do.
+TEST(ipsec_errors_begin_nothing) {
+  Gateway gateway(kMethodMasquerade, false);
+  gateway.world.config.schedule_icmp = 1;
+  gateway.world.Adopt();
+  Text seen = gateway.Request(kProtoEsp);
+  std::swap(seen.source, seen.destination);
+  CHECK_EQ(gateway.PassError(seen, 0).size(), 0);
+  CHECK_EQ(gateway.world.misses, 0);
+  CHECK_EQ(gateway.world.rig.reason(Reason::kIcmpUnrelated), 1);
+}
+
+TEST(ipsec_whose_next_hop_is_silent_is_answered) {
+  for (const uint8_t method : {kMethodMasquerade, kMethodDirect}) {
+    for (const bool six : {false, true}) {
+      Gateway gateway(method, six);
+      gateway.Exchange();
+      World& world = gateway.world;
+      world.rig.hops().set_state(six ? rig::RigHops::kIn6 : rig::RigHops::kIn4,
+                                 HopState::kUnresolved);
+      CHECK_EQ(gateway.Pass(gateway.Request(kProtoEsp), Body(60)).size(), 0);
+      world.rig.pass_ms(kNeighbourWaitMs);
+      const std::vector<Sent> sent = world.Taken();
+      REQUIRE(CHECK_EQ(sent.size(), 1));
+      CHECK_EQ(sent[0].port, 0);
+      const Bytes& ip = sent[0].ip;
+      const size_t header = six ? 40 : 20;
+      const size_t at = six ? 24 : 16;
+      CHECK_EQ(Part(ip, header, 2), six ? Bytes({1, 3}) : Bytes({3, 1}));
+      CHECK_EQ(Part(ip, at, six ? 16 : 4), test::AddressBytes(world.ends.client));
+      CHECK_EQ(Part(ip, header + 8 + at, six ? 16 : 4), test::AddressBytes(world.ends.service));
+      CHECK_EQ(Part(ip, header + 8 + header, 60), Body(60));
+    }
+  }
+}
+
+// Over IPv6 AH is an extension header: what it protects has a connection of its own.
+TEST(what_ah_protects_over_ipv6_is_forwarded) {
+  for (const uint8_t method : test::kMethods) {
+    World world(method, true, kProtoUdp);
+    Text text = world.Request();
+    text.extensions = {{51, test::Hex("04 0000 00001001 00000001 a5*12")}};
+    const std::vector<Sent> sent = world.Pass(text);
+    REQUIRE(CHECK_EQ(sent.size(), 1));
+    CHECK_EQ(world.misses, 1);
+    const size_t front = method == kMethodTunnel ? 40 : 0;
+    CHECK_EQ(Part(sent[0].ip, front, sent[0].ip.size() - front), test::IpOf(world.Forwarded(text)));
+    if (!has_reply_key(method)) continue;
+    Text reply = world.Reply();
+    reply.extensions = text.extensions;
+    const std::vector<Sent> back = world.Pass(reply, 1);
+    REQUIRE(CHECK_EQ(back.size(), 1));
+    CHECK_EQ(back[0].ip, test::IpOf(world.Returned(reply)));
+  }
 }
 
 TEST(ipsec_that_does_not_fit_is_answered) {

@@ -357,9 +357,10 @@ inline std::string WrongIn(const Bytes& ip) {
     if (ip.size() != 40 + Get16(ip, 4)) return "IPv6 payload length";
     uint32_t next = ip[6];
     size_t at = 40;
-    while (next == 0 || next == 43 || next == 60) {
+    while (next == 0 || next == 43 || next == 51 || next == 60) {
+      const size_t bytes = ip.at(at + 1) * (next == 51 ? 4u : 8u) + 8;
       next = ip.at(at);
-      at += ip.at(at + 1) * 8u + 8;
+      at += bytes;
     }
     return WrongTransport(Part(ip, 8, 16), Part(ip, 24, 16), next, Part(ip, at, ip.size() - at));
   }

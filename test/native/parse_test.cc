@@ -116,6 +116,7 @@ const Bytes kOptions8 = Hex("00 01 04 0000 0000");  // PadN
 const Bytes kOptions16 = Hex("01 01 0c 00*12");
 const Bytes kRoutingDone = Hex("00 00 00 0000 0000");  // segments left 0
 const Bytes kRoutingOpen = Hex("00 00 01 0000 0000");
+const Bytes kAuthentication24 = Hex("04 0000 00001001 00000001 a5*12");  // SPI, number, a sum of 96
 
 }  // namespace
 
@@ -163,6 +164,9 @@ TEST(parse_options_and_extension_headers) {
   CheckFlow(text, 40);
   text.extensions.assign(kIp6ExtensionsMax, Extension{60, kOptions8});
   CheckFlow(text, 8 * kIp6ExtensionsMax);
+  text.extensions = {Extension{0, kOptions8}, Extension{51, kAuthentication24},
+                     Extension{60, kOptions8}};
+  CheckFlow(text, 40);
 }
 
 TEST(parse_trims_ethernet_padding) {
@@ -233,7 +237,7 @@ TEST(parse_what_is_left_to_the_host) {
     CheckReason("protocol", Judge(Build(text).bytes, Link::kIp), host, Reason::kProtocolUnknown);
   }
   text = Tcp6();
-  for (const uint8_t protocol : {uint8_t{59}, kProtoAh, kProtoIcmp}) {
+  for (const uint8_t protocol : {uint8_t{59}, kProtoIcmp}) {
     text.protocol = protocol;
     CheckReason("next header", Judge(Build(text).bytes, Link::kIp), host, Reason::kProtocolUnknown);
   }
@@ -359,6 +363,8 @@ TEST(parse_reasons_of_bad_ip6) {
       {"source route", chain({{43, kRoutingOpen}}), Reason::kIp6BadExtension},
       {"nine", chain(std::vector<Extension>(9, {60, kOptions8})), Reason::kIp6BadExtension},
       {"length beyond", WithByte(chain({{60, kOptions8}}), 41, 3), Reason::kIp6BadExtension},
+      {"AH beyond", WithByte(chain({{51, kAuthentication24}}), 41, 10), Reason::kIp6BadExtension},
+      {"AH to the end", WithByte(chain({{51, kAuthentication24}}), 41, 9), Reason::kL4Truncated},
       {"cut in extension", With(chain({{60, kOptions8}}), 4, 7), Reason::kIp6BadExtension},
       {"offset", WithByte(good, 52, 0x60), Reason::kTcpBadOffset},
       {"from a group", With(good, 8, 0xff02), Reason::kSourceBad},
@@ -478,7 +484,8 @@ TEST(parse_offload_of_sctp) {
 TEST(parse_every_truncation_has_a_reason) {
   for (Text text : {Tcp4(), Udp4(), Sctp4(), Icmp4(), Tcp6(), Udp6(), Sctp6(), Icmp6()}) {
     for (const bool more : {false, true}) {
-      if (more && text.six()) text.extensions = {{0, kOptions16}, {60, kOptions8}};
+      if (more && text.six())
+        text.extensions = {{0, kOptions16}, {51, kAuthentication24}, {60, kOptions8}};
       if (more && !text.six()) text.ip_options = Hex("01*12");
       text.ethernet = true;
       const Bytes whole = Build(text).bytes;
@@ -560,6 +567,30 @@ TEST(parse_quoted_needs_the_ports) {
   }
 }
 
+TEST(parse_quoted_of_ipsec_has_no_ports) {
+  for (Text text : {Tcp4(), Tcp6()}) {
+    for (const uint8_t protocol : {kProtoEsp, kProtoAh}) {
+      if (text.six() && protocol == kProtoAh) continue;  // an extension header
+      text.protocol = protocol;
+      const size_t header = text.six() ? 40 : 20;
+      const OwnFrame own(test::Part(Build(text).bytes, 0, header));
+      FlowKey key{};
+      key.source_port = key.destination_port = Be16::of(7);
+      uint16_t l4 = 0;
+      REQUIRE(parse_quoted(own.frame().data, own.frame().length, text.six() ? 6 : 4, &key, &l4));
+      CHECK_EQ(l4, header);
+      CHECK_EQ(key.protocol, protocol);
+      CHECK_EQ(key.source_port.host(), 0);
+      CHECK_EQ(key.destination_port.host(), 0);
+      const FlowKey known = connection_ends(key);
+      CHECK(known.source == test::Address(text.source));
+      CHECK_EQ(known.protocol, kProtoUdp);
+      CHECK_EQ(known.source_port.host(), 500);
+      CHECK_EQ(known.destination_port.host(), 500);
+    }
+  }
+}
+
 TEST(parse_quoted_of_fragments_options_and_strangers) {
   const auto usable = [](const Bytes& bytes, uint8_t family) -> std::optional<uint16_t> {
     const OwnFrame own(bytes);
@@ -591,6 +622,8 @@ TEST(parse_quoted_of_fragments_options_and_strangers) {
   CHECK(!usable(Build(text).bytes, 6));
   text.extensions = {{60, kOptions8}};
   CHECK(usable(Build(text).bytes, 6) == 48);
+  text.extensions = {{51, kAuthentication24}};
+  CHECK(usable(Build(text).bytes, 6) == 64);
   text.extensions = {};
   text.source = "::ffff:198.18.0.7";
   CHECK(!usable(Build(text).bytes, 6));

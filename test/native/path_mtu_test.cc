@@ -217,6 +217,34 @@ TEST(tunnel_errors_of_other_kinds_are_passed_on) {
   }
 }
 
+// A tunnel inside the tunnel: ESP finds its connection by its key exchange.
+TEST(tunnel_errors_about_ipsec_are_passed_on) {
+  for (const Kind& kind : kKinds) {
+    for (const uint8_t protocol : {kProtoEsp, kProtoAh}) {
+      World world(kMethodTunnel, false, kProtoUdp);
+      world.config.services[0].port = 500;
+      Configure(world, kind);
+      Text keys = world.Request();
+      keys.source_port = keys.destination_port = 500;
+      REQUIRE(world.Pass(keys).size() == 1);
+      Text text = world.Request();
+      text.protocol = protocol;
+      Bytes frame = test::Hex("020000000001 020000000002 0800");
+      test::PutAll(frame, test::Ip4Packet(text, Bytes(1400, 5)));
+      world.rig.port(0).inject(frame.data(), static_cast<uint32_t>(frame.size()));
+      world.rig.run([](const MissRecord&) { return 0; });
+      const std::vector<Sent> outer = world.Taken();
+      REQUIRE(CHECK_EQ(outer.size(), 1));
+      const std::vector<Sent> sent = world.Pass(RouterError(outer[0].ip, 3, 4, 1400), 1);
+      REQUIRE(CHECK_EQ(sent.size(), 1));
+      CHECK_EQ(sent[0].port, 0);
+      CHECK_EQ(test::WrongIn(sent[0].ip), "");
+      CHECK_EQ(Part(sent[0].ip, 16, 4), test::AddressBytes(world.ends.client));
+      CHECK_EQ(Get32(sent[0].ip, 24), 1400 - kind.front);
+    }
+  }
+}
+
 TEST(tunnel_error_with_a_wrong_checksum_is_dropped) {
   World world(kMethodTunnel);
   Configure(world, kKinds[0]);

@@ -119,20 +119,19 @@ TEST(reassembly_keeps_datagrams_apart) {
 }
 
 // IPv6 extension headers in front of the fragment header stay, those behind it are data.
-TEST(reassembly_ip6_extension_headers) {
+void ReassembleBehind(uint8_t extension, const Bytes& rest) {
   Text text;
   text.source = "2001:db8::7";
   text.destination = "2001:db8:1::10";
   text.protocol = kProtoUdp;
   text.payload = Bytes(2000, 0x5a);
-  const Bytes bare = Build(text).bytes;
-  text.extensions = {{0, test::Hex("00 01 04 0000 0000")}, {60, test::Hex("00 01 04 0000 0000")}};
+  text.extensions = {{0, test::Hex("00 01 04 0000 0000")}, {extension, rest}};
   const Bytes whole = Build(text).bytes;
-  // By hand: hop-by-hop in front, then the fragment header, then destination options and UDP.
+  // By hand: hop-by-hop in front, then the fragment header, then the extension and UDP.
   const auto fragment = [&](size_t start, size_t end, bool more) {
     Bytes out = test::Part(whole, 0, 48);
     out[40] = 44;
-    test::Put16(out, 60 << 8);
+    test::Put16(out, extension * 256u);
     test::Put16(out, static_cast<uint32_t>(start | more));
     test::Put32(out, 9);
     test::PutAll(out, test::Part(whole, 48 + start, end - start));
@@ -144,6 +143,11 @@ TEST(reassembly_ip6_extension_headers) {
   const Told told = bench.Add(fragment(0, 1400, true));
   REQUIRE(CHECK_EQ(told.outcome, Outcome::kWhole));
   CHECK_EQ(told.datagram, whole);
+}
+
+TEST(reassembly_ip6_extension_headers) {
+  ReassembleBehind(60, test::Hex("00 01 04 0000 0000"));
+  ReassembleBehind(51, test::Hex("04 0000 00001001 00000001 a5*12"));
 }
 
 TEST(reassembly_dont_fragment_stays_where_the_largest_fragment_had_it) {

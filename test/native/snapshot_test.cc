@@ -170,6 +170,8 @@ TEST(snapshot_faults) {
       {kRange, [](B& b) { b.header().local_address_count = 1u << 28; }},
       {kRange, [](B& b) { b.header().local_port_first = 0; }},
       {kRange, [](B& b) { b.header().local_port_last = 1; }},
+      {kRange, [](B& b) { b.header().taken_port_first = b.header().local_port_first + 1; }},
+      {kRange, [](B& b) { b.header().taken_port_last = b.header().local_port_last - 1; }},
       {kRange, [](B& b) { b.header().synproxy_offset = 0xfffffffc; }},
       {kRange, [](B& b) { b.header().synproxy_offset += 4; }},
       {kService,

@@ -104,6 +104,10 @@ describe('packet builder', () => {
 describe('packet builder and decoder', () => {
   const fragment = { type: PROTOCOL.fragment, body: hex('0001 00000007') }
   const options = { type: PROTOCOL.destinationOptions, body: hex('0104 00000000') }
+  const authentication = {
+    type: PROTOCOL.authentication,
+    body: hex('0000 00001001 00000001 a5a5a5a5a5a5a5a5a5a5a5a5'),
+  }
   const inner: IpPacket = { ip: v4, tcp: { source: 40000, destination: 80, flags: 'SEC' } }
   const cases: Record<string, Frame> = {
     'TCP over IPv4': { ethernet, ip: v4, tcp: { source: 1, destination: 80 }, payload: 'GET /' },
@@ -119,6 +123,12 @@ describe('packet builder and decoder', () => {
       ip: { ...v6, flowLabel: 0xabcde, trafficClass: 0xfe, extensions: [options, options] },
       udp: { source: 53, destination: 9 },
       payload: 'odd',
+    },
+    'UDP behind AH': {
+      ethernet,
+      ip: { ...v6, extensions: [authentication, options] },
+      udp: { source: 53, destination: 9 },
+      payload: 'signed',
     },
     'a first fragment': {
       ethernet,

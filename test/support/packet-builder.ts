@@ -243,6 +243,13 @@ function buildIp4(
   return concat(header, body)
 }
 
+/** The second byte of an extension header (RFC 8200 4.2, RFC 4302 2.2). */
+function lengthField(type: number, content: Uint8Array): number {
+  if (type === PROTOCOL.fragment) return 0
+  const bytes = content.length + 2
+  return type === PROTOCOL.authentication ? bytes / 4 - 2 : bytes / 8 - 1
+}
+
 function buildIp6(
   ip: Ip,
   source: Uint8Array,
@@ -254,9 +261,10 @@ function buildIp6(
   const last = ip.protocol ?? protocol
   const chain = extensions.map(({ type, body: content }, i) => {
     if ((content.length + 2) % 8 !== 0) throw new RangeError('an extension is 8n bytes long')
-    // The second byte counts 8-byte units after the first; a fragment header has it reserved.
-    const length = type === PROTOCOL.fragment ? 0 : (content.length + 2) / 8 - 1
-    return concat(Uint8Array.of(extensions[i + 1]?.type ?? last, length), content)
+    return concat(
+      Uint8Array.of(extensions[i + 1]?.type ?? last, lengthField(type, content)),
+      content,
+    )
   })
   const rest = concat(...chain, body)
   const first = 6 * 2 ** 28 + (ip.trafficClass ?? 0) * 2 ** 20 + (ip.flowLabel ?? 0)

@@ -123,8 +123,15 @@ const EXTENSIONS: readonly number[] = [
   PROTOCOL.hopByHop,
   PROTOCOL.routing,
   PROTOCOL.fragment,
+  PROTOCOL.authentication,
   PROTOCOL.destinationOptions,
 ]
+
+/** Bytes of an extension header whose second byte is `field` (RFC 8200 4.2, RFC 4302 2.2). */
+function extensionBytes(type: number, field: number): number {
+  if (type === PROTOCOL.fragment) return 8
+  return type === PROTOCOL.authentication ? (field + 2) * 4 : (field + 1) * 8
+}
 
 function decodeIp6(bytes: Uint8Array): DecodedPacket {
   const first = readBigEndian(bytes, 0, 4)
@@ -137,7 +144,7 @@ function decodeIp6(bytes: Uint8Array): DecodedPacket {
   let whole = true
   while (EXTENSIONS.includes(protocol)) {
     const isFragment = protocol === PROTOCOL.fragment
-    const length = isFragment ? 8 : (readBigEndian(bytes, offset + 1, 1) + 1) * 8
+    const length = extensionBytes(protocol, readBigEndian(bytes, offset + 1, 1))
     extensions.push({ type: protocol, body: bytes.slice(offset + 2, offset + length) })
     // Offset or "more fragments": the transport checksum covers what is not here.
     if (isFragment && (readBigEndian(bytes, offset + 2, 2) & 0xfff9) !== 0) whole = false

@@ -18,6 +18,7 @@ export const PROTOCOL = {
   gre: 47,
   icmp6: 58,
   noNext: 59,
+  authentication: 51,
   destinationOptions: 60,
   sctp: 132,
 } as const

@@ -50,6 +50,12 @@ export const PROTOCOL = 177
 /** A port no rule can name: the kernel refuses it (net/core/fib_rules.c, port range checks). */
 export const PORT_MAX = 65535
 
+/** The key exchange of AH and ESP, which have no ports and go where it goes (spec 3.2). */
+const IKE_PORT = 500
+
+/** ESP and AH; over IPv6 the latter is an extension header, which rules do not look behind. */
+const IPSEC: Readonly<Record<Family, readonly number[]>> = { 4: [50, 51], 6: [50] }
+
 const PREFERENCE = {
   OUT: 70,
   TUNNELED: 70,
@@ -103,7 +109,8 @@ function familyRules(config: Config, options: RuleOptions, family: Family): Fami
   const sources = routableSources(config, family)
   if (options.io === 'af_packet') {
     const local = sources.filter(({ address }) => options.own.has(address.text))
-    return { rules: unique(local.map((one) => take(`iif lo ${from(one)}`))), localMoved: false }
+    const rules = local.flatMap(repliesOf).map((one) => take(`iif lo ${one}`))
+    return { rules: unique(rules), localMoved: false }
   }
   const marked = selectedEnds(config).filter(({ address }) => address.family === family)
   const takes = [
@@ -113,7 +120,8 @@ function familyRules(config: Config, options: RuleOptions, family: Family): Fami
   ]
   const replies = sources
     .filter(({ fullnat }) => !fullnat)
-    .map((one) => rule(PREFERENCE.REPLY, `${from(one)} lookup ${TABLE}`))
+    .flatMap(repliesOf)
+    .map((one) => rule(PREFERENCE.REPLY, `${one} lookup ${TABLE}`))
   if (takes.length + replies.length === 0) return NOTHING
   const local = [...localAddresses(config), ...options.heldAddresses]
   const addresses = [...virtualAddresses(config), ...local]
@@ -150,8 +158,8 @@ function tunneledRules(config: Config, { tunnels }: RuleOptions): string[] {
 }
 
 /**
- * Rules cannot name port 0 or 65535; SCTP is not forwarded. A destination brings the ICMP errors to
- * it along unless the host has an address in it.
+ * Rules cannot name port 0 or 65535. A destination brings the ICMP errors to it along unless the
+ * host has an address in it.
  */
 function markRules(ends: readonly MarkEnd[], { own }: RuleOptions, family: Family): string[] {
   const to = ({ address, bits }: MarkEnd) => (bits === 0 ? '' : `to ${address.text}/${bits} `)
@@ -159,8 +167,11 @@ function markRules(ends: readonly MarkEnd[], { own }: RuleOptions, family: Famil
     const [first, last] = [Math.max(end.first, 1), Math.min(end.last, PORT_MAX - 1)]
     if (first > last) return []
     const dport = end.first === 0 && end.last === PORT_MAX ? '' : ` dport ${first}-${last}`
-    const selector = `${to(end)}ipproto ${PROTOCOL_NUMBER[end.protocol]}${dport}`
-    return [rule(PREFERENCE.MARKED, `${selector} lookup ${TABLE}`)]
+    const isIke = end.protocol === 'udp' && first <= IKE_PORT && IKE_PORT <= last
+    return [
+      `${to(end)}ipproto ${PROTOCOL_NUMBER[end.protocol]}${dport}`,
+      ...(isIke ? IPSEC[family].map((number) => `${to(end)}ipproto ${number}`) : []),
+    ].map((selector) => rule(PREFERENCE.MARKED, `${selector} lookup ${TABLE}`))
   })
   if (ports.length === 0) return []
   const icmp = ends
@@ -195,6 +206,9 @@ function serviceRules(config: Config, options: RuleOptions, family: Family): str
     const port = id.port === 0 ? '' : ` dport ${id.port}`
     return take(`to ${id.address.text} ipproto ${PROTOCOL_NUMBER[id.protocol]}${port}`)
   })
+  const ipsec = ends
+    .filter(isIke)
+    .flatMap(({ address }) => IPSEC[family].map((n) => take(`to ${address.text} ipproto ${n}`)))
   const data = ftpDataAddresses(config)
     .filter((address) => address.family === family)
     .flatMap(({ text }) =>
@@ -202,7 +216,7 @@ function serviceRules(config: Config, options: RuleOptions, family: Family): str
         take(`to ${text} ipproto ${PROTOCOL_NUMBER.tcp} dport ${range}`),
       ),
     )
-  return [...ports, ...data, ...icmp]
+  return [...ports, ...ipsec, ...data, ...icmp]
 }
 
 /** Rules cannot name port 0 or 65535. */
@@ -252,6 +266,17 @@ export function unroutable(config: Config): string[] {
 
 function icmpProtocol(family: Family): number {
   return family === 4 ? 1 : 58
+}
+
+function isIke({ protocol, port }: Pick<ReplySource, 'protocol' | 'port'>): boolean {
+  return protocol === 'udp' && (port === 0 || port === IKE_PORT)
+}
+
+/** What selects the replies of a masquerade destination. */
+function repliesOf(source: ReplySource): string[] {
+  const { address } = source
+  const ipsec = isIke(source) ? IPSEC[address.family] : []
+  return [from(source), ...ipsec.map((number) => `from ${address.text} ipproto ${number}`)]
 }
 
 function from({ address, protocol, port }: ReplySource): string {

@@ -12,6 +12,7 @@ import { MemoryCore } from '../../../src/dataplane/memory-core.js'
 import { laneOf, type SharedBlocks } from '../../../src/dataplane/memory.js'
 import type { SyntheticPort } from '../../../src/dataplane/native.js'
 import { writeSnapshot } from '../../../src/dataplane/snapshot-writer.js'
+import { BARE_HOST } from '../../support/bare-host.js'
 import { buildFrame } from '../../support/packet-builder.js'
 
 export const SERVICE_ADDRESS = '198.19.0.1'
@@ -64,17 +65,7 @@ export function webConfig(method: Method = 'direct', destinations = 2): Config {
 
 /** The snapshot block of a configuration. */
 export function blockOf(config: Config, generation = 1): Uint8Array {
-  return writeSnapshot(config, generation, {
-    localPortFirst: 1025,
-    localPortLast: 65535,
-    ephemeralPortFirst: 32768,
-    ephemeralPortLast: 60999,
-    unprivilegedStart: 1024,
-    cookieSecret: new Uint8Array(36),
-    announces: [],
-    portNames: [],
-    held: { together: new Set<string>(), moved: false },
-  })
+  return writeSnapshot(config, generation, BARE_HOST)
 }
 
 /** A TCP frame of client number `client` to the service. */

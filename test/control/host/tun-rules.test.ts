@@ -1,5 +1,6 @@
 /** Policy rules as data: which there are, in which order they change, and how leftovers go. */
 import assert from 'node:assert/strict'
+import type { IoKind } from '../../../src/control/dataplane-port.js'
 import { parseRules } from '../../../src/control/host/leftovers.js'
 import {
   batchText,
@@ -11,7 +12,7 @@ import {
   type RuleOptions,
 } from '../../../src/control/host/tun-rules.js'
 import { parseMarkWords, splitWords } from '../../../src/control/model/mark-parse.js'
-import { markServiceId, SERVICE_FLAGS } from '../../../src/control/model/service.js'
+import { markServiceId, SERVICE_FLAGS, type ServiceId } from '../../../src/control/model/service.js'
 import type { PublicCommand } from '../../../src/control/model/commands.js'
 import { addDestination, addService, configOf, ip, serviceId } from '../fixtures.js'
 
@@ -50,6 +51,37 @@ describe('routing rules', () => {
       localMoved: false,
     })
     assert.deepEqual(wanted[6], NO_RULES[6])
+  })
+
+  it('bring AH and ESP to where their keys are exchanged', () => {
+    const texts = (id: ServiceId, port: number, own = TUN.own, io: IoKind = 'tun'): string[] => {
+      const real = id.address.family === 4 ? '198.18.0.21' : '2001:db8::21'
+      const config = configOf([addService(id), addDestination(id, real, {}, port)])
+      const { rules } = wantedRules(config, { ...TUN, own, io })[id.address.family]
+      return rules.filter((one) => / ipproto 5[01] /.test(one))
+    }
+    const four = ['198.18.9.1', '198.18.0.21']
+    const wanted = [50, 51].map(
+      (n) => `pref 72 to ${four[0]} ipproto ${n} lookup 7777 protocol 177`,
+    )
+    const back = [50, 51].map(
+      (n) => `pref 76 from ${four[1]} ipproto ${n} lookup 7777 protocol 177`,
+    )
+    assert.deepEqual(texts(serviceId(four[0], 500, 'udp'), 500), [...wanted, ...back])
+    assert.deepEqual(texts(serviceId(four[0], 0, 'udp'), 0), [...wanted, ...back])
+    // Behind another port the destination's ESP is nobody's.
+    assert.deepEqual(texts(serviceId(four[0], 500, 'udp'), 5000), wanted)
+    assert.deepEqual(texts(serviceId(four[0], 501, 'udp'), 500), back)
+    assert.deepEqual(texts(serviceId(four[0], 500, 'tcp'), 500), [])
+    const six = serviceId('2001:db8:9::1', 500, 'udp')
+    assert.deepEqual(texts(six, 500), [
+      'pref 72 to 2001:db8:9::1 ipproto 50 lookup 7777 protocol 177',
+      'pref 76 from 2001:db8::21 ipproto 50 lookup 7777 protocol 177',
+    ])
+    assert.deepEqual(
+      texts(serviceId(four[0], 500, 'udp'), 500, new Set(['198.18.0.21']), 'af_packet'),
+      [50, 51].map((n) => `pref 72 iif lo from ${four[1]} ipproto ${n} lookup 7777 protocol 177`),
+    )
   })
 
   it('with ignore_tunneled: what came out of a tunnel goes past the services', () => {
@@ -162,6 +194,18 @@ describe('routing rules of marks', () => {
     ])
     // The rule without destination is for the host's own address too.
     assert.ok(localMoved)
+  })
+
+  it('bring AH and ESP along where they bring the port of their keys', () => {
+    const ipsec = (words: string) =>
+      own(words).rules.filter((one) => one.includes('pref 71') && / ipproto 5[01] /.test(one))
+    const wanted = [50, 51].map(
+      (n) => `pref 71 to 198.18.9.1/32 ipproto ${n} lookup 7777 protocol 177`,
+    )
+    assert.deepEqual(ipsec('-d 198.18.9.1 -p udp --dport 500 --set-mark 5'), wanted)
+    assert.deepEqual(ipsec('-d 198.18.9.1 -p udp --dport 400:600 --set-mark 5'), wanted)
+    assert.deepEqual(ipsec('-d 198.18.9.1 -p udp --dport 501: --set-mark 5'), [])
+    assert.deepEqual(ipsec('-d 198.18.9.1 -p tcp --dport 500 --set-mark 5'), [])
   })
 
   it('are none without a service of the mark, and never name port 0 or 65535', () => {
