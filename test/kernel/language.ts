@@ -60,6 +60,8 @@ export interface IcmpErrorStep {
   readonly source: string
   /** How much of the packet is quoted, from its IP header on. */
   readonly quotedBytes: number
+  /** Nothing is sent about what direct routing forwarded. */
+  readonly unlessDirect?: boolean
 }
 
 export interface Scenario {

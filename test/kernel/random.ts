@@ -318,6 +318,8 @@ class Maker {
       icmp: { type, code },
       source: family === 4 ? '$R30' : '$R30v6',
       quotedBytes: family === 4 ? 28 : 48,
+      // Different by docs/compat.md: the host lets those pass.
+      unlessDirect: true,
     })
   }
 

@@ -223,9 +223,12 @@ class Run {
     })
   }
 
-  #icmpError({ from, flow, icmp, source, quotedBytes }: IcmpErrorStep): Seen[] | undefined {
+  #icmpError(error: IcmpErrorStep): Seen[] | undefined {
+    const { from, flow, icmp, source, quotedBytes } = error
     const quoted = this.#lastOf(from, flow)
     if (quoted?.frame.ip === undefined) return undefined
+    const isDirect = quoted.frame.ip.destination === this.#named(flow.virtual.address)
+    if (isDirect && error.unlessDirect === true) return undefined
     const mac = from === 'client' ? GATEWAY.mac : quoted.frame.ethernet.destination
     const ip = { source, destination: quoted.frame.ip.source, identification: ICMP_IDENTIFICATION }
     const payload = quoted.raw.slice(ETHERNET_BYTES, ETHERNET_BYTES + quotedBytes)
