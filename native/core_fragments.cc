@@ -28,11 +28,11 @@ void Core::reassemble(Packet& packet) {
     packet.reason = Reason::kIcmp6Fragment;
     return;
   }
-  // All parts of AH and ESP have one key, and come to its worker by it.
-  const bool ours = packet.kind == PacketKind::kFlow || packet.kind == PacketKind::kIcmp;
+  const bool icmp = packet.kind == PacketKind::kIcmp;
+  const bool ours = icmp || packet.kind == PacketKind::kFlow || packet.kind == PacketKind::kIpsec;
   if (memory_.workers == 1 || !ours) return;
   FlowKey key = packet.key;
-  const bool flow = packet.kind == PacketKind::kFlow || quoted_flow(packet, &key);
+  const bool flow = !icmp || quoted_flow(packet, &key);
   key = connection_ends(key);
   if (flow && table_.find(key, table_.hash(key)) != kNoEntry) return;  // ours already
   const uint32_t owner = owner_of(packet);

@@ -34,10 +34,17 @@ void Core::icmp(uint16_t number) {
   const FlowKey ends = quotes ? connection_ends(inverse) : FlowKey{};
   if (quotes) {
     const uint32_t entry = table_.find(ends, table_.hash(ends));
-    if (entry != kNoEntry) return follow(packet, entry);
+    if (entry != kNoEntry) {
+      // What it speaks of never got through (ipsec() in core.cc).
+      if (is_ipsec(inverse.protocol) && table_.at(entry >> 1).method == kMethodFullnat) {
+        return counters_.count(Reason::kMethodUnsupported);
+      }
+      return follow(packet, entry);
+    }
   }
   if (steering_moved_ && (of_tunnel || quotes)) [[unlikely]] {
-    if (ask_other(number, of_tunnel ? connection_ends(quoted.client.key) : ends)) return;
+    const FlowKey key = of_tunnel ? connection_ends(quoted.client.key) : ends;
+    if (table_.find(key, table_.hash(key)) == kNoEntry && ask_other(number, key)) return;
   }
   if (quotes && snapshot_.sysctl(kSysctlScheduleIcmp) != 0 && schedule_related(number, inverse)) {
     return;
@@ -111,6 +118,9 @@ void Core::neighbour_silent(const Frame& frame) {
     Packet error{};
     error.frame = *answer;
     parse(error, Link::kIp);
+    FlowKey quoted;
+    // Long extension headers: what could be translated is cut off.
+    if (error.kind != PacketKind::kIcmp || !quoted_flow(error, &quoted)) return;
     return follow(error, entry, true);
   }
   egress_.send(*answer, 0, packet.family, back, now);
@@ -119,8 +129,9 @@ void Core::neighbour_silent(const Frame& frame) {
 
 // schedule_icmp (spec 5.7.2): an error about a reply that belongs to no connection begins one, as
 // if a packet of `flow`, client to service, had come; its ports are all that is asked of it. False:
-// no service wants it (none is of AH or ESP).
+// no service wants it.
 bool Core::schedule_related(uint16_t number, const FlowKey& flow) {
+  if (is_ipsec(flow.protocol)) return false;  // never the first of one (ipsec() in core.cc)
   const uint32_t mark = snapshot_.marks().mark_of(flow, packets_[number].frame.port);
   const uint16_t slot = find_service(snapshot_, flow, mark);
   if (slot == kNoSlot) return false;

@@ -29,7 +29,7 @@ bool checksum_good(const Packet& packet) {
   return fold(add_sums(sum_bytes(packet.transport(), bytes), pseudo)) == 0xffff;
 }
 
-// A header of its own right in front of the message: options stay behind.
+// A header of its own right in front of the message: options and extension headers stay behind.
 void write_header4(Packet& packet, uint16_t id) {
   const uint8_t tos = Ip4(packet.ip()).tos();
   const uint32_t message = packet.l3 + packet.l3_bytes - packet.l4;
@@ -50,12 +50,20 @@ void write_header4(Packet& packet, uint16_t id) {
   ip.set_checksum(static_cast<uint16_t>(~fold(sum_header20(at))));
 }
 
-// Both addresses change places, so that the pseudo-header's sum stays.
+// The same. Both addresses change places, so that the pseudo-header's sum stays.
 void write_header6(Packet& packet) {
-  Ip6 ip(packet.ip());
+  const Be32 version_class_and_flow = load32(packet.ip());
+  const uint32_t message = packet.l3 + packet.l3_bytes - packet.l4;
+  packet.l3 = static_cast<uint16_t>(packet.l4 - kIp6Bytes);
+  packet.l3_bytes = kIp6Bytes + message;
+  uint8_t* at = packet.ip();
+  Ip6 ip(at);
+  store32(at, version_class_and_flow);
+  ip.set_payload_bytes(message);
+  at[6] = kProtoIcmp6;
+  ip.set_hop_limit(kReplyTtl);
   std::memcpy(ip.source(), packet.key.destination.bytes, 16);
   std::memcpy(ip.destination(), packet.key.source.bytes, 16);
-  ip.set_hop_limit(kReplyTtl);
 }
 
 }  // namespace

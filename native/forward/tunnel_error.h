@@ -13,8 +13,8 @@ struct QuotedTunnel {
   Packet client;          // the client's packet, as it was sent; its end may be missing
 };
 
-// Whether `packet` is an ICMP error that quotes a tunnel packet with a TCP or UDP packet inside,
-// up to its ports at least. Needs `packet.kind == kIcmp`. A UDP packet may be one of no tunnel: who
+// Whether `packet` is an ICMP error that quotes a tunnel packet with a packet inside that
+// parse_quoted() can read. Needs `packet.kind == kIcmp`. A UDP packet may be one of no tunnel: who
 // asks knows by `tunnel.port` and the connection.
 bool quoted_tunnel(const Packet& packet, QuotedTunnel* out);
 

@@ -310,6 +310,10 @@ inline void set_fullnat(SnapshotHeaderRecord* h, const ConfigText& text) {
   h->uoa_mode = text.uoa_mode;
   h->uoa_trail = text.uoa_trail;
   std::copy(std::begin(text.fullnat_sec), std::end(text.fullnat_sec), h->fullnat_tcp_timeout_sec);
+  h->local_port_first = text.local_port_first;
+  h->local_port_last = text.local_port_last;
+  h->taken_port_first = std::min(text.taken_port_first, text.local_port_first);
+  h->taken_port_last = std::max(text.taken_port_last, text.local_port_last);
 }
 
 // The block that a description stands for; its length is in the header.
@@ -347,10 +351,6 @@ inline std::vector<uint64_t> block_of(const ConfigText& text) {
   h->mark_port_offset = static_cast<uint32_t>(ports_at);
   h->mark_end_count = static_cast<uint32_t>(text.mark_ends.size());
   h->mark_end_offset = static_cast<uint32_t>(ends_at);
-  h->local_port_first = text.local_port_first;
-  h->local_port_last = text.local_port_last;
-  h->taken_port_first = std::min(text.taken_port_first, text.local_port_first);
-  h->taken_port_last = std::max(text.taken_port_last, text.local_port_last);
   std::copy(std::begin(text.ftp_ports), std::end(text.ftp_ports), h->ftp_ports);
   h->ephemeral_port_first = 32768;
   h->ephemeral_port_last = 60999;

@@ -51,11 +51,11 @@
 // address alone (of FULLNAT replies the local one). The first line that fits decides.
 // An ICMP error is ICMP type 3, 4, 11 or ICMPv6 type below 128 (spec 5.7) that quotes L4 with
 // ports, AH or ESP; "about C:q -> D:p" is what it quotes. "About a tunnel packet" is an ICMP (v4)
-// error that quotes IPIP or GRE (t is 0), or GUE over UDP to port t, with an IPv4 packet of L4
-// inside, of which the ports are there (spec 5.7.3): steered like what is inside. `marked` is what
-// mark rules select by destination prefix, protocol and port (io/marked_ends.h), and belongs to the
-// worker of the client's address; a rule that names no destination comes behind the replies, which
-// are steered by their other end.
+// error that quotes IPIP or GRE (t is 0), or GUE over UDP to port t, with an IPv4 packet of L4 with
+// ports, AH or ESP inside (spec 5.7.3): steered like what is inside. `marked` is what mark rules
+// select by destination prefix, protocol and port (io/marked_ends.h), and belongs to the worker of
+// the client's address; a rule that names no destination comes behind the replies, which are
+// steered by their other end.
 #pragma once
 #include <cstdint>
 

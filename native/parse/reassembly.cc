@@ -357,17 +357,22 @@ void Reassembly::lend_first(uint16_t number, Packet* first) const {
   first->key.destination = datagram.key.destination;
   first->key.protocol = datagram.protocol;
   first->ttl = 64;
-  switch (datagram.protocol) {
+  // Behind its fragment header may stand further ones.
+  uint32_t l4 = 0;
+  if (first->family == 6) {
+    const Ip6Chain chain = walk_extensions(first->ip(), first->l3_bytes, &first->key.protocol, &l4);
+    if (chain != Ip6Chain::kFirstFragment) return;
+    first->l4 = static_cast<uint16_t>(first->l3 + l4);
+  }
+  switch (first->key.protocol) {
     case kProtoTcp:
     case kProtoUdp:
     case kProtoSctp: first->kind = PacketKind::kFlow; return;
-    case kProtoAh:
-      if (first->family == 6) return;  // what stands behind it may be an ICMP error
-      [[fallthrough]];
-    case kProtoEsp: first->kind = PacketKind::kIpsec; return;
+    case kProtoEsp:
+    case kProtoAh: first->kind = PacketKind::kIpsec; return;
     case kProtoIcmp:
     case kProtoIcmp6:
-      if (datagram.first_bytes >= kIcmpBytes) first->kind = PacketKind::kIcmp;
+      if (first->frame.length >= first->l4 + kIcmpBytes) first->kind = PacketKind::kIcmp;
       return;
     default: return;
   }

@@ -42,6 +42,12 @@ export const DOCUMENTED: readonly Documented[] = [
     uvs: /^(UDP| {2}->) .* 0 +36 +0$/,
   },
   {
+    scenario: 'FTP: a client that acknowledges before the server has answered',
+    behaviour: 'FTP: a client that acknowledges before the server has answered',
+    kernel: /^nothing$/,
+    uvs: /^to server: director > R1 .* tcp 40000 > 21 A seq/,
+  },
+  {
     scenario: 'destinations: the broadcast address of a network of the director',
     behaviour: "a network's broadcast address as a destination",
     kernel: /255|Invalid operation/,

@@ -94,6 +94,7 @@ const PLACES = [
   { virtual: 2, mark: MARK, called: 80 },
   { virtual: 2, mark: MARK, called: 443 },
 ] as const
+const FTP_PORT = 21
 const FLAGS = ['S', 'A', 'PA', 'FA', 'R', 'RA', 'SA', 'F', ''] as const
 /** The chunks that move a state are drawn more often. */
 const CHUNKS = [
@@ -295,8 +296,14 @@ class Maker {
         if (one.kind === 'open' || (one.kind === 'close' && this.#isSloppy && isHigh)) {
           return tcp.open()
         }
-        if (one.kind === 'close') return tcp.close()
+        // Different by docs/compat.md: what comes before the server's SYN-ACK, where a helper looks.
+        const isHelped = PLACES[flow.at.place].called === FTP_PORT
+        if (one.kind === 'close') {
+          if (isHelped) tcp.open()
+          return tcp.close()
+        }
         const drawn = pick(FLAGS, one.what)
+        if (isHelped && fromClient && /^[^S]*A/.test(drawn)) return tcp.open()
         // Different by docs/compat.md: an answer to the host's own connection, if anything.
         const begins = drawn === 'SA' || (this.#isSloppy && !drawn.includes('S'))
         const isHosts = fromClient && begins && isHigh

@@ -570,6 +570,69 @@ TEST(ipsec_is_asked_for_where_steering_has_moved) {
   CHECK_EQ(workers.rigs[before]->reason(Reason::kNoService), 0);
 }
 
+// ESP behind AH over IPv6: parts of it are steered by the address alone, its keys by their port.
+TEST(ipsec_in_fragments_reaches_its_worker) {
+  World names(kMethodMasquerade, true, kProtoUdp);
+  names.config.services[0].port = 500;
+  for (auto& each : names.config.destinations) each.port = 500;
+  Workers workers(names, 2);
+  Text text = names.Request();
+  text.source_port = text.destination_port = 500;
+  const uint32_t owner = worker_of_client(test::Address(text.source), Be16::of(500), 2);
+  Inject(*workers.rigs[owner], 0, {IpOf(text)});
+  workers.Run();
+  CHECK_EQ(workers.Taken(owner, 1).size(), 1);
+  text.protocol = kProtoEsp;
+  text.extensions = {{51, test::Hex("04 0000 00001001 00000001 a5*12")}};
+  const Bytes whole = test::Ip6Packet(text, Bytes(2000, 9));
+  Inject(*workers.rigs[1 - owner], 0, FragmentsOf(whole, 1400, 7));
+  workers.Run();
+  workers.Run();
+  const std::optional<Bytes> sent = Joined(workers.Taken(owner, 1));
+  REQUIRE(CHECK_EQ(sent.has_value(), true));
+  CHECK_EQ(*sent, test::Ip6Packet(names.Forwarded(text), Bytes(2000, 9)));
+  CHECK_EQ(workers.rigs[1 - owner]->reason(Reason::kNoService), 0);
+}
+
+// An error that quotes a tunnel packet to nowhere, about a connection that the other worker has:
+// what follows on the connection is asked for all the same.
+TEST(errors_about_no_tunnel_of_ours_do_not_hide_a_connection) {
+  World names(kMethodTunnel, false, kProtoTcp);
+  Workers workers(names, 2);
+  Text text = names.Request(kTcpSyn);
+  const auto by = [&](Be16 port) { return worker_of_client(test::Address(text.source), port, 2); };
+  const uint32_t after = by(Be16{});
+  while (by(Be16::of(text.source_port)) == after) text.source_port++;
+  const uint32_t before = 1 - after;
+  const auto at = [&](uint32_t worker, uint32_t port, const Text& packet) {
+    Inject(*workers.rigs[worker], port, {IpOf(packet)});
+    for (int i = 0; i < 4; i++) workers.Run();
+  };
+  at(before, 0, text);
+  REQUIRE(CHECK_EQ(workers.Taken(before, 1).size(), 1));
+  names.config.services[0].flags = kServiceByAddress;
+  names.config.steering_moved = true;
+  for (auto& each : workers.rigs) REQUIRE(each->adopt(names.config));
+  text.tcp_flags = kTcpAck;
+  Text outer;
+  outer.source = names.ends.hop;
+  outer.destination = names.ends.second;
+  outer.protocol = kProtoIpip;
+  Text error = outer;
+  error.source = "198.19.0.254";
+  error.destination = outer.source;
+  error.protocol = kProtoIcmp;
+  error.icmp_type = 3;
+  error.icmp_code = 1;
+  error.payload = Bytes(4, 0);
+  test::PutAll(error.payload, test::Ip4Packet(outer, IpOf(text)));
+  at(after, 1, error);
+  CHECK_EQ(workers.Taken(before, 0).size() + workers.Taken(after, 0).size(), 0);
+  at(after, 0, text);
+  CHECK_EQ(workers.Taken(before, 1).size(), 1);
+  CHECK_EQ(workers.Taken(after, 0).size(), 0);  // no RST
+}
+
 // A question that cannot be asked ends no connection: the packet is dropped, and comes again.
 TEST(packets_that_cannot_be_asked_for_are_dropped) {
   World names(kMethodMasquerade, false, kProtoTcp);

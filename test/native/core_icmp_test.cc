@@ -189,6 +189,27 @@ TEST(icmp_from_the_destination_side_that_goes_no_further) {
   }
 }
 
+// Of a packet that waited in vain an answer quotes no more than 1232 bytes (RFC 4443 2.4 c): its
+// ports may lie behind them.
+TEST(icmp_of_a_silent_next_hop_about_long_extension_headers) {
+  for (const uint8_t method : {kMethodMasquerade, kMethodDirect, kMethodFullnat}) {
+    for (const uint8_t protocol : {kProtoTcp, kProtoUdp}) {
+      World world(method, true, protocol);
+      world.Open();
+      if (protocol == kProtoUdp) world.Pass(world.Request());
+      world.rig.hops().set_state(rig::RigHops::kIn6, HopState::kUnresolved);
+      Text text = world.Request();
+      Bytes options(1199, 0);
+      options[0] = 1200 / 8 - 1;
+      text.extensions = {{60, options}};
+      CHECK_EQ(world.Pass(text).size(), 0);
+      world.rig.pass_ms(kNeighbourWaitMs);
+      CHECK_EQ(world.Taken().size(), has_reply_key(method) ? 0 : 1);
+      CHECK_EQ(world.rig.reason(Reason::kNeighbourUnresolved), 1);
+    }
+  }
+}
+
 // A quote of a later fragment has no ports (spec 5.7.1, 3 [L]).
 TEST(icmp_quote_of_a_later_fragment_concerns_nobody) {
   for (const bool six : {false, true}) {

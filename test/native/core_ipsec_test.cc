@@ -252,6 +252,45 @@ TEST(ipsec_whose_next_hop_is_silent_is_answered) {
   }
 }
 
+// Nor where mark rules name them.
+TEST(ipsec_errors_begin_nothing_by_marks) {
+  for (const uint8_t protocol : {kProtoEsp, kProtoAh}) {
+    World world(kMethodMasquerade, false, kProtoUdp);
+    world.config.schedule_icmp = 1;
+    rig::ServiceText service;
+    service.address = world.config.services[0].address;
+    service.fwmark = 5;
+    service.port = 0;
+    world.config.services.push_back(service);
+    MarkRuleRecord rule{};
+    rule.source = rule.destination = test::Address("0.0.0.0");
+    rule.source_bits = rule.destination_bits = 96;
+    rule.protocol = protocol;
+    rule.family = 4;
+    rule.clear_mask = 0xffffffff;
+    rule.flip_bits = 5;
+    rule.interfaces = 0xffffffff;
+    world.config.mark_rules = {rule};
+    world.Adopt();
+    Gateway gateway(kMethodMasquerade, false);
+    Text seen = gateway.Request(protocol);
+    std::swap(seen.source, seen.destination);
+    CHECK_EQ(world.Pass(gateway.ErrorAbout(seen)).size(), 0);
+    CHECK_EQ(world.misses, 0);
+    CHECK_EQ(world.Size(), 0);
+  }
+}
+
+// AH and ESP are dropped there, so nobody can be told about them.
+TEST(ipsec_errors_cannot_pass_fullnat) {
+  Gateway gateway(kMethodFullnat, false);
+  gateway.Exchange();
+  Text seen = gateway.Request(kProtoEsp);
+  std::swap(seen.source, seen.destination);
+  CHECK_EQ(gateway.PassError(seen, 0).size(), 0);
+  CHECK_EQ(gateway.world.rig.reason(Reason::kMethodUnsupported), 1);
+}
+
 // Over IPv6 AH is an extension header: what it protects has a connection of its own.
 TEST(what_ah_protects_over_ipv6_is_forwarded) {
   for (const uint8_t method : test::kMethods) {

@@ -302,6 +302,46 @@ TEST(reassembly_gives_up_in_time) {
   }
 }
 
+// Its sender is told what it was, if the first part shows it: nobody may answer an ICMP error.
+TEST(reassembly_ip6_that_was_given_up_is_known_behind_its_extension_headers) {
+  const Bytes ah = test::Hex("04 0000 00001001 00000001 a5*12");
+  const struct {
+    uint8_t protocol;
+    uint32_t more;  // bytes of another extension header, beyond its first eight
+    PacketKind kind;
+  } rows[] = {{kProtoUdp, 0, PacketKind::kFlow},
+              {kProtoEsp, 0, PacketKind::kIpsec},
+              {kProtoIcmp6, 0, PacketKind::kIcmp},
+              {kProtoUdp, 1360, PacketKind::kFlow},
+              {kProtoUdp, 1600, PacketKind::kBad}};  // it ends in the next part
+  for (const auto& row : rows) {
+    Bytes options(7 + row.more, 0);
+    options[0] = static_cast<uint8_t>(row.more / 8);
+    Text text;
+    text.source = "2001:db8::7";
+    text.destination = "2001:db8:1::10";
+    text.protocol = row.protocol;
+    text.extensions = {{51, ah}, {60, options}};
+    const Bytes whole = test::Ip6Packet(text, Bytes(1800, 3));
+    // By hand: all of them behind the fragment header.
+    Bytes part = test::Part(whole, 0, 40);
+    part[6] = 44;
+    test::Put16(part, 51 << 8);
+    test::Put16(part, 1);
+    test::Put32(part, 9);
+    test::PutAll(part, test::Part(whole, 40, 1400));
+    test::Set16(part, 4, static_cast<uint32_t>(part.size() - 40));
+    Bench bench;
+    CHECK_EQ(bench.Add(part, 1000).outcome, Outcome::kKept);
+    Packet first;
+    REQUIRE(bench.unit.expire(61'000, &first));
+    CHECK_EQ(first.kind, row.kind);
+    if (row.kind == PacketKind::kBad) continue;
+    CHECK_EQ(first.key.protocol, row.protocol);
+    CHECK_EQ(first.l4 - first.l3, 40 + 8 + 24 + 8 + row.more);
+  }
+}
+
 // One source has its share, and its own oldest go; many sources fill the rest, and the oldest of
 // all go. The number in memory never grows, and a datagram that arrives in one go gets through.
 TEST(reassembly_memory_is_bounded_and_shared) {

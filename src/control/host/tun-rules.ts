@@ -109,8 +109,7 @@ function familyRules(config: Config, options: RuleOptions, family: Family): Fami
   const sources = routableSources(config, family)
   if (options.io === 'af_packet') {
     const local = sources.filter(({ address }) => options.own.has(address.text))
-    const rules = local.flatMap(repliesOf).map((one) => take(`iif lo ${one}`))
-    return { rules: unique(rules), localMoved: false }
+    return { rules: unique(local.map((one) => take(`iif lo ${from(one)}`))), localMoved: false }
   }
   const marked = selectedEnds(config).filter(({ address }) => address.family === family)
   const takes = [

@@ -165,6 +165,17 @@ export const FTP = [
     s.connections()
   }),
 
+  scenario('FTP: a client that acknowledges before the server has answered', (s) => {
+    s.service('-t $V1:21 -s rr', '-r $R1:21 -m')
+    const c = s.tcp('$C1:40000', '$V1:21')
+    c.send('S')
+    c.send('A')
+    c.answer('SA')
+    c.send('A')
+    s.connections()
+    s.stats()
+  }),
+
   scenario('FTP by direct routing, persistent: what a client answers an active server', (s) => {
     s.service('-t $V1:21 -s rr -p 300', '-r $R1:21 -g', '-r $R2:21 -g')
     for (const client of ['$C1', '$C2']) {
