@@ -296,7 +296,7 @@ class Maker {
         if (one.kind === 'open' || (one.kind === 'close' && this.#isSloppy && isHigh)) {
           return tcp.open()
         }
-        // Different by docs/compat.md: what comes before the server's SYN-ACK, where a helper looks.
+        // Different by docs/compat.md: what comes before the SYN-ACK, where a helper looks.
         const isHelped = PLACES[flow.at.place].called === FTP_PORT
         if (one.kind === 'close') {
           if (isHelped) tcp.open()
