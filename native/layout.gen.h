@@ -7,7 +7,7 @@
 
 namespace uvs {
 
-constexpr uint32_t kLayoutHash = 0x964db126u;
+constexpr uint32_t kLayoutHash = 0x8c79e821u;
 constexpr uint32_t kSnapshotMagic = 0x53565531u;
 constexpr uint32_t kTableMagic = 0x54565531u;
 constexpr uint16_t kNoSlot = 65535;
@@ -20,6 +20,7 @@ constexpr uint32_t kMaxLocalAddresses = 1024;
 constexpr uint32_t kMaxMarkRules = 2048;
 constexpr uint32_t kMaxMarkPorts = 8192;
 constexpr uint32_t kMaxMarkEnds = 8192;
+constexpr uint32_t kMaxRemovedAddresses = 4096;
 constexpr uint32_t kMaxBurst = 64;
 constexpr uint32_t kMaxUoaTrail = 16;
 constexpr uint32_t kMaxPorts = 8;
@@ -437,7 +438,9 @@ struct SnapshotHeaderRecord {
   uint16_t taken_port_last;
   uint16_t ftp_ports[8];
   uint32_t synproxy_offset;
-  uint8_t pad1[108];
+  uint32_t removed_address_count;
+  uint32_t removed_address_offset;
+  uint8_t pad1[100];
 };
 static_assert(sizeof(SnapshotHeaderRecord) == 384);
 static_assert(offsetof(SnapshotHeaderRecord, magic) == 0);
@@ -477,6 +480,8 @@ static_assert(offsetof(SnapshotHeaderRecord, taken_port_first) == 252);
 static_assert(offsetof(SnapshotHeaderRecord, taken_port_last) == 254);
 static_assert(offsetof(SnapshotHeaderRecord, ftp_ports) == 256);
 static_assert(offsetof(SnapshotHeaderRecord, synproxy_offset) == 272);
+static_assert(offsetof(SnapshotHeaderRecord, removed_address_count) == 276);
+static_assert(offsetof(SnapshotHeaderRecord, removed_address_offset) == 280);
 
 struct ServiceRecord {
   Addr address;

@@ -7,8 +7,9 @@
 namespace uvs {
 namespace {
 
-constexpr uint32_t kLookupSize = kMaxServices * 4;                    // at most a quarter full
-constexpr uint32_t kVirtualSize = (kMaxServices + kMaxMarkEnds) * 2;  // at most half full
+constexpr uint32_t kLookupSize = kMaxServices * 4;  // at most a quarter full
+constexpr uint32_t kVirtualSize =
+    (kMaxServices + kMaxMarkEnds + kMaxRemovedAddresses) * 2;  // at most half full
 static_assert(kMaxServices + kMaxMarkEnds < UINT16_MAX);
 constexpr uint16_t kFtpPort = 21;
 
@@ -89,6 +90,8 @@ SnapshotError check_snapshot(const uint8_t* block, size_t bytes) {
       !in_range<MarkRuleRecord>(h.mark_rule_offset, h.mark_rule_count, bytes) ||
       !in_range<uint32_t>(h.mark_port_offset, h.mark_port_count, bytes) ||
       !in_range<MarkEndRecord>(h.mark_end_offset, h.mark_end_count, bytes) ||
+      h.removed_address_count > kMaxRemovedAddresses ||
+      !in_range<Addr>(h.removed_address_offset, h.removed_address_count, bytes) ||
       !in_range<SynproxyRecord>(h.synproxy_offset, h.synproxy_offset != 0, bytes) ||
       h.local_port_first == 0 || h.local_port_last < h.local_port_first ||
       h.taken_port_first > h.local_port_first || h.taken_port_last < h.local_port_last ||
@@ -141,6 +144,7 @@ void Snapshot::adopt(const uint8_t* block) {
   destinations_ = reinterpret_cast<const DestinationRecord*>(block + header_->destination_offset);
   local_addresses_ = reinterpret_cast<const Addr*>(block + header_->local_address_offset);
   announces_ = reinterpret_cast<const AnnounceRecord*>(block + header_->announce_offset);
+  removed_ = reinterpret_cast<const Addr*>(block + header_->removed_address_offset);
   marks_.adopt(block);
   port_zero_ = ftp_ = sip_ = fullnat_ = false;
   for (auto* table : {&lookup_, &marked_, &virtual_}) std::fill(table->begin(), table->end(), 0);
@@ -163,6 +167,9 @@ void Snapshot::adopt(const uint8_t* block) {
   for (uint32_t i = 0; i < marks_.end_count(); i++) {
     if (marks_.end(i).bits == 128) add_virtual(marks_.end(i).address, kMaxServices + i);
   }
+  for (uint32_t i = 0; i < header_->removed_address_count; i++) {
+    add_virtual(removed_[i], kMaxServices + kMaxMarkEnds + i);
+  }
 }
 
 void Snapshot::add_virtual(const Addr& address, uint32_t number) {
@@ -174,8 +181,9 @@ void Snapshot::add_virtual(const Addr& address, uint32_t number) {
 }
 
 const Addr& Snapshot::virtual_address(uint32_t number) const {
-  return number < kMaxServices ? services_[number].address
-                               : marks_.end(number - kMaxServices).address;
+  if (number < kMaxServices) return services_[number].address;
+  number -= kMaxServices;
+  return number < kMaxMarkEnds ? marks_.end(number).address : removed_[number - kMaxMarkEnds];
 }
 
 bool Snapshot::is_virtual(const Addr& address) const {

@@ -72,7 +72,8 @@ class Snapshot {
   // The mark rules, and what they select.
   const MarkRules& marks() const { return marks_; }
 
-  // True if `address` is the address of any service, or one that a mark rule selects by itself.
+  // True if `address` is the address of any service, of a removed one too while connections may be
+  // left of it, or one that a mark rule selects by itself.
   bool is_virtual(const Addr& address) const;
 
   bool has_port_zero() const { return port_zero_; }
@@ -99,11 +100,13 @@ class Snapshot {
   const DestinationRecord* destinations_ = nullptr;
   const Addr* local_addresses_ = nullptr;
   const AnnounceRecord* announces_ = nullptr;
+  const Addr* removed_ = nullptr;
   MarkRules marks_;
   std::vector<uint16_t> lookup_;   // open addressing, service slot + 1
   std::vector<uint16_t> marked_;   // the same by firewall mark
-  std::vector<uint16_t> virtual_;  // by address alone: of a service (slot + 1), or of a mark end
-                                   //   (its number + 1 + kMaxServices)
+  std::vector<uint16_t> virtual_;  // by address alone: of a service (slot + 1), of a mark end (its
+                                   //   number + 1 + kMaxServices), or a removed one (the same +
+                                   //   kMaxMarkEnds)
   bool port_zero_ = false;
   bool ftp_ = false;
   bool sip_ = false;

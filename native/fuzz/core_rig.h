@@ -259,6 +259,7 @@ struct ConfigText {
   std::vector<MarkRuleRecord> mark_rules;
   std::vector<uint32_t> mark_ports;  // first, last << 16
   std::vector<MarkEndRecord> mark_ends;
+  std::vector<Addr> removed_addresses;
   SynproxyRecord synproxy = default_synproxy();
 };
 
@@ -305,7 +306,7 @@ inline void write_settings(SnapshotHeaderRecord* h, const ConfigText& text) {
   h->sysctls[kSysctlCacheBypass] = text.cache_bypass;
 }
 
-inline void set_fullnat(SnapshotHeaderRecord* h, const ConfigText& text) {
+inline void set_ports_and_fullnat(SnapshotHeaderRecord* h, const ConfigText& text) {
   h->fullnat_flags = text.fullnat_flags;
   h->uoa_mode = text.uoa_mode;
   h->uoa_trail = text.uoa_trail;
@@ -314,6 +315,9 @@ inline void set_fullnat(SnapshotHeaderRecord* h, const ConfigText& text) {
   h->local_port_last = text.local_port_last;
   h->taken_port_first = std::min(text.taken_port_first, text.local_port_first);
   h->taken_port_last = std::max(text.taken_port_last, text.local_port_last);
+  h->ephemeral_port_first = 32768;
+  h->ephemeral_port_last = 60999;
+  h->unprivileged_start = text.unprivileged_start;
 }
 
 // The block that a description stands for; its length is in the header.
@@ -328,7 +332,8 @@ inline std::vector<uint64_t> block_of(const ConfigText& text) {
   const size_t ports_at = rules_at + text.mark_rules.size() * sizeof(MarkRuleRecord);
   const size_t ends_at = ports_at + text.mark_ports.size() * sizeof(uint32_t);
   const size_t synproxy_at = ends_at + text.mark_ends.size() * sizeof(MarkEndRecord);
-  const size_t bytes = synproxy_at + sizeof(SynproxyRecord);
+  const size_t removed_at = synproxy_at + sizeof(SynproxyRecord);
+  const size_t bytes = removed_at + text.removed_addresses.size() * sizeof(Addr);
   std::vector<uint64_t> block((bytes + 7) / 8, 0);
   auto* start = reinterpret_cast<uint8_t*>(block.data());
   auto* h = reinterpret_cast<SnapshotHeaderRecord*>(start);
@@ -351,12 +356,11 @@ inline std::vector<uint64_t> block_of(const ConfigText& text) {
   h->mark_port_offset = static_cast<uint32_t>(ports_at);
   h->mark_end_count = static_cast<uint32_t>(text.mark_ends.size());
   h->mark_end_offset = static_cast<uint32_t>(ends_at);
+  h->removed_address_count = static_cast<uint32_t>(text.removed_addresses.size());
+  h->removed_address_offset = static_cast<uint32_t>(removed_at);
   std::copy(std::begin(text.ftp_ports), std::end(text.ftp_ports), h->ftp_ports);
-  h->ephemeral_port_first = 32768;
-  h->ephemeral_port_last = 60999;
-  h->unprivileged_start = text.unprivileged_start;
   h->udp_timeout_sec = text.udp_sec;
-  set_fullnat(h, text);
+  set_ports_and_fullnat(h, text);
   h->steering_moved = text.steering_moved ? 1 : 0;
   std::copy(std::begin(text.tcp_sec), std::end(text.tcp_sec), h->tcp_timeout_sec);
   write_settings(h, text);
@@ -382,6 +386,8 @@ inline std::vector<uint64_t> block_of(const ConfigText& text) {
             reinterpret_cast<uint32_t*>(start + ports_at));
   std::copy(text.mark_ends.begin(), text.mark_ends.end(),
             reinterpret_cast<MarkEndRecord*>(start + ends_at));
+  std::copy(text.removed_addresses.begin(), text.removed_addresses.end(),
+            reinterpret_cast<Addr*>(start + removed_at));
   return block;
 }
 

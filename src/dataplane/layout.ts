@@ -47,6 +47,8 @@ export const LIMITS = {
   MARK_PORTS: 8192,
   /** Destinations that mark rules select, with protocol and port range. */
   MARK_ENDS: 8192,
+  /** Addresses of removed services that connections may still be of. */
+  REMOVED_ADDRESSES: 4096,
   /** Frames taken from a port at once, and the most misses one burst can make. */
   BURST: 64,
   /** Datagrams of a FULLNAT connection that may carry the client address (spec 12.10). */
@@ -359,6 +361,8 @@ export const RECORDS = {
       unprivilegedStart: ['u16', 248], // the host's first port of the FTP rule (spec 1.2)
       steeringMoved: ['u8', 250], // 1: connections may be with another worker than packets go to
       synproxyOffset: ['u32', 272], // one `synproxy` record; 0: none
+      removedAddressCount: ['u32', 276], // addr records: services of which connections are left
+      removedAddressOffset: ['u32', 280],
       ftpPorts: ['u16', 256], // LIMITS.FTP_PORTS virtual ports of the FTP helper, 0 for none
     },
   },

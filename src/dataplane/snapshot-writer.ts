@@ -9,11 +9,13 @@ import { effectiveLocalAddresses } from '../control/model/config.js'
 import type { Config } from '../control/model/config.js'
 import type { Destination } from '../control/model/destination.js'
 import { serviceKey, type Service } from '../control/model/service.js'
+import { liveTrash } from '../control/model/trash.js'
 import type { ProxyProtocol } from '../control/model/fullnat.js'
 import {
   DESTINATION_FLAG,
   FULLNAT_FLAG,
   LAYOUT_HASH,
+  LIMITS,
   METHOD,
   NO_SLOT,
   RECORDS,
@@ -191,7 +193,9 @@ export function writeSnapshot(config: Config, generation: number, host: HostFact
   const markPortOffset = markRuleOffset + marks.rules.length
   const markEndOffset = markPortOffset + marks.ports.length
   const synproxyOffset = markEndOffset + marks.ends.length
-  const bytes = synproxyOffset + RECORDS.synproxy.bytes
+  const removed = removedAddresses(config)
+  const removedAddressOffset = synproxyOffset + RECORDS.synproxy.bytes
+  const bytes = removedAddressOffset + removed.length * 16
   const block = new BlockWriter(bytes)
   block.record('snapshotHeader', 0, {
     magic: SNAPSHOT_MAGIC,
@@ -206,13 +210,7 @@ export function writeSnapshot(config: Config, generation: number, host: HostFact
     orderOffset,
     localAddressCount: local.length,
     localAddressOffset,
-    localPortFirst: host.localPortFirst,
-    localPortLast: host.localPortLast,
-    takenPortFirst: host.takenPorts.first,
-    takenPortLast: host.takenPorts.last,
-    ephemeralPortFirst: host.ephemeralPortFirst,
-    ephemeralPortLast: host.ephemeralPortLast,
-    unprivilegedStart: host.unprivilegedStart,
+    ...portFields(host),
     steeringMoved: host.held.moved ? 1 : 0,
     announceCount: host.announces.length,
     announceOffset,
@@ -224,6 +222,8 @@ export function writeSnapshot(config: Config, generation: number, host: HostFact
     markPortOffset,
     markEndCount: marks.ends.length / RECORDS.markEnd.bytes,
     markEndOffset,
+    removedAddressCount: removed.length,
+    removedAddressOffset,
     ...fullnatFields(config),
   })
   block.shorts(RECORDS.snapshotHeader.fields.ftpPorts[1], config.ftpPorts)
@@ -239,6 +239,7 @@ export function writeSnapshot(config: Config, generation: number, host: HostFact
   block.copy(markPortOffset, marks.ports)
   block.copy(markEndOffset, marks.ends)
   writeSynproxy(block, synproxyOffset, config, host.cookieSecret)
+  removed.forEach((address, i) => block.address(removedAddressOffset + 16 * i, address))
   return block.bytes
 }
 
@@ -280,6 +281,25 @@ function placeLocalAddresses(
   const texts = new Set(local.map(({ text }) => text))
   local.push(...held.filter(({ text }) => !texts.has(text)))
   return { local, placed }
+}
+
+function portFields(host: HostFacts) {
+  return {
+    localPortFirst: host.localPortFirst,
+    localPortLast: host.localPortLast,
+    takenPortFirst: host.takenPorts.first,
+    takenPortLast: host.takenPorts.last,
+    ephemeralPortFirst: host.ephemeralPortFirst,
+    ephemeralPortLast: host.ephemeralPortLast,
+    unprivilegedStart: host.unprivilegedStart,
+  }
+}
+
+/** Addresses of services of which only the trash knows, or some destinations only. */
+function removedAddresses(config: Config): Address[] {
+  const removed = liveTrash(config).filter(({ service }) => service.fwmark === 0)
+  const byText = new Map(removed.map(({ service: { address } }) => [address.text, address]))
+  return [...byText.values()].slice(0, LIMITS.REMOVED_ADDRESSES)
 }
 
 function highestDestination(config: Config): number {

@@ -223,6 +223,10 @@ describe('snapshot writer', () => {
     const after = reader(writeSnapshot(orphaned, 43, HOST))
     assert.equal(after.destination(gone, 'serviceSlot'), NO_SLOT)
     assert.equal(after.service(serviceIn(config, A).slot, 'used'), 0)
+    // Its connections may be there.
+    assert.equal(after.header('removedAddressCount'), 1)
+    const at = after.header('removedAddressOffset')
+    assert.deepEqual(after.bytes(at, 16), mappedBytes(A.address))
   })
 
   it('gives each service its own local addresses or the default of its family', () => {

@@ -438,6 +438,37 @@ TEST(fragments_to_a_local_end_of_before_reach_its_worker) {
   }
 }
 
+// What clients still send to a removed service belongs to their connections, wherever it comes to.
+TEST(packets_to_a_removed_service_reach_the_worker_of_their_connection) {
+  for (const bool moved : {false, true}) {
+    World names(kMethodMasquerade, false, kProtoUdp);
+    Workers workers(names, 2);
+    Text text = names.Request();
+    const auto by = [&](Be16 port) {
+      return worker_of_client(test::Address(text.source), port, 2);
+    };
+    const uint32_t other = by(Be16{});
+    while (by(Be16::of(text.source_port)) == other) text.source_port++;
+    const uint32_t owner = 1 - other;
+    Inject(*workers.rigs[owner], 0, {IpOf(text)});
+    workers.Run();
+    REQUIRE(CHECK_EQ(workers.Taken(owner, 1).size(), 1));
+
+    names.config.removed_addresses = {names.config.services[0].address};
+    names.config.services[0].address = test::Address("198.18.1.99");
+    for (auto& each : names.config.destinations) each.available = false;
+    names.config.steering_moved = moved;
+    for (auto& each : workers.rigs) REQUIRE(each->adopt(names.config));
+    const std::vector<Bytes> packets =
+        moved ? std::vector<Bytes>{IpOf(text)} : FragmentsOf(IpOf(Long(text)), 1400, 9);
+    Inject(*workers.rigs[other], 0, packets);
+    workers.Run();
+    workers.Run();
+    CHECK_EQ(workers.rigs[owner]->reason(Reason::kDestinationGone), 1);
+    CHECK_EQ(workers.rigs[other]->reason(Reason::kNoService), 0);
+  }
+}
+
 // A service has come to have a worker for each client: packets go to that one now, connections are
 // where they were (decision 23).
 TEST(connections_are_asked_for_where_steering_has_moved) {

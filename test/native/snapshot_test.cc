@@ -47,6 +47,7 @@ rig::ConfigText Example() {
   MarkEndRecord end{Address("198.18.1.77"), 20, 21, kProtoTcp, 128, 4, 0};
   MarkEndRecord net{Address("2001:db8:5::"), 80, 80, kProtoTcp, 48, 6, 0};
   config.mark_ends = {end, net};
+  config.removed_addresses = {Address("198.18.1.98"), Address("2001:db8::98")};
   return config;
 }
 
@@ -96,6 +97,9 @@ TEST(snapshot_good_block_reads_back) {
   CHECK(snapshot.local_address(1) == Address("198.19.9.2"));
   CHECK(snapshot.is_virtual(Address("198.18.1.77")));
   CHECK(!snapshot.is_virtual(Address("2001:db8:5::1")));
+  CHECK(snapshot.is_virtual(Address("198.18.1.98")));
+  CHECK(snapshot.is_virtual(Address("2001:db8::98")));
+  CHECK(!snapshot.is_virtual(Address("198.18.1.99")));
 }
 
 TEST(snapshot_marks_and_what_they_select) {
@@ -169,11 +173,13 @@ TEST(snapshot_faults) {
       {kRange, [](B& b) { b.header().announce_count = 1u << 31; }},
       {kRange, [](B& b) { b.header().local_address_count = 1u << 28; }},
       {kRange, [](B& b) { b.header().local_port_first = 0; }},
+      {kRange, [](B& b) { b.header().removed_address_count = kMaxRemovedAddresses + 1; }},
+      {kRange, [](B& b) { b.header().removed_address_offset = b.header().bytes - 12; }},
       {kRange, [](B& b) { b.header().local_port_last = 1; }},
       {kRange, [](B& b) { b.header().taken_port_first = b.header().local_port_first + 1; }},
       {kRange, [](B& b) { b.header().taken_port_last = b.header().local_port_last - 1; }},
       {kRange, [](B& b) { b.header().synproxy_offset = 0xfffffffc; }},
-      {kRange, [](B& b) { b.header().synproxy_offset += 4; }},
+      {kRange, [](B& b) { b.header().synproxy_offset = b.header().bytes - 4; }},
       {kService,
        [](B& b) {
          b.header().synproxy_offset = 0;
