@@ -61,10 +61,10 @@ void Core::expire_fragments() {
     const uint32_t bytes = egress_.answer(first, IcmpError::kReassemblyTime, 0, from, now);
     if (bytes == 0) continue;
     answered = true;
-    if (first.kind == PacketKind::kFlow && first.frame.length >= first.l4 + 4u) {
-      first.key.source_port = load16(first.frame.data + first.l4);
-      first.key.destination_port = load16(first.frame.data + first.l4 + 2);
-      count_own_error(first.key, bytes);
+    FlowKey sent;
+    uint16_t l4;
+    if (parse_quoted(first.ip(), first.l3_bytes, first.family, &sent, &l4)) {
+      count_own_error(connection_ends(sent), bytes);
     }
   }
   if (answered) egress_.flush();

@@ -17,12 +17,14 @@ uint32_t Core::owner_of(const Packet& packet) const {
   key = connection_ends(key);
   const uint16_t slot =
       find_service(snapshot_, key, snapshot_.marks().mark_of(key, packet.frame.port));
-  if (slot != kNoSlot || snapshot_.is_virtual(key.destination)) {
-    const bool by_address =
-        slot != kNoSlot && (snapshot_.service(slot)->flags & kServiceByAddress) != 0;
+  if (slot != kNoSlot) {
+    const bool by_address = (snapshot_.service(slot)->flags & kServiceByAddress) != 0;
     return worker_of_client(key.source, by_address ? Be16{} : key.source_port, memory_.workers);
   }
   if (is_local_end(key)) return worker_of_local_port(key.destination_port, memory_.workers);
+  if (snapshot_.was_virtual(key.destination)) {
+    return worker_of_client(key.source, key.source_port, memory_.workers);
+  }
   return worker_of_client(key.destination, key.destination_port, memory_.workers);
 }
 
@@ -92,7 +94,7 @@ uint32_t Core::other_owner(const Packet& packet, const FlowKey& key) const {
   if (slot != kNoSlot && (snapshot_.service(slot)->flags & kServiceOnePacket) != 0) {
     return memory_.worker;
   }
-  const bool request = slot != kNoSlot || snapshot_.is_virtual(key.destination);
+  const bool request = slot != kNoSlot || snapshot_.was_virtual(key.destination);
   const Addr& client = request ? key.source : key.destination;
   const Be16 port = request ? key.source_port : key.destination_port;
   const uint32_t by_port = worker_of_client(client, port, memory_.workers);

@@ -50,8 +50,10 @@ void Core::icmp(uint16_t number) {
     return;
   }
   // Messages to a virtual address, and those about tunnels, are the host's too.
+  const bool has_copy = packet.frame.port != memory_.host_port;
   const bool is_virtual =
       snapshot_.is_virtual(packet.key.destination) ||
+      (has_copy && snapshot_.was_virtual(packet.key.destination)) ||
       (quotes && snapshot_.marks().selects(packet.key.destination, ends.protocol,
                                            ends.destination_port.host()));
   leave_icmp(packet, of_tunnel || is_virtual);

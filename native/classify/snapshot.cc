@@ -10,7 +10,7 @@ namespace {
 constexpr uint32_t kLookupSize = kMaxServices * 4;  // at most a quarter full
 constexpr uint32_t kVirtualSize =
     (kMaxServices + kMaxMarkEnds + kMaxRemovedAddresses) * 2;  // at most half full
-static_assert(kMaxServices + kMaxMarkEnds < UINT16_MAX);
+static_assert(kMaxServices + kMaxMarkEnds + kMaxRemovedAddresses < UINT16_MAX);
 constexpr uint16_t kFtpPort = 21;
 
 template <typename T>
@@ -186,12 +186,12 @@ const Addr& Snapshot::virtual_address(uint32_t number) const {
   return number < kMaxMarkEnds ? marks_.end(number).address : removed_[number - kMaxMarkEnds];
 }
 
-bool Snapshot::is_virtual(const Addr& address) const {
+uint32_t Snapshot::find_virtual(const Addr& address) const {
   uint32_t at = hash(address, 0, 0) % kVirtualSize;
   for (; virtual_[at] != 0; at = (at + 1) % kVirtualSize) {
-    if (virtual_address(virtual_[at] - 1u) == address) return true;
+    if (virtual_address(virtual_[at] - 1u) == address) return virtual_[at];
   }
-  return false;
+  return 0;
 }
 
 uint16_t Snapshot::find_exact(const Addr& address, uint16_t port, uint8_t protocol) const {

@@ -72,9 +72,14 @@ class Snapshot {
   // The mark rules, and what they select.
   const MarkRules& marks() const { return marks_; }
 
-  // True if `address` is the address of any service, of a removed one too while connections may be
-  // left of it, or one that a mark rule selects by itself.
-  bool is_virtual(const Addr& address) const;
+  // True if `address` is the address of any service, or one that a mark rule selects by itself.
+  bool is_virtual(const Addr& address) const {
+    const uint32_t found = find_virtual(address);
+    return found != 0 && found <= kMaxServices + kMaxMarkEnds;
+  }
+
+  // The same, or the address of a removed service of which connections may be left.
+  bool was_virtual(const Addr& address) const { return find_virtual(address) != 0; }
 
   bool has_port_zero() const { return port_zero_; }
   bool has_ftp() const { return ftp_; }
@@ -94,6 +99,8 @@ class Snapshot {
   static uint32_t hash(const Addr& address, uint16_t port, uint8_t protocol);
   static uint32_t hash(uint32_t mark, uint8_t family);
   void add_virtual(const Addr& address, uint32_t number);
+  // The number of the address + 1, 0 for none.
+  uint32_t find_virtual(const Addr& address) const;
   const Addr& virtual_address(uint32_t number) const;
   const SnapshotHeaderRecord* header_ = nullptr;
   const ServiceRecord* services_ = nullptr;

@@ -51,8 +51,8 @@ uint32_t fragment_ip4(const Packet& packet, uint32_t mtu, Frame* out, uint32_t m
 uint32_t fragment_ip6(const Packet& packet, uint32_t mtu, uint32_t id, Frame* out, uint32_t max);
 
 // Turns an ICMP or ICMPv6 echo request into its reply (RFC 792, RFC 4443 4.2), without IPv4
-// options, from the address that was asked; `id` is for IPv4. False, and nothing changed: its
-// checksum is wrong. Precondition: is_echo_request().
+// options and IPv6 extension headers, from the address that was asked; `id` is for IPv4. False, and
+// nothing changed: its checksum is wrong. Precondition: is_echo_request().
 bool build_echo_reply(Packet& packet, uint16_t id);
 
 // Builds an ICMP or ICMPv6 error about `packet` into `out` (frame.data at the IP header, buffer of

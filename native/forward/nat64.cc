@@ -146,7 +146,7 @@ bool translate_family(Packet& packet, const Ends& to, uint64_t covered, uint16_t
   const uint32_t had = packet.l4 - packet.l3;
   const uint32_t payload = packet.l3_bytes - had;
   if (header > had && header - had > front_room(packet)) return false;
-  if (!to4 && payload + kIp6Bytes > kMaxIpBytes) return false;
+  if (header + payload > kMaxIpBytes) return false;
 
   const uint8_t* ip = packet.ip();
   const Fields fields{traffic_class_of(ip, packet.family),

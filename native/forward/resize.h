@@ -19,7 +19,7 @@ inline uint32_t front_room(const Packet& packet) {
 // Moves the first `upto` bytes of the IP packet `grow` bytes towards the front (negative: towards
 // the end, over bytes that go), and brings the IP lengths and the IPv4 header checksum in order.
 // The bytes of the gap are for the caller to write, transport lengths and checksums too.
-// Preconditions: `grow` is at most front_room(), and the packet stays at most kMaxIpBytes long.
+// Preconditions: `grow` is at most front_room(), and the packet grows to at most kMaxIpBytes.
 void move_headers(Packet& packet, uint32_t upto, int32_t grow);
 
 // Adds what edits did to the sum that the transport checksum covers: `covered` in header and

@@ -47,7 +47,7 @@ export const LIMITS = {
   MARK_PORTS: 8192,
   /** Destinations that mark rules select, with protocol and port range. */
   MARK_ENDS: 8192,
-  /** Addresses of removed services that connections may still be of. */
+  /** Addresses of removed services that connections may still be of; more are not listed. */
   REMOVED_ADDRESSES: 4096,
   /** Frames taken from a port at once, and the most misses one burst can make. */
   BURST: 64,

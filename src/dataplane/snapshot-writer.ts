@@ -295,10 +295,12 @@ function portFields(host: HostFacts) {
   }
 }
 
-/** Addresses of services of which only the trash knows, or some destinations only. */
+/** Addresses of services by address of which only the trash knows. */
 function removedAddresses(config: Config): Address[] {
-  const removed = liveTrash(config).filter(({ service }) => service.fwmark === 0)
-  const byText = new Map(removed.map(({ service: { address } }) => [address.text, address]))
+  const removed = liveTrash(config)
+    .map(({ service }) => service)
+    .filter((id) => id.fwmark === 0 && !config.services.has(serviceKey(id)))
+  const byText = new Map(removed.map(({ address }) => [address.text, address]))
   return [...byText.values()].slice(0, LIMITS.REMOVED_ADDRESSES)
 }
 

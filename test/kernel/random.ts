@@ -214,6 +214,8 @@ class Maker {
   readonly #tcp = new Map<string, TcpFlow>()
   readonly #udp = new Map<string, UdpFlow>()
   readonly #sctp = new Map<string, SctpFlow>()
+  /** Those whose last SYN was answered, if there was a real server to do so. */
+  readonly #opened = new Set<TcpFlow>()
   #datagrams = 0
   #isSloppy = false
 
@@ -294,16 +296,17 @@ class Maker {
         const tcp = this.#tcpFlow(flow)
         const isHigh = PLACES[flow.at.place].called > 1023
         if (one.kind === 'open' || (one.kind === 'close' && this.#isSloppy && isHigh)) {
-          return tcp.open()
+          return this.#open(tcp)
         }
         // Different by docs/compat.md: what comes before the SYN-ACK, where a helper looks.
-        const isHelped = PLACES[flow.at.place].called === FTP_PORT
+        const isEarly = PLACES[flow.at.place].called === FTP_PORT && !this.#opened.has(tcp)
         if (one.kind === 'close') {
-          if (isHelped) tcp.open()
+          if (isEarly) this.#open(tcp)
           return tcp.close()
         }
         const drawn = pick(FLAGS, one.what)
-        if (isHelped && fromClient && /^[^S]*A/.test(drawn)) return tcp.open()
+        if (isEarly && fromClient && /^[^S]*A/.test(drawn)) return this.#open(tcp)
+        if (fromClient && drawn === 'S') this.#opened.delete(tcp)
         // Different by docs/compat.md: an answer to the host's own connection, if anything.
         const begins = drawn === 'SA' || (this.#isSloppy && !drawn.includes('S'))
         const isHosts = fromClient && begins && isHigh
@@ -312,6 +315,11 @@ class Maker {
         return fromClient ? tcp.send(flags, options) : tcp.answer(flags, options)
       }
     }
+  }
+
+  #open(tcp: TcpFlow): void {
+    this.#opened.add(tcp)
+    tcp.open()
   }
 
   /** From a router beside the real servers, about what the client sent last. */

@@ -438,6 +438,29 @@ TEST(fragments_to_a_local_end_of_before_reach_its_worker) {
   }
 }
 
+// A local address that a removed service had, too, is still a local address.
+TEST(fragments_to_a_local_end_that_was_virtual_reach_its_worker) {
+  World names(kMethodFullnat, false, kProtoUdp);
+  Workers workers(names, 2);
+  const Text text = names.Request();
+  const uint32_t owner =
+      worker_of_client(test::Address(text.source), Be16::of(text.source_port), 2);
+  Inject(*workers.rigs[owner], 0, {IpOf(text)});
+  workers.Run();
+  REQUIRE(CHECK_EQ(workers.Taken(owner, 1).size(), 1));
+  Text reply = Long(names.Request());
+  reply.source = names.ends.destination;
+  reply.source_port = names.config.destinations[0].port;
+  reply.destination = names.ends.local;
+  reply.destination_port = workers.rigs[owner]->core().table().at(0).local_port.host();
+  names.config.removed_addresses = {test::Address(names.ends.local)};
+  for (auto& each : workers.rigs) REQUIRE(each->adopt(names.config));
+  Inject(*workers.rigs[1 - owner], 1, FragmentsOf(IpOf(reply), 1400, reply.id));
+  workers.Run();
+  workers.Run();
+  CHECK_EQ(Joined(workers.Taken(owner, 0)).has_value(), true);
+}
+
 // What clients still send to a removed service belongs to their connections, wherever it comes to.
 TEST(packets_to_a_removed_service_reach_the_worker_of_their_connection) {
   for (const bool moved : {false, true}) {

@@ -388,6 +388,7 @@ Bytes EchoReply(const World& world, Text text, uint32_t id) {
   text.ttl = 64;
   text.id = static_cast<uint16_t>(id);
   text.ip_options.clear();
+  text.extensions.clear();
   return IpOf(text);
 }
 
@@ -411,6 +412,10 @@ TEST(icmp_echo_to_an_announced_address_is_answered) {
     Announce(world);
     text.ttl = 3;
     if (!six) text.ip_options = test::Hex("01 01 01 01");
+    if (six) {
+      text.extensions = {{60, test::Hex("00 01 04 0000 0000")},
+                         {51, test::Hex("04 0000 00001001 00000001 a5*12")}};
+    }
     const std::vector<Sent> sent = world.Pass(text);
     REQUIRE(CHECK_EQ(sent.size(), 1));
     CHECK_EQ(sent[0].port, 0);

@@ -45,6 +45,32 @@ TEST(a_first_datagram_in_fragments_gets_its_header) {
   }
 }
 
+// Over IPv6 a datagram in fragments may be longer than any other packet: 65535 bytes without its
+// header. Nothing is put into it, but what goes for nothing may still go.
+TEST(a_segment_of_65550_bytes_passes) {
+  Full world(kFullnatToa, 0, true);
+  world.Shake();
+  world.rig.hops().set_mtu(rig::RigHops::kIn6, 65535);
+  Text text =
+      world.Client(test::kClientIsn + 1, test::kServerIsn + 1, kTcpAck, Bytes(65510 - 60, 1));
+  text.tcp_options = Hex("0824 00*34 01*4");
+  const std::vector<Sent> sent = PassAll(world, FragmentsOf(IpOf(text), 1448));
+  Text want = world.Forwarded(text);
+  want.tcp_options = Hex("0824 00*34");
+  CHECK_EQ(Datagram(sent, false), IpOf(want));
+}
+
+// Such a datagram is no IPv4 datagram.
+TEST(nat64_of_a_datagram_too_long_for_ipv4_is_dropped) {
+  Nat64 world(0, 0, kProtoUdp);
+  for (const size_t bytes : {65507u, 65508u, 65527u}) {
+    const Text text = Long(world.Request(), bytes);
+    const std::vector<Sent> sent = PassAll(world, FragmentsOf(IpOf(text), 1240));
+    CHECK_EQ(sent.empty(), bytes > 65507);
+  }
+  CHECK_EQ(world.Counted(Reason::kNoHeadroom), 2u);
+}
+
 // RFC 7915 5.1.1: free to be cut again, and each datagram known by a number of its own.
 TEST(nat64_requests_in_fragments_stay_fragments) {
   Nat64 world(0, 0, kProtoUdp);

@@ -97,9 +97,13 @@ TEST(snapshot_good_block_reads_back) {
   CHECK(snapshot.local_address(1) == Address("198.19.9.2"));
   CHECK(snapshot.is_virtual(Address("198.18.1.77")));
   CHECK(!snapshot.is_virtual(Address("2001:db8:5::1")));
-  CHECK(snapshot.is_virtual(Address("198.18.1.98")));
-  CHECK(snapshot.is_virtual(Address("2001:db8::98")));
-  CHECK(!snapshot.is_virtual(Address("198.18.1.99")));
+  for (const char* removed : {"198.18.1.98", "2001:db8::98"}) {
+    CHECK(!snapshot.is_virtual(Address(removed)));
+    CHECK(snapshot.was_virtual(Address(removed)));
+  }
+  CHECK(snapshot.was_virtual(Address("198.18.1.10")));
+  CHECK(snapshot.was_virtual(Address("198.18.1.77")));
+  CHECK(!snapshot.was_virtual(Address("198.18.1.99")));
 }
 
 TEST(snapshot_marks_and_what_they_select) {
