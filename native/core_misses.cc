@@ -178,7 +178,8 @@ bool Core::announced_meanwhile(const MissRecord& miss, uint32_t* id) {
   if (!snapshot_.has_ftp() || miss.protocol != kProtoTcp) [[likely]]
     return false;
   *id = table_.find_directed(flow_of(miss), false);
-  if (*id == kNoConn) return false;
+  // A bypass with these ends gives way: it has no destination.
+  if (*id == kNoConn || table_.at(*id).method == kMethodBypass) return false;
   tracker_.release_template(miss.template_ref);
   return true;
 }

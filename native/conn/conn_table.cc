@@ -4,6 +4,7 @@
 
 #include <cassert>
 #include <cstring>
+#include <iterator>
 
 namespace uvs {
 namespace {
@@ -45,6 +46,17 @@ bool ConnTable::names(const uint8_t* memory, size_t bytes, uint32_t connections,
                              address);
 }
 
+namespace {
+
+// The finalizer of SplitMix64 (Steele, Lea, Flood 2014): every bit depends on all bits.
+uint64_t spread(uint64_t z) {
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+  return z ^ (z >> 31);
+}
+
+}  // namespace
+
 bool ConnTable::attach(uint8_t* memory, size_t bytes, uint32_t connections, uint64_t seed,
                        uint32_t tick) {
   const Offsets o = offsets(connections);
@@ -74,6 +86,9 @@ bool ConnTable::attach(uint8_t* memory, size_t bytes, uint32_t connections, uint
     }
   }
   seed_ = header_->seed;
+  for (uint64_t i = 0; i < std::size(secrets_); i++) {
+    secrets_[i] = spread(seed_ + (i + 1) * 0x9e3779b97f4a7c15u);
+  }
   return true;
 }
 

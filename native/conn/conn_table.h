@@ -77,12 +77,14 @@ class ConnTable {
   uint64_t seed() const { return seed_; }
 
   uint64_t hash(const FlowKey& key) const {
-    const uint64_t s = seed_;
-    const uint64_t a = mix(key.source.low() ^ s, key.source.high() ^ kMix1);
-    const uint64_t b = mix(key.destination.low() ^ kMix2, key.destination.high() ^ (s >> 7));
+    // Both factors are masked with what nobody knows: one that is 0 makes the product 0, whatever
+    // the other is.
+    const uint64_t a = mix(key.source.low() ^ secrets_[0], key.source.high() ^ secrets_[1]);
+    const uint64_t b =
+        mix(key.destination.low() ^ secrets_[2], key.destination.high() ^ secrets_[3]);
     const uint64_t ports = key.source_port.raw | (uint64_t{key.destination_port.raw} << 16) |
                            (uint64_t{key.protocol} << 32);
-    return mix(a ^ ports ^ kMix3, b ^ s);
+    return mix(a ^ ports ^ secrets_[4], b ^ secrets_[5]);
   }
   void prefetch_index(uint64_t hash) const { index_.prefetch(hash); }
   uint32_t peek(uint64_t hash) const { return index_.peek(hash); }
@@ -158,10 +160,6 @@ class ConnTable {
   FlowKey out_key(const Conn& conn) const;
 
  private:
-  static constexpr uint64_t kMix1 = 0xa0761d6478bd642fu;
-  static constexpr uint64_t kMix2 = 0xe7037ed1a0b428dbu;
-  static constexpr uint64_t kMix3 = 0x8ebc6af09c88c6e3u;
-
   static uint64_t mix(uint64_t a, uint64_t b) {
     const auto product = static_cast<unsigned __int128>(a) * b;
     return static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
@@ -198,6 +196,7 @@ class ConnTable {
   ConnCold* cold_ = nullptr;
   ConnExtra* extra_ = nullptr;
   uint64_t seed_ = 0;
+  uint64_t secrets_[6] = {};  // made of it
   FlowIndex index_;
   AddressTable addresses_;
   TimerWheel wheel_;

@@ -394,13 +394,20 @@ void KernelNextHops::relearn(uint32_t now_ms) {
     wanted->hops->on_neighbour(neighbour, false, wanted->now_ms);
   };
   // Should this fail, the sweep notices moved neighbours later.
+  dumping_ = true;
   requests_.neighbours(visit, &context);
+  dumping_ = false;
   routes_changed_ = true;
 }
 
 // When the kernel refuses, packets that wait are given up after their time. To ask for a permanent
 // neighbour would end its permanence (net/core/neighbour.c __neigh_update, NEIGH_UPDATE_F_USE).
 void KernelNextHops::ask(uint16_t slot, uint32_t now_ms) {
+  // Two exchanges at once on one socket would take each other's answers: it is asked for later.
+  if (dumping_) {
+    meta_[slot].asked_ms = now_ms - kAskAgainMs;
+    return;
+  }
   meta_[slot].asked_ms = now_ms;
   if (meta_[slot].permanent) return;
   requests_.ask(hops_[slot].ifindex, hops_[slot].gateway);

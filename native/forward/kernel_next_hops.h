@@ -140,6 +140,7 @@ class KernelNextHops : public NextHops {
   uint32_t changed_ms_ = 0u - kAskAgainMs;  // last step of generation()
   uint32_t reclaimed_ms_ = 0u - kAskAgainMs;
   bool routes_changed_ = false;
+  bool dumping_ = false;      // neighbours are being read, each as it comes
   bool failed_once_ = false;  // an address got slot 0 for want of an answer or a slot
 };
 

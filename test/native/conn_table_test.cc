@@ -77,6 +77,29 @@ TEST(sizes_hold_the_promises) {
   CHECK(per_conn <= 96.0);
 }
 
+// A product with one factor 0 is 0: no address may make one without knowing the seed. These did.
+TEST(no_chosen_addresses_share_a_hash) {
+  for (const uint64_t seed : {uint64_t{1}, uint64_t{0x123456789abcdef}, ~uint64_t{0}}) {
+    const Block block(64);
+    ConnTable table;
+    REQUIRE(table.attach(block.memory, block.bytes, 64, seed, 0));
+    std::set<uint64_t> sources;
+    std::set<uint64_t> destinations;
+    for (uint32_t i = 0; i < 10'000; i++) {
+      uint8_t source[16] = {0x2f, 0x64, 0xbd, 0x78, 0x64, 0x1d, 0x76, 0xa0};
+      std::memcpy(source + 12, &i, 4);
+      uint8_t client[16] = {0x20, 0x01, 0x0d, 0xb8, 0,    0,    0,    0,
+                            0xdb, 0x28, 0xb4, 0xa0, 0xd1, 0x7e, 0x03, 0xe7};
+      std::memcpy(client + 4, &i, 4);
+      const Be16 port = Be16::of(40000);
+      sources.insert(table.hash({Addr::v6(source), v6(1), port, port, kProtoTcp}));
+      destinations.insert(table.hash({v6(1), Addr::v6(client), port, port, kProtoTcp}));
+    }
+    CHECK_EQ(sources.size(), 10'000);
+    CHECK_EQ(destinations.size(), 10'000);
+  }
+}
+
 TEST(random_operations_match_a_map) {
   constexpr uint32_t kMax = 600;
   Block block(kMax);

@@ -3,7 +3,14 @@
  * slow model under random calls; what servers begin; what happens when no template is free.
  */
 import assert from 'node:assert/strict'
-import { LIMITS, MISS_FLAG, SERVICE_FLAG, VERDICT } from '../../src/dataplane/layout.js'
+import {
+  LIMITS,
+  MISS_FLAG,
+  offsetOf,
+  RECORDS,
+  SERVICE_FLAG,
+  VERDICT,
+} from '../../src/dataplane/layout.js'
 import { MissBatch, MISS_BLOCK_BYTES, MISS_TEXTS_BYTES } from '../../src/dataplane/miss-batch.js'
 import type { TemplateRow } from '../../src/scheduler/persistence/templates.js'
 import { allocateRigBlocks, ip, type MissSpec, SchedulerRig } from '../support/scheduler-rig.js'
@@ -43,6 +50,9 @@ const call = (text: string, more: MissSpec = {}): MissSpec => ({
 const outbound = (text: string, slot: number, more: MissSpec = {}): MissSpec =>
   call(text, { flags: MISS_FLAG.OUTBOUND, verdict: slot, ...more })
 
+const ENTRY_WORDS = RECORDS.template.bytes / 4
+const BUCKET = offsetOf('template', 'bucket') / 4
+
 const textOf = ({ text }: TemplateRow): string => Buffer.from(text).toString('latin1')
 
 describe('SIP templates', () => {
@@ -55,6 +65,18 @@ describe('SIP templates', () => {
       rig.rows().map(({ virtualPort, protocol }) => [virtualPort, protocol]),
       THREE.map(() => [5060, UDP]),
     )
+  })
+
+  it('spreads clients that name one call over the buckets', () => {
+    const rig = rigFor()
+    rig.burst(
+      Array.from({ length: 64 }, (_, i) => call('a@x', { client: ip(`198.18.1.${i + 1}`) })),
+    )
+    assert.equal(rig.rows().length, 64)
+    const buckets = new Set(
+      Array.from({ length: 64 }, (_, i) => rig.templateBlocks.entries[i * ENTRY_WORDS + BUCKET]),
+    )
+    assert.ok(buckets.size > 50, `${buckets.size} buckets`)
   })
 
   it('compares length and every byte', () => {

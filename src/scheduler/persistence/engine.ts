@@ -69,8 +69,8 @@ export class TemplateKey {
         this.words[KEY_VIRTUAL + i] = miss.words[miss.virtualAddressAt + i]
     }
     this.textBytes = 0
+    this.hash = this.#hashOf(this.words, KEY_ADDRESS_WORDS, this.#scalars())
     if ((service.flags & SERVICE_FLAG.SIP) !== 0) this.#takeText(miss)
-    else this.hash = this.#hashOf(this.words, KEY_ADDRESS_WORDS, this.#scalars())
   }
 
   /** Words of `text` in use. */
@@ -82,7 +82,8 @@ export class TemplateKey {
     this.textBytes = miss.texts[miss.textAt] & 0xff
     const count = this.textWords
     for (let i = 0; i < count; i++) this.text[i] = miss.texts[miss.textAt + i]
-    this.hash = this.#hashOf(this.text, count, 0)
+    // Many clients may name one call: each has a template of its own.
+    this.hash = this.#hashOf(this.text, count, this.hash)
   }
 
   #hashOf(words: Int32Array, count: number, last: number): number {

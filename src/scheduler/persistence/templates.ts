@@ -344,20 +344,29 @@ export class TemplateTable {
       const at = this.#at(ref)
       if ((this.#entries[at + STATE] & TEMPLATE_STATE.USED) === 0) continue
       left--
-      if (mayBeOver(ref) && this.#freeOne(ref, isOver)) freed++
+      if (mayBeOver(ref)) freed += this.#freeAround(ref, isOver)
     }
     return freed
   }
 
-  /** Frees a template if it is over. */
-  #freeOne(ref: number, isOver: (ref: number) => boolean): boolean {
+  /** Frees what is over in the bucket of a template, in one walk: the chain may be long. */
+  #freeAround(ref: number, isOver: (ref: number) => boolean): number {
     const bucket = this.#lockThatOf(ref)
-    if (bucket === 0) return false
-    const previous = this.#previous(bucket, ref)
-    const isFreed = previous >= 0 && isOver(ref)
-    if (isFreed) this.#unlink(bucket, previous, ref)
+    if (bucket === 0) return 0
+    let freed = 0
+    let previous = 0
+    for (let here = this.#index[bucket + BUCKET_HEAD]; here !== 0;) {
+      const next = this.#entries[this.#at(here) + NEXT]
+      if (isOver(here)) {
+        this.#unlink(bucket, previous, here)
+        freed++
+      } else {
+        previous = here
+      }
+      here = next
+    }
     release(this.#index, bucket)
-    return isFreed
+    return freed
   }
 
   /**
@@ -387,17 +396,6 @@ export class TemplateTable {
     if (isUsed() && this.#entries[at + BUCKET] === bucket) return bucket
     release(this.#index, bucket)
     return 0
-  }
-
-  /** The one before `ref` in its locked bucket, 0 for none; -1: a worker died as it put it in. */
-  #previous(bucket: number, ref: number): number {
-    let previous = 0
-    for (let here = this.#index[bucket + BUCKET_HEAD]; here !== ref;) {
-      if (here === 0) return -1
-      previous = here
-      here = this.#entries[this.#at(here) + NEXT]
-    }
-    return previous
   }
 
   /** Main: frees the locks a dead worker's lane still holds; returns how many. */
