@@ -342,6 +342,19 @@ class Workers {
     }
   }
 
+  // A packet to one worker, with time for a question to another and its answer.
+  void Pass(uint32_t worker, uint32_t port, const Bytes& packet) {
+    Inject(*rigs[worker], port, {packet});
+    for (int i = 0; i < 4; i++) Run();
+  }
+
+  // From now on all connections of a client belong to one worker; those there are stay.
+  void Move(World& names) {
+    names.config.services[0].flags = kServiceByAddress;
+    names.config.steering_moved = true;
+    for (auto& each : rigs) REQUIRE(each->adopt(names.config));
+  }
+
   std::vector<Bytes> Taken(uint32_t worker, uint32_t port) {
     std::vector<Bytes> out;
     for (const SentFrame& frame : rigs[worker]->port(port).take_sent()) {
@@ -355,6 +368,20 @@ class Workers {
 
  private:
   int pairs_[kMaxWorkers][2] = {{-1, -1}, {-1, -1}};
+};
+
+uint32_t OwnerOf(const std::string& client, uint16_t port) {
+  return worker_of_client(test::Address(client), Be16::of(port), 2);
+}
+
+// Of two workers: whose a client's connection is by its port, and by its address alone. Gives the
+// text a port by which they differ.
+struct Owners {
+  explicit Owners(Text& text) : by_address(OwnerOf(text.source, 0)), by_port(1 - by_address) {
+    while (OwnerOf(text.source, text.source_port) == by_address) text.source_port++;
+  }
+  uint32_t by_address;
+  uint32_t by_port;
 };
 
 }  // namespace
@@ -465,16 +492,18 @@ TEST(fragments_to_a_local_end_that_was_virtual_reach_its_worker) {
 TEST(packets_to_a_removed_service_reach_the_worker_of_their_connection) {
   for (const bool moved : {false, true}) {
     World names(kMethodMasquerade, false, kProtoUdp);
-    Workers workers(names, 2);
     Text text = names.Request();
-    const auto by = [&](Be16 port) {
-      return worker_of_client(test::Address(text.source), port, 2);
-    };
-    const uint32_t other = by(Be16{});
-    while (by(Be16::of(text.source_port)) == other) text.source_port++;
-    const uint32_t owner = 1 - other;
-    Inject(*workers.rigs[owner], 0, {IpOf(text)});
-    workers.Run();
+    const Owners owners(text);
+    const auto [other, owner] = owners;
+    // Taken for a reply it would go to the other one, by either rule.
+    for (uint32_t i = 1; OwnerOf(text.destination, 0) == owner ||
+                         OwnerOf(text.destination, text.destination_port) == owner;
+         i++) {
+      text.destination = "198.18.1." + std::to_string(i);
+    }
+    names.config.services[0].address = test::Address(text.destination);
+    Workers workers(names, 2);
+    workers.Pass(owner, 0, IpOf(text));
     REQUIRE(CHECK_EQ(workers.Taken(owner, 1).size(), 1));
 
     names.config.removed_addresses = {names.config.services[0].address};
@@ -501,29 +530,19 @@ TEST(connections_are_asked_for_where_steering_has_moved) {
     World names(kMethodMasquerade, six, protocol);
     Workers workers(names, 2);
     Text text = names.Request(kTcpSyn);
-    const auto by = [&](Be16 port) {
-      return worker_of_client(test::Address(text.source), port, 2);
-    };
-    const uint32_t after = by(Be16{});
-    while (by(Be16::of(text.source_port)) == after) text.source_port++;
-    const uint32_t before = 1 - after;
-    const auto at = [&](uint32_t worker, uint32_t port, const Text& packet) {
-      Inject(*workers.rigs[worker], port, {IpOf(packet)});
-      for (int i = 0; i < 4; i++) workers.Run();
-    };
-    at(before, 0, text);
+    const Owners owners(text);
+    const auto [after, before] = owners;
+    workers.Pass(before, 0, IpOf(text));
     REQUIRE(CHECK_EQ(workers.Taken(before, 1).size(), 1));
 
-    names.config.services[0].flags = kServiceByAddress;
-    names.config.steering_moved = true;
-    for (auto& each : workers.rigs) REQUIRE(each->adopt(names.config));
+    workers.Move(names);
     text.tcp_flags = kTcpAck;
-    at(after, 0, text);
+    workers.Pass(after, 0, IpOf(text));
     CHECK_EQ(workers.Taken(before, 1).size(), 1);
     CHECK_EQ(workers.Taken(after, 1).size(), 0);
     Text reply = names.Reply(test::kSynAck);
     reply.destination_port = text.source_port;
-    at(after, 1, reply);
+    workers.Pass(after, 1, IpOf(reply));
     CHECK_EQ(workers.Taken(before, 0).size(), 1);
     // Errors about it go where it is, too.
     for (const bool from_client : {true, false}) {
@@ -536,7 +555,7 @@ TEST(connections_are_asked_for_where_steering_has_moved) {
       error.icmp_type = six ? 1 : 3;
       error.payload = Bytes(4, 0);
       test::PutAll(error.payload, IpOf(seen));
-      at(after, from_client ? 0 : 1, error);
+      workers.Pass(after, from_client ? 0 : 1, IpOf(error));
       CHECK_EQ(workers.Taken(before, from_client ? 1 : 0).size(), 1);
       CHECK_EQ(workers.Taken(after, from_client ? 1 : 0).size(), 0);
       CHECK_EQ(workers.rigs[after]->reason(Reason::kIcmpUnrelated), 0);
@@ -544,18 +563,18 @@ TEST(connections_are_asked_for_where_steering_has_moved) {
 
     // A new connection is the worker's that its packets come to; only it answers what it is asked.
     text.source_port++;
-    while (by(Be16::of(text.source_port)) == after) text.source_port++;
+    CHECK_EQ(Owners(text).by_address, after);
     text.tcp_flags = kTcpSyn;
-    at(after, 0, text);
+    workers.Pass(after, 0, IpOf(text));
     CHECK_EQ(workers.Taken(after, 1).size(), 1);
     CHECK_EQ(workers.Taken(before, 1).size(), 0);
     CHECK_EQ(workers.rigs[after]->core().table().size(), 1);
     CHECK_EQ(workers.rigs[before]->core().table().size(), 1);
     if (protocol != kProtoTcp) continue;
     text.source_port++;
-    while (by(Be16::of(text.source_port)) == after) text.source_port++;
+    CHECK_EQ(Owners(text).by_address, after);
     text.tcp_flags = kTcpAck;
-    at(after, 0, text);
+    workers.Pass(after, 0, IpOf(text));
     CHECK_EQ(workers.Taken(after, 0).size(), 1);
     CHECK_EQ(workers.Taken(before, 0).size(), 0);
     CHECK_EQ(workers.rigs[after]->reason(Reason::kNotSyn), 1);
@@ -570,33 +589,24 @@ TEST(connections_are_asked_for_where_steering_has_moved) {
 // AH and ESP go where their keys went, and so do errors about them.
 TEST(ipsec_is_asked_for_where_steering_has_moved) {
   World names(kMethodMasquerade, false, kProtoUdp);
-  const Be16 ike = Be16::of(500);
-  const auto by = [&](Be16 port) {
-    return worker_of_client(test::Address(names.ends.client), port, 2);
-  };
-  for (uint32_t i = 1; by(ike) == by(Be16{}); i++) {
-    names.ends.client = "198.18.0." + std::to_string(i);
+  while (OwnerOf(names.ends.client, 500) == OwnerOf(names.ends.client, 0)) {
+    const std::string& client = names.ends.client;
+    names.ends.client = "198.18.0." + std::to_string(std::stoi(client.substr(9)) + 1);
   }
   names.config.services[0].port = 500;
   for (auto& each : names.config.destinations) each.port = 500;
   Workers workers(names, 2);
-  const uint32_t before = by(ike);
-  const uint32_t after = by(Be16{});
-  const auto at = [&](uint32_t worker, uint32_t port, const Bytes& packet) {
-    Inject(*workers.rigs[worker], port, {packet});
-    for (int i = 0; i < 4; i++) workers.Run();
-  };
+  const uint32_t before = OwnerOf(names.ends.client, 500);
+  const uint32_t after = 1 - before;
   Text text = names.Request();
   text.source_port = text.destination_port = 500;
-  at(before, 0, IpOf(text));
+  workers.Pass(before, 0, IpOf(text));
   CHECK_EQ(workers.Taken(before, 1).size(), 1);
 
-  names.config.services[0].flags = kServiceByAddress;
-  names.config.steering_moved = true;
-  for (auto& each : workers.rigs) REQUIRE(each->adopt(names.config));
+  workers.Move(names);
   text.protocol = kProtoEsp;
   const Bytes esp = test::Ip4Packet(text, Bytes(40, 9));
-  at(after, 0, esp);
+  workers.Pass(after, 0, esp);
   const std::vector<Bytes> sent = workers.Taken(before, 1);
   REQUIRE(CHECK_EQ(sent.size(), 1));
   CHECK_EQ(workers.Taken(after, 1).size(), 0);
@@ -609,17 +619,16 @@ TEST(ipsec_is_asked_for_where_steering_has_moved) {
   error.icmp_type = 3;
   error.payload = Bytes(4, 0);
   test::PutAll(error.payload, sent[0]);
-  at(after, 1, IpOf(error));
+  workers.Pass(after, 1, IpOf(error));
   CHECK_EQ(workers.Taken(before, 0).size(), 1);
   CHECK_EQ(workers.Taken(after, 0).size(), 0);
 
   // Of somebody whose keys went elsewhere: the worker that got it leaves it to the host.
   text.source = "198.18.77.1";
-  while (worker_of_client(test::Address(text.source), Be16{}, 2) != after ||
-         worker_of_client(test::Address(text.source), ike, 2) != before) {
+  while (OwnerOf(text.source, 0) != after || OwnerOf(text.source, 500) != before) {
     text.source = "198.18.77." + std::to_string(std::stoi(text.source.substr(10)) + 1);
   }
-  at(after, 0, test::Ip4Packet(text, Bytes(40, 9)));
+  workers.Pass(after, 0, test::Ip4Packet(text, Bytes(40, 9)));
   CHECK_EQ(workers.rigs[after]->reason(Reason::kNoService), 1);
   CHECK_EQ(workers.rigs[before]->reason(Reason::kNoService), 0);
 }
@@ -654,19 +663,11 @@ TEST(errors_about_no_tunnel_of_ours_do_not_hide_a_connection) {
   World names(kMethodTunnel, false, kProtoTcp);
   Workers workers(names, 2);
   Text text = names.Request(kTcpSyn);
-  const auto by = [&](Be16 port) { return worker_of_client(test::Address(text.source), port, 2); };
-  const uint32_t after = by(Be16{});
-  while (by(Be16::of(text.source_port)) == after) text.source_port++;
-  const uint32_t before = 1 - after;
-  const auto at = [&](uint32_t worker, uint32_t port, const Text& packet) {
-    Inject(*workers.rigs[worker], port, {IpOf(packet)});
-    for (int i = 0; i < 4; i++) workers.Run();
-  };
-  at(before, 0, text);
+  const Owners owners(text);
+  const auto [after, before] = owners;
+  workers.Pass(before, 0, IpOf(text));
   REQUIRE(CHECK_EQ(workers.Taken(before, 1).size(), 1));
-  names.config.services[0].flags = kServiceByAddress;
-  names.config.steering_moved = true;
-  for (auto& each : workers.rigs) REQUIRE(each->adopt(names.config));
+  workers.Move(names);
   text.tcp_flags = kTcpAck;
   Text outer;
   outer.source = names.ends.hop;
@@ -680,9 +681,9 @@ TEST(errors_about_no_tunnel_of_ours_do_not_hide_a_connection) {
   error.icmp_code = 1;
   error.payload = Bytes(4, 0);
   test::PutAll(error.payload, test::Ip4Packet(outer, IpOf(text)));
-  at(after, 1, error);
+  workers.Pass(after, 1, IpOf(error));
   CHECK_EQ(workers.Taken(before, 0).size() + workers.Taken(after, 0).size(), 0);
-  at(after, 0, text);
+  workers.Pass(after, 0, IpOf(text));
   CHECK_EQ(workers.Taken(before, 1).size(), 1);
   CHECK_EQ(workers.Taken(after, 0).size(), 0);  // no RST
 }
